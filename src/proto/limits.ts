@@ -1,0 +1,34 @@
+/**
+ * Every bound of the protocol in one place; `LIMITS.md` lists the same names with what happens at each.
+ */
+
+/** A link frame as sent, bytes: fits every stack's message limit and keeps one frame within 14 ms at 10 Mbit/s. */
+export const MAX_FRAME_BYTES = 16_384;
+
+/** Depth of arrays in one message. The deepest that Starling sends is 5. */
+export const MAX_MESSAGE_DEPTH = 8;
+
+/** Values in one message. */
+export const MAX_MESSAGE_ITEMS = 16_384;
+
+/** One message on a lane after reassembly, bytes. */
+export const MAX_LANE_MESSAGE_BYTES = 262_144;
+
+/** One message on an application stream after reassembly, bytes. */
+export const MAX_STREAM_MESSAGE_BYTES = 16 * 1_048_576;
+
+/** A token, characters. */
+export const MAX_TOKEN_LENGTH = 4_096;
+
+/** An SDP, characters. */
+export const MAX_SDP_LENGTH = 16_384;
+
+/** Members that one agent keeps. */
+export const MAX_MEMBERS = 20_000;
+
+/** A member's name, characters. */
+export const MAX_NAME_LENGTH = 64;
+
+/** Labels of one member, and the length of a key or a value, characters. */
+export const MAX_LABELS = 32;
+export const MAX_LABEL_LENGTH = 128;

@@ -1,0 +1,91 @@
+/**
+ * What Starling asks of a WebRTC stack, and what it wants to hear back. Drivers (`drivers/rtc.*.ts`) implement it, one
+ * contract suite (`test/contract/rtc`) checks every implementation, and `createAgent({ rtc })` accepts an app's own.
+ *
+ * A connection carries exactly one reliable, ordered data channel. Everything it has to say is an {@link RtcEvent};
+ * methods return nothing and never throw: what goes wrong is an event too. After `closed` no event follows.
+ */
+
+/** A STUN or TURN server, in the words of the W3C API. Always explicit: no driver may fall back to a public server. */
+export interface IceServer {
+  readonly urls: string | readonly string[];
+  readonly username?: string;
+  readonly credential?: string;
+}
+
+export interface RtcOptions {
+  /** The side that creates the data channel and the offer. */
+  readonly initiator: boolean;
+  readonly iceServers: readonly IceServer[];
+  /** `relay` uses TURN only. Default `all`. */
+  readonly iceTransportPolicy?: "all" | "relay";
+  /** Addresses of loopback or tunnel interfaces to offer as well; most stacks skip them by themselves. */
+  readonly extraAddresses?: readonly string[];
+}
+
+export type RtcEvent =
+  /** Our description is ready to be sent. */
+  | { readonly type: "description"; readonly kind: "offer" | "answer"; readonly sdp: string }
+  /** A local candidate, `candidate:…` without `a=`. */
+  | { readonly type: "candidate"; readonly candidate: string; readonly mid: string }
+  /** ICE has found a working pair; DTLS begins. */
+  | { readonly type: "ice-connected" }
+  /** The data channel is open: frames may be sent. */
+  | { readonly type: "open" }
+  | { readonly type: "frame"; readonly bytes: Uint8Array }
+  /** `bufferedAmount` fell to `lowWaterMark` or below. */
+  | { readonly type: "drained" }
+  /** The end: nothing follows. `reason` is for logs. */
+  | { readonly type: "closed"; readonly reason: string };
+
+/** One end of one connection. */
+export interface RtcConnection {
+  /** Initiator: creates the channel and the offer, gathers candidates. */
+  offer(): void;
+  /** Answerer: applies the offer and answers. */
+  answer(offer: string): void;
+  /** Initiator: applies the answer. */
+  accept(answer: string): void;
+  /** Adds a remote candidate. */
+  candidate(candidate: string, mid: string): void;
+  /**
+   * Hands one frame (1 byte to 64 KiB) to the stack, which may keep a reference: do not touch `frame` afterwards.
+   * False when the channel is not open (any more).
+   */
+  send(frame: Uint8Array): boolean;
+  /** Bytes handed to `send` that the stack still holds, as far as the stack tells. */
+  readonly bufferedAmount: number;
+  /** `drained` fires when `bufferedAmount` falls to this. Default 0. */
+  lowWaterMark: number;
+  /**
+   * SHA-256 fingerprint of the certificate that the peer presented in DTLS (32 bytes), where the stack tells; undefined
+   * where it only enforces the fingerprint of the SDP.
+   */
+  remoteFingerprint(): Uint8Array | undefined;
+  /** The chosen candidate pair; undefined before ICE has connected. */
+  selectedPair(): CandidatePair | undefined;
+  /** Ends the connection at once; `closed` follows. Idempotent. */
+  close(): void;
+}
+
+export interface CandidatePair {
+  readonly local: CandidateSummary;
+  readonly remote: CandidateSummary;
+}
+
+export interface CandidateSummary {
+  readonly kind: "host" | "srflx" | "prflx" | "relay";
+  /** `address:port`, IPv6 in brackets. */
+  readonly address: string;
+}
+
+/** A WebRTC stack: makes connections. */
+export interface RtcStack {
+  /** `native` (node-datachannel), `werift`, `browser`, or a custom stack's own name. */
+  readonly name: string;
+  /** The largest frame that may be sent, bytes. */
+  readonly maxFrameBytes: number;
+  connect(options: RtcOptions, notify: (event: RtcEvent) => void): RtcConnection;
+  /** Releases what the stack holds beyond its connections; connections must be closed first. */
+  close(): Promise<void>;
+}
