@@ -32,3 +32,9 @@ export const MAX_NAME_LENGTH = 64;
 /** Labels of one member, and the length of a key or a value, characters. */
 export const MAX_LABELS = 32;
 export const MAX_LABEL_LENGTH = 128;
+
+/** A hello, bytes: a token of full size, the fixed fields, and as much again for what later versions append. */
+export const MAX_HELLO_BYTES = 8_192;
+
+/** A member's record as it is signed, bytes: a token of full size, and as much again for name and labels. */
+export const MAX_RECORD_BYTES = 8_192;

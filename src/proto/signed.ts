@@ -1,4 +1,5 @@
 import { concat, utf8 } from "./bytes.ts";
+import type { Instant } from "./machine.ts";
 import type { PeerId } from "./peer-id.ts";
 
 /**
@@ -29,6 +30,12 @@ export type SignatureLabel =
   | "starling/signal/1"
   | "starling/suspicion/1";
 
+/**
+ * Every purpose for which a key of the cluster itself signs: the root its list of issuers, an issuing key a revocation.
+ * Node keys never sign under these labels, nor these keys under a {@link SignatureLabel}.
+ */
+export type AuthorityLabel = "starling/issuers/1" | "starling/revocation/1";
+
 /** Effect: sign `body` with this node's key and answer {@link Signature}. */
 export interface Sign<Resume> {
   readonly type: "sign";
@@ -44,7 +51,7 @@ export interface Signature<Resume> {
   readonly resume: Resume;
 }
 
-/** Effect: check `statements` (and `token`, as of now, where given) and answer {@link Verified} if all of it holds. */
+/** Effect: check `statements` (and `token`, as of `at`, where given) and answer {@link Verified} if all of it holds. */
 export interface Verify<Resume> {
   readonly type: "verify";
   /** Who handed it to us: blamed if it fails. */
@@ -52,6 +59,8 @@ export interface Verify<Resume> {
   readonly statements: readonly Statement[];
   /** A member token that must be valid, and bound to the signer of the first statement. */
   readonly token?: string;
+  /** The instant at which the token must be valid, revocations included; now when absent. */
+  readonly at?: Instant;
   readonly resume: Resume;
 }
 
@@ -73,7 +82,7 @@ export interface TokenFacts {
 }
 
 /** The exact bytes that a signature covers. */
-export function signedBytes(label: SignatureLabel, body: Uint8Array): Uint8Array {
+export function signedBytes(label: SignatureLabel | AuthorityLabel, body: Uint8Array): Uint8Array {
   return concat(utf8(label), ZERO, body);
 }
 

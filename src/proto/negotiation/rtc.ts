@@ -21,6 +21,11 @@ export interface RtcOptions {
   readonly iceTransportPolicy?: "all" | "relay";
   /** Addresses of loopback or tunnel interfaces to offer as well; most stacks skip them by themselves. */
   readonly extraAddresses?: readonly string[];
+  /**
+   * Keeps the peer's candidates that are `.local` names (browser tabs on this network) and lets the stack resolve them, which
+   * takes werift up to 10 s each. Default false: they are dropped.
+   */
+  readonly keepLocalNames?: boolean;
 }
 
 export type RtcEvent =
@@ -30,6 +35,8 @@ export type RtcEvent =
   | { readonly type: "candidate"; readonly candidate: string; readonly mid: string }
   /** ICE has found a working pair; DTLS begins. */
   | { readonly type: "ice-connected" }
+  /** DTLS is up; the channel's handshake begins. A stack that cannot tell leaves it out. */
+  | { readonly type: "dtls-connected" }
   /** The data channel is open: frames may be sent. */
   | { readonly type: "open" }
   | { readonly type: "frame"; readonly bytes: Uint8Array }

@@ -1,0 +1,49 @@
+import { nodeCrypto } from "../src/drivers/crypto.ts";
+import { systemClock } from "../src/drivers/clock.ts";
+import { systemRandom } from "../src/drivers/entropy.ts";
+import type { Logger } from "../src/options.ts";
+import type { Cluster } from "../src/proto/trust/cluster.ts";
+import { clusterAuthority, issuersOf } from "./authority.ts";
+import { type SignalingServer, startSignalingServer } from "./server.ts";
+import { openIssuer } from "./token.ts";
+
+export interface SignalingServiceOptions {
+  readonly cluster: Cluster;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** Names by which agents' URLs call this server; default: its addresses. */
+  readonly names?: readonly string[];
+  /** The file of an issuing key: the server then exchanges join tokens and renews. */
+  readonly issuingKeyFile?: string;
+  readonly log: Logger;
+}
+
+/** Starts a signaling server for one cluster, an issuer too where it has the key. Closing it closes both. */
+export async function startSignalingService(options: SignalingServiceOptions): Promise<SignalingServer> {
+  const { cluster, listen, names, issuingKeyFile, log } = options;
+  const crypto = nodeCrypto();
+  const now = systemClock();
+  const issuers = issuersOf(cluster, crypto);
+  const issuer =
+    issuingKeyFile === undefined
+      ? undefined
+      : await openIssuer({ keyFile: issuingKeyFile, clusterId: cluster.clusterId, issuers: () => issuers, crypto });
+  try {
+    const server = await startSignalingServer({
+      listen,
+      authority: clusterAuthority({ cluster, crypto, now, ...(issuer && { issuer }) }),
+      random: systemRandom(),
+      now,
+      logger: log,
+      ...(names && { names }),
+    });
+    const close = server.close.bind(server);
+    const closeBoth = async (): Promise<void> => {
+      await close();
+      await issuer?.close();
+    };
+    return Object.assign(server, { close: closeBoth, [Symbol.asyncDispose]: closeBoth });
+  } catch (error) {
+    await issuer?.close();
+    throw error;
+  }
+}

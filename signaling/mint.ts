@@ -1,0 +1,205 @@
+import { dirname, join } from "node:path";
+import { PLACE_KEY_FILE } from "../src/drivers/state/create-cluster.ts";
+import { readSecretFile, readSigningKeyFile } from "../src/drivers/state/key-file.ts";
+import { createTokenSigner, type TokenSigner } from "../src/drivers/tokens.ts";
+import { StarlingError } from "../src/errors.ts";
+import { base64url } from "../src/proto/base64.ts";
+import type { Instant } from "../src/proto/machine.ts";
+import { type PeerId, publicKeyOf } from "../src/proto/peer-id.ts";
+import {
+  isRole,
+  JOIN_LIFE_MS,
+  MAX_JOIN_LIFE_MS,
+  MAX_JOIN_USES,
+  MAX_MEMBER_LIFE_MS,
+  MEMBER_LIFE_MS,
+  type MemberClaims,
+  type TokenFault,
+} from "../src/proto/trust/claims.ts";
+import type { ClusterId } from "../src/proto/trust/cluster-id.ts";
+import type { Authority, Crypto } from "../src/proto/trust/crypto.ts";
+import { isAcceptablePublicKey } from "../src/proto/trust/ed25519.ts";
+import { type IssuerList, issuerOf } from "../src/proto/trust/issuers.ts";
+import { placeOf } from "../src/proto/trust/place.ts";
+import { encodeRevocation, SCOPE_REVOKE, type SignedRevocation } from "../src/proto/trust/revocation.ts";
+import { aboveCeiling, allows, checkScopes, DEFAULT_SCOPES } from "../src/proto/trust/scopes.ts";
+
+/**
+ * The mint: an issuing key, and what it may make by itself. It records nothing, so any number of processes may use one key
+ * at a time: `starling invite` beside a running server. What must be counted or remembered is the issuer's (`token.ts`).
+ *
+ * It never makes a token that members would refuse: beyond its ceiling, beyond its own end, for no usable key.
+ */
+export interface Mint {
+  /** Names the issuing key. */
+  readonly kid: string;
+  /** A token that anybody may exchange, at an issuer with this very key. */
+  issueJoinToken(request: JoinRequest, now: Instant): Promise<Issued>;
+  /** A member token for one node key, with no issuer online (`invite --for`). */
+  issueMemberToken(request: MemberRequest, now: Instant): Promise<IssuedMember>;
+  /** This key's word that `subject` is no member from `now` on; undefined if it may not revoke. */
+  signRevocation(subject: PeerId, now: Instant): SignedRevocation | undefined;
+}
+
+/** What a join token shall grant. */
+export interface JoinRequest {
+  /** Default: the mesh and its values, streams and topics. */
+  readonly scopes?: readonly string[];
+  /** Default `member`. */
+  readonly role?: string;
+  /** 1 to 10,000. Default 1. */
+  readonly uses?: number;
+  /** 1 minute to 7 days. Default 1 hour. */
+  readonly lifeMs?: number;
+}
+
+/** What a member token shall grant. */
+export interface MemberRequest {
+  readonly subject: PeerId;
+  readonly scopes?: readonly string[];
+  readonly role?: string;
+  /** 1 minute to 366 days. Default 24 hours. */
+  readonly lifeMs?: number;
+  /** 16 bytes. Default: derived from the issuers' secret; a renewal hands on what the member has. */
+  readonly place?: Uint8Array;
+}
+
+/** Why no token is issued. */
+export type IssueFault =
+  | TokenFault
+  /** A number, scope or role out of its range, or a PeerId that is no usable key. */
+  | "bad-request"
+  /** The join token is to be exchanged at the issuer that made it. */
+  | "other-issuer"
+  /** The join token's count of exchanges is reached. */
+  | "used-up"
+  | "revoked"
+  /** The issuer remembers as many exchanges as it can; some expire with their join tokens. */
+  | "journal-full";
+
+/** The answer without a token. */
+export interface NotIssued {
+  readonly ok: false;
+  readonly fault: IssueFault;
+}
+
+/** A token, or why there is none. */
+export type Issued = { readonly ok: true; readonly token: string; readonly expiresAt: Instant } | NotIssued;
+
+/** A member token with what it says, or why there is none. */
+export type IssuedMember = { readonly ok: true; readonly token: string; readonly claims: MemberClaims } | NotIssued;
+
+/** Where a mint finds its keys, and the cluster that it works for. */
+export interface MintOptions {
+  /** The issuing key; `place.key` is read from the same folder. */
+  readonly keyFile: string;
+  readonly clusterId: ClusterId;
+  /** The newest list of issuers that was accepted; asked at every token. */
+  readonly issuers: () => IssuerList;
+  readonly crypto: Crypto;
+}
+
+/** The shortest life that is worth a token, ms: clocks may differ by as much. */
+const MIN_LIFE_MS = 60_000;
+
+/**
+ * Reads an issuing key and the secret of places beside it. Throws `not-found` when one is missing, `key-file-permissions`,
+ * `state-corrupt` or `weak-key`.
+ */
+export async function openMint(options: MintOptions): Promise<Mint> {
+  const { keyFile, clusterId, issuers, crypto } = options;
+  const key = await readSigningKeyFile(keyFile, crypto);
+  if (key === undefined) throw new StarlingError("not-found", `there is no issuing key at ${keyFile}; check the path`);
+  const placeFile = join(dirname(keyFile), PLACE_KEY_FILE);
+  const placeSecret = await readSecretFile(placeFile);
+  if (placeSecret === undefined) {
+    const message = `there is no ${placeFile}; copy it from where the cluster's first issuing key is: all issuers share it`;
+    throw new StarlingError("not-found", message);
+  }
+  const signer = await createTokenSigner(key);
+  return new KeyMint(signer, crypto.authority(key.seed), placeSecret, { clusterId, issuers, crypto });
+}
+
+interface Terms {
+  readonly scopes: readonly string[];
+  readonly role: string;
+  readonly lifeMs: number;
+}
+
+class KeyMint implements Mint {
+  readonly kid: string;
+  readonly #signer: TokenSigner;
+  readonly #authority: Authority;
+  readonly #placeSecret: Uint8Array;
+  readonly #options: Omit<MintOptions, "keyFile">;
+
+  constructor(
+    signer: TokenSigner,
+    authority: Authority,
+    placeSecret: Uint8Array,
+    options: Omit<MintOptions, "keyFile">,
+  ) {
+    this.kid = signer.kid;
+    this.#signer = signer;
+    this.#authority = authority;
+    this.#placeSecret = placeSecret;
+    this.#options = options;
+  }
+
+  async issueJoinToken(request: JoinRequest, now: Instant): Promise<Issued> {
+    const { scopes = DEFAULT_SCOPES, role = "member", uses = 1, lifeMs = JOIN_LIFE_MS } = request;
+    if (!isCount(uses, 1, MAX_JOIN_USES)) return refuse("bad-request");
+    const life = this.#life({ scopes, role, lifeMs }, MAX_JOIN_LIFE_MS, now);
+    if (!life.ok) return life;
+    const token = await this.#signer.signJoinToken({ ...this.#common(scopes, role), ...life.times, uses });
+    return { ok: true, token, expiresAt: life.times.expiresAt };
+  }
+
+  async issueMemberToken(request: MemberRequest, now: Instant): Promise<IssuedMember> {
+    const { subject, scopes = DEFAULT_SCOPES, role = "member", lifeMs = MEMBER_LIFE_MS } = request;
+    if (!isAcceptablePublicKey(publicKeyOf(subject))) return refuse("bad-request");
+    const life = this.#life({ scopes, role, lifeMs }, MAX_MEMBER_LIFE_MS, now);
+    if (!life.ok) return life;
+    const place = request.place ?? placeOf(this.#placeSecret, subject);
+    const claims = { ...this.#common(scopes, role), ...life.times, subject, place };
+    return { ok: true, token: await this.#signer.signMemberToken(claims), claims };
+  }
+
+  signRevocation(subject: PeerId, now: Instant): SignedRevocation | undefined {
+    const issuer = issuerOf(this.#options.issuers(), this.kid);
+    if (issuer === undefined || !allows(issuer.scopes, SCOPE_REVOKE)) return undefined;
+    const body = encodeRevocation({ kid: this.kid, subject, since: Math.floor(now) });
+    return { body, signature: this.#authority.sign("starling/revocation/1", body) };
+  }
+
+  #common(scopes: readonly string[], role: string) {
+    const id = base64url(this.#options.crypto.randomBytes(16));
+    return { cluster: this.#options.clusterId, scopes, role, id };
+  }
+
+  // The times of a token on these terms, cut at the end of the issuing key; whole seconds, as the token will have them.
+  #life(terms: Terms, maxLifeMs: number, now: Instant) {
+    const { scopes, role, lifeMs } = terms;
+    if (checkScopes(scopes) === undefined || !isRole(role)) return refuse("bad-request");
+    if (!isCount(lifeMs, MIN_LIFE_MS, maxLifeMs)) return refuse("bad-request");
+    const issuer = issuerOf(this.#options.issuers(), this.kid);
+    if (issuer === undefined) return refuse("unknown-issuer");
+    if (aboveCeiling(issuer.scopes, scopes) !== undefined) return refuse("scope-above-ceiling");
+    const issuedAt = wholeSeconds(now);
+    const expiresAt = wholeSeconds(Math.min(issuedAt + lifeMs, issuer.notAfter));
+    if (expiresAt - issuedAt < MIN_LIFE_MS) return refuse("issuer-expired");
+    return { ok: true, times: { issuedAt, notBefore: issuedAt, expiresAt } } as const;
+  }
+}
+
+function isCount(value: number, least: number, most: number): boolean {
+  return Number.isSafeInteger(value) && value >= least && value <= most;
+}
+
+function wholeSeconds(at: number): Instant {
+  return Math.floor(at / 1_000) * 1_000;
+}
+
+function refuse(fault: IssueFault): NotIssued {
+  return { ok: false, fault };
+}

@@ -1,0 +1,60 @@
+/** What a signaling server counts; every refusal and every kind of bad input has a name here. */
+export const COUNTERS = [
+  /** Connections admitted past the bounds on their number and rate. */
+  "connections",
+  /** Connections refused: the server is full, or has too many that have not logged in. */
+  "connectionsRefusedFull",
+  /** Connections refused: too many from one address. */
+  "connectionsRefusedAddress",
+  /** Connections refused: too fast from one address. */
+  "connectionsRefusedRate",
+  /** Connections cut because they did not log in in time. */
+  "loginTimeouts",
+  /** Logins handed to the authority. */
+  "logins",
+  /** Logins that it accepted. */
+  "welcomes",
+  /** Logins that it refused. */
+  "loginsRefused",
+  /** Sessions ended by a newer one of the same key. */
+  "fenced",
+  /** Sessions ended because their token expired. */
+  "expired",
+  "renewals",
+  "renewalsRefused",
+  /** Signals handed on, and their bytes. */
+  "signals",
+  "signalBytes",
+  /** Signals to somebody who is not here. */
+  "absent",
+  /** Messages dropped because their sender was over its rate. */
+  "rateLimited",
+  /** Connections cut because they went on all the same. */
+  "floods",
+  /** Connections cut for bytes that are no message. */
+  "malformed",
+  /** Connections cut for messages above the size, also before their end has arrived. */
+  "oversize",
+  /** Connections cut for text, bad frames, bad UTF-8 or anything else that WebSocket forbids. */
+  "protocolErrors",
+  /** Connections cut for a message out of turn. */
+  "unexpected",
+  /** Connections cut because they did not read. */
+  "slowReaders",
+  /** Connections cut because nothing was heard from them. */
+  "silent",
+  /** Records not kept because the store for them was full. */
+  "recordsNotKept",
+  "goodbyes",
+] as const;
+
+export type Counter = (typeof COUNTERS)[number];
+
+/** How often each has happened since the start. */
+export type Counters = Record<Counter, number>;
+
+export function zeroCounters(): Counters {
+  const counters: Partial<Counters> = {};
+  for (const name of COUNTERS) counters[name] = 0;
+  return counters as Counters;
+}

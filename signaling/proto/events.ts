@@ -1,0 +1,164 @@
+import type { Instant } from "../../src/proto/machine.ts";
+import type { PeerId } from "../../src/proto/peer-id.ts";
+import type { Credential, IceGrant, LoginProof, RefusalCode } from "../../src/proto/signaling/messages.ts";
+import type { TokenBucket } from "../../src/proto/signaling/token-bucket.ts";
+import type { Statement } from "../../src/proto/signed.ts";
+import type { Alarmed } from "./alarms.ts";
+import type { Counter } from "./counters.ts";
+import type { Room, Session } from "./room.ts";
+
+/** What goes into and comes out of {@link Rooms}, and what it keeps of each connection. */
+
+/** A number that the driver gives to each connection and never gives twice. */
+export type ConnectionId = number;
+
+/** Everything that the authority needs to decide on a login. All of it is unchecked. */
+export interface LoginRequest {
+  readonly cluster: string;
+  readonly peer: PeerId;
+  /** To be verified: the signature of `peer` over the challenge of this very connection. */
+  readonly statement: Statement;
+  readonly credential: Credential;
+  /** Where the connection comes from, for logs and rate limits; never for trust. */
+  readonly address: string;
+}
+
+/** A member that is logged in asks for a new token. */
+export interface RenewalRequest {
+  readonly cluster: string;
+  readonly peer: PeerId;
+  /** The token to be renewed; unchecked. */
+  readonly token: string;
+  readonly address: string;
+}
+
+/** The authority's no. */
+export interface Refusal {
+  readonly ok: false;
+  readonly code: RefusalCode;
+  /** For people: what to do about it, the skew where clocks differ, no secrets. At most 256 characters arrive. */
+  readonly detail?: string;
+}
+
+/** The authority's yes to a login. */
+export interface Admission {
+  readonly ok: true;
+  /** Whom the token names; another than the one that logs in is refused. */
+  readonly subject: PeerId;
+  /** When the token of the session (the issued one, if any) expires. */
+  readonly expiresAt: Instant;
+  readonly scopes: readonly string[];
+  /** The member token that was issued for a join token or an expired one. */
+  readonly token?: string;
+  /** The cluster's signed list of issuing keys, at most 32 KiB. */
+  readonly issuers: Uint8Array;
+  readonly iceServers?: readonly IceGrant[];
+}
+
+/** The authority's yes to a renewal. */
+export interface Renewal {
+  readonly ok: true;
+  readonly subject: PeerId;
+  readonly expiresAt: Instant;
+  readonly scopes: readonly string[];
+  readonly token: string;
+  readonly iceServers?: readonly IceGrant[];
+}
+
+export type RoomsInput =
+  | { readonly type: "connected"; readonly connection: ConnectionId; readonly address: string }
+  /** One whole binary message; its bytes are not touched by the driver for the duration of the call. */
+  | { readonly type: "message"; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  /** A WebSocket ping from the client, to be answered. */
+  | { readonly type: "pinged"; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  /** The answer to a `ping`. */
+  | { readonly type: "ponged"; readonly connection: ConnectionId }
+  /** The transport itself was misused. */
+  | {
+      readonly type: "broken";
+      readonly connection: ConnectionId;
+      readonly fault: "oversize" | "protocol";
+    }
+  /** More than `queuedBytes` wait to be read by the client. */
+  | { readonly type: "congested"; readonly connection: ConnectionId }
+  | { readonly type: "disconnected"; readonly connection: ConnectionId }
+  | { readonly type: "authenticated"; readonly connection: ConnectionId; readonly verdict: Admission | Refusal }
+  | { readonly type: "renewed"; readonly connection: ConnectionId; readonly verdict: Renewal | Refusal }
+  /** The server closes: everybody is sent away, nobody is let in. */
+  | { readonly type: "drain" }
+  | { readonly type: "timeout" };
+
+export type RoomsOutput =
+  | { readonly type: "send"; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  | { readonly type: "ping"; readonly connection: ConnectionId }
+  | { readonly type: "pong"; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  /**
+   * End the connection; `disconnected` follows. `abrupt` ends it now and loses what is queued; else the close frame follows what is
+   * queued and the driver waits a little for the answer.
+   */
+  | {
+      readonly type: "close";
+      readonly connection: ConnectionId;
+      readonly code: CloseCode;
+      readonly abrupt: boolean;
+    }
+  | { readonly type: "authenticate"; readonly connection: ConnectionId; readonly request: LoginRequest }
+  | { readonly type: "renew"; readonly connection: ConnectionId; readonly request: RenewalRequest }
+  /** Presence, for the driver's logs and for bounds that hold only before the login. */
+  | { readonly type: "joined"; readonly connection: ConnectionId; readonly cluster: string; readonly peer: PeerId }
+  | { readonly type: "left"; readonly connection: ConnectionId; readonly cluster: string; readonly peer: PeerId }
+  /** Somebody misbehaves or is refused; already counted. For one rate-limited line. */
+  | {
+      readonly type: "fault";
+      readonly address: string;
+      readonly fault: Counter;
+      readonly peer?: PeerId;
+      /** Why a login was refused. */
+      readonly code?: RefusalCode;
+    };
+
+/** WebSocket close codes (RFC 6455, section 7.4.1): normal, going away, policy violation. */
+export type CloseCode = 1000 | 1001 | 1008;
+
+/** How far a connection has come. */
+export type Stage =
+  | { readonly at: "connected"; readonly loginBy: Instant }
+  | {
+      readonly at: "challenged";
+      readonly loginBy: Instant;
+      readonly cluster: string;
+      readonly peer: PeerId;
+      readonly instance: Uint8Array;
+      readonly serverName: string;
+      readonly nonce: Uint8Array;
+    }
+  /** The authority is asked. `proof` is what a session of the same key will be shown if this login succeeds. */
+  | {
+      readonly at: "verifying";
+      readonly verifyBy: Instant;
+      readonly cluster: string;
+      readonly peer: PeerId;
+      readonly proof: LoginProof;
+    }
+  | {
+      readonly at: "present";
+      readonly room: Room;
+      readonly session: Session;
+      /** Whether its token's end was announced, and whether the authority is being asked for another. */
+      readonly noticed: boolean;
+      readonly renewing: boolean;
+    }
+  /** Told to close; whatever still arrives is ignored. */
+  | { readonly at: "closing" };
+
+export interface Connection extends Alarmed {
+  readonly id: ConnectionId;
+  readonly address: string;
+  readonly messages: TokenBucket;
+  stage: Stage;
+  /** Whether its login succeeded at some time: it no longer counts as pending. */
+  settled: boolean;
+  heardAt: Instant;
+  /** When it was pinged, if nothing was heard since. */
+  pingedAt: Instant | undefined;
+}

@@ -1,0 +1,84 @@
+import { assert } from "../../src/proto/assert.ts";
+import type { Instant } from "../../src/proto/machine.ts";
+import type { PeerId } from "../../src/proto/peer-id.ts";
+import { below, type Random } from "../../src/proto/random.ts";
+
+/** The session of a member that has logged in. */
+export interface Session {
+  readonly connection: number;
+  readonly peer: PeerId;
+  /** The 32 bytes that `peer` names. */
+  readonly key: Uint8Array;
+  expiresAt: Instant;
+  scopes: readonly string[];
+  /** The record that it presented; empty before that, or where no room was left to keep it. */
+  record: Uint8Array;
+  /** Its place among the introducible sessions of its room; -1 while it is not one. */
+  slot: number;
+}
+
+/**
+ * The members of one cluster that are logged in. Each key has one session. Those that have presented a record can be
+ * introduced: they stand in a dense array, so that a random few cost no more than themselves.
+ */
+export class Room {
+  readonly cluster: string;
+  readonly #sessions = new Map<PeerId, Session>();
+  readonly #introducible: Session[] = [];
+
+  constructor(cluster: string) {
+    this.cluster = cluster;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  session(peer: PeerId): Session | undefined {
+    return this.#sessions.get(peer);
+  }
+
+  sessions(): IterableIterator<Session> {
+    return this.#sessions.values();
+  }
+
+  join(session: Session): void {
+    assert(!this.#sessions.has(session.peer), "one session for each key");
+    this.#sessions.set(session.peer, session);
+  }
+
+  leave(session: Session): void {
+    assert(this.#sessions.get(session.peer) === session, "only a session that joined leaves");
+    this.#sessions.delete(session.peer);
+    if (session.slot < 0) return;
+    const last = this.#introducible.pop() as Session;
+    if (last !== session) this.#place(last, session.slot);
+    session.slot = -1;
+  }
+
+  /** Keeps `record` for introductions; the caller hands over bytes that nothing else refers to. */
+  present(session: Session, record: Uint8Array): void {
+    session.record = record;
+    if (session.slot < 0) this.#place(session, this.#introducible.length);
+  }
+
+  /** The records of at most `count` members other than `asker`, drawn at random without repetition. */
+  introductions(count: number, asker: Session, random: Random): Uint8Array[] {
+    const pool = this.#introducible;
+    const records: Uint8Array[] = [];
+    // A partial Fisher-Yates shuffle of the pool itself: its order means nothing.
+    for (let index = 0; index < pool.length && records.length < count; index++) {
+      const other = index + below(random, pool.length - index);
+      const drawn = pool[other] as Session;
+      this.#place(pool[index] as Session, other);
+      this.#place(drawn, index);
+      if (drawn !== asker) records.push(drawn.record);
+    }
+    return records;
+  }
+
+  #place(session: Session, slot: number): void {
+    this.#introducible[slot] = session;
+    session.slot = slot;
+  }
+}

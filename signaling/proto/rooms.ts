@@ -1,0 +1,390 @@
+import { assert } from "../../src/proto/assert.ts";
+import { type Instant, type Machine, NOTHING } from "../../src/proto/machine.ts";
+import { publicKeyOf } from "../../src/proto/peer-id.ts";
+import { type Random, randomBytes } from "../../src/proto/random.ts";
+import { decodeClientMessage } from "../../src/proto/signaling/client-messages.ts";
+import { signalingLimits } from "../../src/proto/signaling/limits.ts";
+import { loginStatement } from "../../src/proto/signaling/login.ts";
+import { type ClientMessage, type LoginProof, SIGNALING_VERSION } from "../../src/proto/signaling/messages.ts";
+import { encodeRelayed } from "../../src/proto/signaling/server-messages.ts";
+import type { Counters } from "./counters.ts";
+import type { Admission, Connection, Refusal, Renewal, RoomsInput, RoomsOutput, Stage } from "./events.ts";
+import { defaultRoomsLimits, type RoomsLimits } from "./limits.ts";
+import { Presence } from "./presence.ts";
+import type { Session } from "./room.ts";
+import { Switchboard } from "./switchboard.ts";
+import { checked } from "./verdict.ts";
+
+/**
+ * The signaling server: one room for each cluster, where members that have proved their key and shown a valid token hand
+ * each other sealed signals.
+ *
+ * A connection is *connected*, then *challenged* (it has said who it is and holds a nonce), then *verifying* (the
+ * authority checks signature and credential, outside), then *present* in its cluster's room, and *closing* in the end.
+ * A message that does not belong to its stage closes it. Each stage has a deadline; bytes before the login reach nobody
+ * else and cost no more than one challenge and one check of a signature.
+ *
+ * What the server decides: who may be here (it asks the authority), that a signal's sender is the session it came from
+ * (whatever the bytes say), that a key has one session (the newest; the other is shown the rival's login and closed), how
+ * much anybody may send. What it does not: it cannot read signals, does not check records (their readers do), and its
+ * word on presence is a hint. It trusts the authority, and nothing that a client says of itself.
+ */
+export class Rooms implements Machine<RoomsInput, RoomsOutput> {
+  readonly limits: RoomsLimits;
+  readonly #names: readonly string[];
+  readonly #random: Random;
+  readonly #presence: Presence;
+  readonly #board: Switchboard;
+  #draining = false;
+
+  /** @param options `names`: those by which agents know this server, the first one for messages; at least one. */
+  constructor(options: {
+    readonly names: readonly string[];
+    readonly random: Random;
+    readonly limits?: Partial<RoomsLimits>;
+  }) {
+    assert(options.names.length > 0, "a signaling server has a name");
+    this.limits = { ...defaultRoomsLimits, ...options.limits };
+    this.#names = options.names;
+    this.#random = options.random;
+    this.#presence = new Presence(this.limits.recordBytes);
+    this.#board = new Switchboard(this.limits, this.#presence);
+  }
+
+  /** How often each thing has happened; the object is live. */
+  get counters(): Readonly<Counters> {
+    return this.#board.counters;
+  }
+
+  /** Connections that are open, in any stage. */
+  get connections(): number {
+    return this.#board.size;
+  }
+
+  /** The members of `cluster` that are logged in, in the order of their login. */
+  members(cluster: string): readonly Readonly<Session>[] {
+    return this.#presence.members(cluster);
+  }
+
+  deadline(): Instant | undefined {
+    return this.#board.deadline();
+  }
+
+  handle(input: RoomsInput, now: Instant): readonly RoomsOutput[] {
+    if (input.type === "connected") this.#board.open(input.connection, input.address, this.#draining, now);
+    else if (input.type === "timeout") this.#timeout(now);
+    else if (input.type === "drain") this.#drain();
+    else {
+      const connection = this.#board.connection(input.connection);
+      // Undefined for late news of a connection that is gone, such as the authority's answer.
+      if (connection !== undefined) this.#apply(connection, input, now);
+    }
+    const out = this.#board.drain();
+    return out.length === 0 ? NOTHING : out;
+  }
+
+  #apply(
+    connection: Connection,
+    input: Exclude<RoomsInput, { type: "connected" | "timeout" | "drain" }>,
+    now: Instant,
+  ): void {
+    const board = this.#board;
+    if (input.type === "disconnected") {
+      board.forget(connection);
+      return;
+    }
+    if (connection.stage.at === "closing") return;
+    switch (input.type) {
+      case "message":
+        board.hear(connection, now);
+        this.#message(connection, input.bytes, now);
+        return;
+      case "pinged":
+        board.hear(connection, now);
+        if (board.charge(connection, 1, now) !== "flood")
+          board.put({ type: "pong", connection: connection.id, bytes: input.bytes });
+        return;
+      case "ponged":
+        board.hear(connection, now);
+        return;
+      case "broken":
+        board.cut(connection, input.fault === "oversize" ? "oversize" : "protocolErrors");
+        return;
+      case "congested":
+        board.cut(connection, "slowReaders");
+        return;
+      case "authenticated":
+        this.#authenticated(connection, input.verdict, now);
+        return;
+      case "renewed":
+        this.#renewed(connection, input.verdict, now);
+        return;
+    }
+  }
+
+  #drain(): void {
+    this.#draining = true;
+    for (const connection of this.#board.connections()) {
+      const { at } = connection.stage;
+      if (at === "closing") continue;
+      // A connection that has said nothing may not even speak WebSocket yet.
+      if (at !== "connected")
+        this.#board.send(connection, { type: "going-away", reconnectAfterMs: this.limits.reconnectAfterMs });
+      this.#board.close(connection, 1001, at === "connected");
+    }
+  }
+
+  // Time
+
+  #timeout(now: Instant): void {
+    const board = this.#board;
+    for (let connection = board.takeAlarm(now); connection !== undefined; connection = board.takeAlarm(now)) {
+      if ((board.due(connection) ?? now) <= now) this.#overdue(connection, now);
+      board.arm(connection);
+    }
+  }
+
+  #overdue(connection: Connection, now: Instant): void {
+    const { stage } = connection;
+    if (stage.at === "connected") this.#board.cut(connection, "loginTimeouts");
+    else if (stage.at === "challenged")
+      this.#board.refuse(connection, "loginTimeouts", "login-timeout", "no login came in time");
+    else if (stage.at === "verifying")
+      this.#board.refuse(connection, "loginTimeouts", "unavailable", "the authority did not answer in time");
+    else if (stage.at === "present") this.#attend(connection, stage, now);
+  }
+
+  /** Ends a session that has expired or fallen silent; warns before either. */
+  #attend(connection: Connection, stage: Extract<Stage, { at: "present" }>, now: Instant): void {
+    const { expiresAt } = stage.session;
+    const { heardAt, pingedAt } = connection;
+    if (now >= expiresAt + this.limits.expiryLeewayMs) {
+      const age = Math.round((now - expiresAt) / 1_000);
+      const detail = `the session's token expired ${age} s ago by the server's clock`;
+      this.#board.refuse(connection, "expired", "token-expired", detail);
+      return;
+    }
+    if (pingedAt !== undefined && now >= pingedAt + this.limits.pongMs) {
+      this.#board.refuse(connection, "silent", "silent", "nothing was heard for too long");
+      return;
+    }
+    if (pingedAt === undefined && now >= heardAt + this.limits.pingAfterMs) {
+      connection.pingedAt = now;
+      this.#board.put({ type: "ping", connection: connection.id });
+    }
+    if (!stage.noticed && now >= expiresAt - this.limits.expiryNoticeMs) {
+      connection.stage = { ...stage, noticed: true };
+      this.#board.send(connection, { type: "expiring", expiresAt });
+    }
+  }
+
+  // Logging in
+
+  #message(connection: Connection, bytes: Uint8Array, now: Instant): void {
+    const { stage } = connection;
+    if (stage.at !== "present" && bytes.length > signalingLimits.loginMessageBytes) {
+      this.#board.refuse(connection, "oversize", "malformed", "a message before the login is too large");
+      return;
+    }
+    const standing = this.#board.charge(connection, 1 + (bytes.length >>> 12), now);
+    if (standing === "flood") return;
+    const message = decodeClientMessage(bytes);
+    if (message.type === "malformed") {
+      const fault = message.fault === "oversize" ? "oversize" : "malformed";
+      this.#board.refuse(connection, fault, "malformed", `the message is refused: ${message.fault}`);
+    } else if (message.type === "goodbye") {
+      this.#board.count("goodbyes");
+      this.#board.close(connection, 1000);
+    } else if (stage.at === "present") {
+      if (standing === "within") this.#serve(connection, stage, message, now);
+      else this.#slow(connection, message, now);
+    } else if (stage.at === "connected") this.#greet(connection, stage, message, now);
+    else if (stage.at === "challenged" && message.type === "login") this.#login(connection, stage, message, now);
+    else this.#outOfTurn(connection, message);
+  }
+
+  #outOfTurn(connection: Connection, message: ClientMessage): void {
+    this.#board.refuse(connection, "unexpected", "unexpected", `${message.type} is out of turn`);
+  }
+
+  #greet(
+    connection: Connection,
+    stage: Extract<Stage, { at: "connected" }>,
+    message: ClientMessage,
+    now: Instant,
+  ): void {
+    if (message.type === "foreign-hello") {
+      const detail = `this server speaks version ${SIGNALING_VERSION}`;
+      this.#board.refuse(connection, "loginsRefused", "version", detail);
+      return;
+    }
+    if (message.type !== "hello") {
+      this.#outOfTurn(connection, message);
+      return;
+    }
+    const { cluster, peer, serverName } = message;
+    if (!this.#names.includes(serverName)) {
+      const detail = `this server goes by the name ${this.#names[0]}: use it in the URL, or start the server with the other name too`;
+      this.#board.refuse(connection, "loginsRefused", "server-name", detail);
+      return;
+    }
+    const nonce = randomBytes(this.#random, signalingLimits.nonceBytes);
+    // Copied: the message is a view of a buffer that the driver shares with others.
+    const instance = new Uint8Array(message.instance);
+    const { loginBy } = stage;
+    connection.stage = { at: "challenged", loginBy, cluster, peer, instance, serverName, nonce };
+    const version = SIGNALING_VERSION;
+    this.#board.send(connection, { type: "challenge", version, nonce, serverName, serverTime: now });
+  }
+
+  #login(
+    connection: Connection,
+    stage: Extract<Stage, { at: "challenged" }>,
+    message: Extract<ClientMessage, { type: "login" }>,
+    now: Instant,
+  ): void {
+    const { cluster, peer, nonce, serverName, instance } = stage;
+    const proof = { nonce, serverName, instance, at: message.at, signature: new Uint8Array(message.signature) };
+    connection.stage = { at: "verifying", verifyBy: now + this.limits.verifyMs, cluster, peer, proof };
+    this.#board.arm(connection);
+    this.#board.count("logins");
+    const statement = loginStatement(cluster, peer, proof);
+    const request = { cluster, peer, statement, credential: message.credential, address: connection.address };
+    this.#board.put({ type: "authenticate", connection: connection.id, request });
+  }
+
+  #authenticated(connection: Connection, answer: Admission | Refusal, now: Instant): void {
+    const { stage } = connection;
+    assert(stage.at === "verifying", "the authority answers once for each login");
+    const verdict = checked(answer, stage.peer);
+    if (!verdict.ok) {
+      const { code, detail } = verdict;
+      // The server's own trouble is no mark against the address.
+      if (code !== "unavailable") this.#board.blame(connection, now);
+      this.#board.refuse(connection, "loginsRefused", code, detail ?? "");
+      return;
+    }
+    const { expiresAt, scopes, token, issuers, iceServers = [] } = verdict;
+    const { cluster, peer } = stage;
+    const key = publicKeyOf(peer);
+    const session: Session = { connection: connection.id, peer, key, expiresAt, scopes, record: NO_RECORD, slot: -1 };
+    const rival = this.#presence.session(cluster, peer);
+    if (rival !== undefined) this.#fence(rival, stage.proof);
+    const room = this.#presence.join(cluster, session);
+    connection.stage = { at: "present", room, session, noticed: false, renewing: false };
+    this.#board.settle(connection);
+    this.#board.hear(connection, now);
+    this.#board.arm(connection);
+    this.#board.count("welcomes");
+    this.#board.put({ type: "joined", connection: connection.id, cluster, peer });
+    const introductions = room.introductions(this.limits.welcomeIntroductions, session, this.#random);
+    this.#board.send(connection, {
+      type: "welcome",
+      ...(token !== undefined && { token }),
+      expiresAt,
+      issuers,
+      introductions,
+      iceServers,
+    });
+  }
+
+  /** The newest session of a key wins; the other is shown the login that ended it. */
+  #fence(rival: Session, proof: LoginProof): void {
+    const connection = this.#board.connection(rival.connection);
+    assert(connection !== undefined, "a session in a room has its connection");
+    this.#board.fault("fenced", connection.address, rival.peer);
+    this.#board.send(connection, { type: "fenced", rival: proof });
+    this.#board.close(connection, 1008);
+  }
+
+  // What members ask
+
+  #serve(connection: Connection, stage: Extract<Stage, { at: "present" }>, message: ClientMessage, now: Instant): void {
+    const { room, session } = stage;
+    switch (message.type) {
+      case "signal":
+        this.#relay(connection, stage, message);
+        return;
+      case "time":
+        this.#board.send(connection, { type: "time", id: message.id, serverTime: now });
+        return;
+      case "present":
+        if (!this.#presence.present(room, session, message.record))
+          this.#board.fault("recordsNotKept", connection.address, session.peer);
+        return;
+      case "introduce": {
+        // Each record counts as a message: the answer may be 10,000 times as large as the question.
+        if (this.#board.charge(connection, message.count, now) === "flood") return;
+        const records = room.introductions(message.count, session, this.#random);
+        this.#board.send(connection, { type: "introductions", records });
+        return;
+      }
+      case "renew":
+        this.#renew(connection, stage, message.token, now);
+        return;
+      default:
+        this.#outOfTurn(connection, message);
+    }
+  }
+
+  /** Drops a message that is over its sender's rate; the sender is told where it waits for an answer. */
+  #slow(connection: Connection, message: ClientMessage, now: Instant): void {
+    this.#board.count("rateLimited");
+    if (message.type === "time") this.#board.send(connection, { type: "time", id: message.id, serverTime: now });
+    else if (message.type === "signal")
+      this.#board.send(connection, { type: "undelivered", to: message.to, id: message.id, reason: "rate-limited" });
+    else if (message.type === "renew")
+      this.#board.send(connection, { type: "unrenewed", code: "rate-limited", detail: "too many messages; try later" });
+  }
+
+  #relay(
+    connection: Connection,
+    stage: Extract<Stage, { at: "present" }>,
+    message: Extract<ClientMessage, { type: "signal" }>,
+  ): void {
+    const recipient = stage.room.session(message.to);
+    if (recipient === undefined) {
+      this.#board.count("absent");
+      this.#board.send(connection, { type: "undelivered", to: message.to, id: message.id, reason: "absent" });
+      return;
+    }
+    this.#board.count("signals");
+    this.#board.counters.signalBytes += message.bytes.length;
+    const bytes = encodeRelayed(stage.session.key, message.bytes);
+    this.#board.put({ type: "send", connection: recipient.connection, bytes });
+  }
+
+  #renew(connection: Connection, stage: Extract<Stage, { at: "present" }>, token: string, now: Instant): void {
+    // One at a time: the answer to the first is on its way.
+    if (stage.renewing || this.#board.charge(connection, this.limits.renewCost, now) === "flood") return;
+    connection.stage = { ...stage, renewing: true };
+    const { room, session } = stage;
+    const request = { cluster: room.cluster, peer: session.peer, token, address: connection.address };
+    this.#board.put({ type: "renew", connection: connection.id, request });
+  }
+
+  #renewed(connection: Connection, answer: Renewal | Refusal, now: Instant): void {
+    const { stage } = connection;
+    assert(stage.at === "present" && stage.renewing, "the authority answers once for each renewal");
+    const { session } = stage;
+    const verdict = checked(answer, session.peer);
+    if (!verdict.ok) {
+      const { code, detail } = verdict;
+      this.#board.fault("renewalsRefused", connection.address, session.peer, code);
+      connection.stage = { ...stage, renewing: false };
+      this.#board.send(connection, { type: "unrenewed", code, detail: detail ?? "" });
+      return;
+    }
+    const { token, expiresAt, scopes, iceServers = [] } = verdict;
+    session.expiresAt = expiresAt;
+    session.scopes = scopes;
+    // A token that lives no longer than the notice would be renewed without end if its end were announced again.
+    const noticed = expiresAt - now <= this.limits.expiryNoticeMs;
+    connection.stage = { ...stage, renewing: false, noticed };
+    this.#board.arm(connection);
+    this.#board.count("renewals");
+    this.#board.send(connection, { type: "renewed", token, expiresAt, iceServers });
+  }
+}
+
+const NO_RECORD = new Uint8Array(0);

@@ -1,0 +1,381 @@
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { type ServerOptions, WebSocket, WebSocketServer } from "ws";
+import { Runner } from "../src/agent/runner.ts";
+import type { Instant } from "../src/proto/machine.ts";
+import { shortId } from "../src/proto/peer-id.ts";
+import type { Random } from "../src/proto/random.ts";
+import { signalingLimits } from "../src/proto/signaling/limits.ts";
+import { ownNames, sourceOf } from "./addresses.ts";
+import type { Counters } from "./proto/counters.ts";
+import type {
+  Admission,
+  ConnectionId,
+  LoginRequest,
+  Refusal,
+  Renewal,
+  RenewalRequest,
+  RoomsInput,
+  RoomsOutput,
+} from "./proto/events.ts";
+import type { RoomsLimits } from "./proto/limits.ts";
+import { LogThrottle } from "./proto/log-throttle.ts";
+import { Rooms } from "./proto/rooms.ts";
+
+/** Drives {@link Rooms} over `ws` on `node:http`: sockets, one timer, the authority's answers, a log line now and then. */
+
+/** Who may log in. Both answer in the end; a rejection counts as `unavailable`. */
+export interface Authority {
+  /**
+   * Checks the statement's signature, then the credential: a member token bound to `peer`; a join token, whose use is
+   * recorded durably before a member token is issued, and which the same peer may show again if the answer was lost; an
+   * expired member token within its grace, for a renewal.
+   */
+  authenticate(request: LoginRequest): Promise<Admission | Refusal>;
+  /** Issues another token in place of `request.token`. */
+  renew(request: RenewalRequest): Promise<Renewal | Refusal>;
+}
+
+/** Where log lines go. */
+export interface SignalingLogger {
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
+}
+
+export interface SignalingServerOptions {
+  /** `host`: an address of this machine, or `::` or `0.0.0.0` for all. `port`: 0 for any free one. */
+  readonly listen: { readonly host: string; readonly port: number };
+  /**
+   * The names by which agents' URLs call this server, `host` or `host:port`, without the port where it is the scheme's default. A
+   * login is signed for one of them. Default: all addresses that it listens on, `localhost` where that is one of them,
+   * and the host's name. A server behind a proxy, a port mapping or a DNS name must be told.
+   */
+  readonly names?: readonly string[];
+  readonly authority: Authority;
+  /** For nonces: must be the system's CSPRNG. */
+  readonly random: Random;
+  readonly now: () => Instant;
+  readonly logger?: SignalingLogger;
+  readonly limits?: Partial<RoomsLimits>;
+  /**
+   * The address that a connection is counted under, from its request: for a server behind a proxy that it trusts, which
+   * would otherwise count as one single source. Default: the address of the TCP connection. Undefined refuses it.
+   */
+  readonly addressOf?: (request: IncomingMessage) => string | undefined;
+}
+
+export interface SignalingServer extends AsyncDisposable {
+  /** Where it listens. */
+  readonly host: string;
+  readonly port: number;
+  readonly names: readonly string[];
+  /** Connections that are open, in any stage. */
+  readonly connections: number;
+  /** How often each thing has happened; a copy. */
+  counters(): Counters;
+  /** Sends everybody away and ends, within two seconds. Idempotent. */
+  close(): Promise<void>;
+  /** Ends at once, without a word to anybody. Idempotent. */
+  kill(): Promise<void>;
+}
+
+/** A request's head, bytes: browsers send about 1 KiB. */
+const MAX_HEADER_BYTES = 8_192;
+
+/** All that a client may send before it has logged in, the request's head included, bytes. */
+const MAX_BYTES_BEFORE_LOGIN = MAX_HEADER_BYTES + 2 * signalingLimits.loginMessageBytes;
+
+/** How long the closing handshake may take before the socket is destroyed, ms. */
+const CLOSE_TIMEOUT_MS = 1_000;
+
+/** How long the server waits for its clients to go when it closes, ms. */
+const DRAIN_MS = 2_000;
+
+/**
+ * Starts a signaling server and resolves when it listens. `/healthz` answers `200` and the number of connections.
+ *
+ * @throws the error of `listen` (a code such as `EADDRINUSE`).
+ */
+export async function startSignalingServer(options: SignalingServerOptions): Promise<SignalingServer> {
+  // An import statement would read every export of the module, and with that load the HTTP client behind `fetch`: 18 MB.
+  const { createServer } = process.getBuiltinModule("node:http");
+  const http = createServer({
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: 5_000,
+    requestTimeout: 5_000,
+    connectionsCheckingInterval: 1_000,
+    noDelay: true,
+  });
+  const { host, port } = options.listen;
+  await new Promise<void>((resolve, reject) => {
+    http.once("error", reject);
+    http.listen({ host, port, exclusive: true }, () => {
+      http.off("error", reject);
+      resolve();
+    });
+  });
+  return new RunningServer(http, options);
+}
+
+const WEBSOCKET_OPTIONS: ServerOptions & { readonly closeTimeout: number; readonly autoPong: boolean } = {
+  noServer: true,
+  clientTracking: false,
+  perMessageDeflate: false,
+  // Answered by way of the machine, which counts them.
+  autoPong: false,
+  maxPayload: signalingLimits.clientMessageBytes,
+  // A message that comes in more pieces than a bad path cuts it into is an attack on memory.
+  maxFragments: 64,
+  maxBufferedChunks: 512,
+  closeTimeout: CLOSE_TIMEOUT_MS,
+};
+
+/** What `ws` calls a message above `maxPayload`, and a frame above what a number can count. */
+const OVERSIZE_ERRORS: ReadonlySet<unknown> = new Set([
+  "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
+  "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH",
+]);
+
+/** One TCP connection, from its first byte. */
+interface Link {
+  readonly id: ConnectionId;
+  readonly socket: Duplex;
+  /** Once it speaks WebSocket. */
+  web: WebSocket | undefined;
+  /** Watches for bytes before the login. */
+  watch: (() => void) | undefined;
+}
+
+class RunningServer implements SignalingServer {
+  readonly host: string;
+  readonly port: number;
+  readonly names: readonly string[];
+  readonly #http: Server;
+  readonly #web: WebSocketServer;
+  readonly #options: SignalingServerOptions;
+  readonly #rooms: Rooms;
+  readonly #runner: Runner<RoomsInput, RoomsOutput>;
+  readonly #links = new Map<ConnectionId, Link>();
+  readonly #ids = new WeakMap<Duplex, ConnectionId>();
+  readonly #throttle = new LogThrottle();
+  #lastId = 0;
+  #closing: Promise<void> | undefined;
+
+  constructor(http: Server, options: SignalingServerOptions) {
+    const address = http.address() as AddressInfo;
+    this.host = address.address;
+    this.port = address.port;
+    this.names = options.names ?? ownNames(address);
+    this.#http = http;
+    this.#options = options;
+    this.#rooms = new Rooms({
+      names: this.names,
+      random: options.random,
+      ...(options.limits && { limits: options.limits }),
+    });
+    this.#runner = new Runner<RoomsInput, RoomsOutput>(
+      this.#rooms,
+      options.now,
+      () => ({ type: "timeout" }),
+      (output) => this.#perform(output),
+    );
+    this.#web = new WebSocketServer(WEBSOCKET_OPTIONS);
+    http.maxConnections = this.#rooms.limits.connections;
+    http.on("error", (error) => this.#warn("the listener failed", { error: error.message }));
+    http.on("clientError", (_error, socket) => socket.destroy());
+    http.on("request", (request, response) => this.#answer(request, response));
+    http.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+    if (options.addressOf === undefined)
+      http.on("connection", (socket) => this.#open(socket, sourceOf(socket.remoteAddress)));
+    options.logger?.info("the signaling server listens", { host: this.host, port: this.port, names: this.names });
+  }
+
+  get connections(): number {
+    return this.#rooms.connections;
+  }
+
+  counters(): Counters {
+    return { ...this.#rooms.counters };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#drain();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async kill(): Promise<void> {
+    this.#closing ??= this.#end();
+    this.#runner.close();
+    this.#destroy();
+    await this.#closing;
+  }
+
+  async #drain(): Promise<void> {
+    const ended = this.#end();
+    this.#runner.input({ type: "drain" });
+    const force = setTimeout(() => this.#destroy(), DRAIN_MS);
+    await ended;
+    clearTimeout(force);
+    this.#runner.close();
+  }
+
+  /** Listens no more, and resolves when the last socket is gone. */
+  async #end(): Promise<void> {
+    await new Promise<void>((resolve) => this.#http.close(() => resolve()));
+    this.#options.logger?.info("the signaling server has closed");
+  }
+
+  #destroy(): void {
+    for (const { socket } of this.#links.values()) socket.destroy();
+    this.#http.closeAllConnections();
+  }
+
+  // Connections
+
+  #open(socket: Duplex, address: string): void {
+    const id = ++this.#lastId;
+    this.#links.set(id, { id, socket, web: undefined, watch: undefined });
+    this.#ids.set(socket, id);
+    socket.once("close", () => {
+      this.#links.delete(id);
+      this.#runner.input({ type: "disconnected", connection: id });
+    });
+    this.#runner.input({ type: "connected", connection: id, address });
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const healthy = request.url === "/healthz";
+    const body = healthy ? `{"status":"ok","connections":${this.connections}}\n` : "not found\n";
+    const type = healthy ? "application/json" : "text/plain";
+    response.writeHead(healthy ? 200 : 404, { "content-type": type, connection: "close" }).end(body);
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { addressOf } = this.#options;
+    if (addressOf !== undefined) {
+      const address = addressOf(request);
+      if (address === undefined) {
+        socket.destroy();
+        return;
+      }
+      this.#open(socket, sourceOf(address));
+    }
+    const link = this.#links.get(this.#ids.get(socket) ?? 0);
+    if (link === undefined || socket.destroyed) return;
+    this.#web.handleUpgrade(request, socket, head, (web) => this.#listen(link, web));
+  }
+
+  #listen(link: Link, web: WebSocket): void {
+    const connection = link.id;
+    let received = MAX_HEADER_BYTES;
+    const watch = (chunk?: Buffer): void => {
+      received += chunk?.length ?? 0;
+      if (received > MAX_BYTES_BEFORE_LOGIN) this.#runner.input({ type: "broken", connection, fault: "oversize" });
+    };
+    link.web = web;
+    link.watch = watch;
+    link.socket.on("data", watch);
+    web.on("message", (data, isBinary) => {
+      if (isBinary && data instanceof Uint8Array) {
+        // A view that is no Buffer, whose `slice` differs.
+        const bytes = new Uint8Array(data.buffer, data.byteOffset, data.length);
+        this.#runner.input({ type: "message", connection, bytes });
+      } else this.#runner.input({ type: "broken", connection, fault: "protocol" });
+    });
+    web.on("ping", (bytes) => this.#runner.input({ type: "pinged", connection, bytes }));
+    web.on("pong", () => this.#runner.input({ type: "ponged", connection }));
+    web.on("error", (error) => {
+      const oversize = "code" in error && OVERSIZE_ERRORS.has(error.code);
+      this.#runner.input({ type: "broken", connection, fault: oversize ? "oversize" : "protocol" });
+    });
+  }
+
+  // Effects
+
+  #perform(output: RoomsOutput): void {
+    switch (output.type) {
+      case "send":
+        this.#send(output.connection, output.bytes);
+        return;
+      case "ping":
+        this.#links.get(output.connection)?.web?.ping();
+        return;
+      case "pong":
+        this.#pong(output.connection, output.bytes);
+        return;
+      case "close":
+        this.#close(output.connection, output.code, output.abrupt);
+        return;
+      case "authenticate": {
+        const { connection, request } = output;
+        void this.#ask(() => this.#options.authority.authenticate(request)).then((verdict) =>
+          this.#runner.input({ type: "authenticated", connection, verdict }),
+        );
+        return;
+      }
+      case "renew": {
+        const { connection, request } = output;
+        void this.#ask(() => this.#options.authority.renew(request)).then((verdict) =>
+          this.#runner.input({ type: "renewed", connection, verdict }),
+        );
+        return;
+      }
+      case "joined": {
+        const link = this.#links.get(output.connection);
+        if (link?.watch !== undefined) link.socket.off("data", link.watch);
+        if (link !== undefined) link.watch = undefined;
+        return;
+      }
+      case "left":
+        return;
+      case "fault": {
+        const { fault, address, peer, code } = output;
+        this.#warn(`signaling: ${fault}`, { address, ...(peer && { peer: shortId(peer) }), ...(code && { code }) });
+        return;
+      }
+    }
+  }
+
+  #send(connection: ConnectionId, bytes: Uint8Array): void {
+    const web = this.#links.get(connection)?.web;
+    if (web?.readyState !== WebSocket.OPEN) return;
+    web.send(bytes);
+    if (web.bufferedAmount > this.#rooms.limits.queuedBytes) this.#runner.input({ type: "congested", connection });
+  }
+
+  #pong(connection: ConnectionId, bytes: Uint8Array): void {
+    const web = this.#links.get(connection)?.web;
+    if (web?.readyState !== WebSocket.OPEN) return;
+    web.pong(bytes);
+    if (web.bufferedAmount > this.#rooms.limits.queuedBytes) this.#runner.input({ type: "congested", connection });
+  }
+
+  #close(connection: ConnectionId, code: number, abrupt: boolean): void {
+    const link = this.#links.get(connection);
+    if (link === undefined) return;
+    if (abrupt || link.web === undefined) link.socket.destroy();
+    else link.web.close(code);
+  }
+
+  async #ask<T>(question: () => Promise<T | Refusal>): Promise<T | Refusal> {
+    try {
+      return await question();
+    } catch (error) {
+      // The message may quote what was being checked; the name of the failure does not.
+      const name = error instanceof Error ? error.name : typeof error;
+      this.#warn("the authority failed", { error: name });
+      return { ok: false, code: "unavailable", detail: "the server cannot check logins at the moment" };
+    }
+  }
+
+  #warn(message: string, fields: Readonly<Record<string, unknown>>): void {
+    const suppressed = this.#throttle.admit(this.#options.now());
+    if (suppressed !== undefined)
+      this.#options.logger?.warn(message, { ...fields, ...(suppressed > 0 && { suppressed }) });
+  }
+}

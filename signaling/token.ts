@@ -1,0 +1,137 @@
+import { acquireLock } from "../src/drivers/state/lock.ts";
+import { createTokenVerifier, type TokenVerifier } from "../src/drivers/tokens.ts";
+import type { Instant } from "../src/proto/machine.ts";
+import type { PeerId } from "../src/proto/peer-id.ts";
+import { type Expectation, MEMBER_LIFE_MS, RENEWAL_GRACE_MS } from "../src/proto/trust/claims.ts";
+import type { SignedRevocation } from "../src/proto/trust/revocation.ts";
+import { type IssuedMember, type IssueFault, type Mint, type MintOptions, openMint } from "./mint.ts";
+import { openUseJournal, type UseJournal } from "./use-journal.ts";
+
+/**
+ * The issuer: a process that holds an issuing key and answers those who want a member token.
+ *
+ * - *Exchange*: a join token of this very key becomes a member token for the node key that asks. The use is on the disk
+ *   before the answer leaves, so that no crash gives a use twice; and whoever has spent a use gets a token again for the
+ *   asking, so that a lost answer costs nothing.
+ * - *Renewal*: a member token of any key of the cluster, valid or expired less than seven days ago, becomes a new one with
+ *   the same scopes, role and place, and as long a life, a day at least.
+ *
+ * Whoever calls has seen the subject prove its key; a token alone proves nothing here. Only one process at a time can be the
+ * issuer of a key file. Several issuers with keys of their own serve one cluster; they share the secret of places.
+ */
+export interface Issuer extends Mint, AsyncDisposable {
+  /** A member token for `subject`, for a join token. Rejects with `state-unavailable` when the disk fails. */
+  exchange(joinToken: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
+  /** A new member token for `subject`, for its old one. */
+  renew(memberToken: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
+  /** Revokes `subject`: durable when it resolves. Undefined, and nothing done, if this key may not revoke. */
+  revoke(subject: PeerId, now: Instant): Promise<SignedRevocation | undefined>;
+  /** Waits for what is being recorded and gives up the key file. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** What an issuer needs beyond a {@link Mint}. */
+export interface IssuerOptions extends MintOptions {
+  /** Whether the cluster knows `subject` as revoked, beyond what this issuer revoked itself. Default: nobody is. */
+  readonly isRevoked?: (subject: PeerId) => boolean;
+  /** The time at which the journal is opened, Unix ms; what expired long before is forgotten. Default: the system's. */
+  readonly now?: Instant;
+}
+
+/**
+ * Opens the issuer of a key file. Beside the file lie `place.key`, the journal (`.uses`) and a lock (`.lock`). Throws
+ * `state-locked` when another process is its issuer, `not-found`, `key-file-permissions`, `weak-key` or `state-corrupt`.
+ */
+export async function openIssuer(options: IssuerOptions): Promise<Issuer> {
+  const mint = await openMint(options);
+  const lock = await acquireLock(`${options.keyFile}.lock`);
+  try {
+    const journal = await openUseJournal(`${options.keyFile}.uses`, options.now ?? Date.now());
+    const release = async (): Promise<void> => {
+      await journal.close();
+      await lock.release();
+    };
+    return new KeyIssuer(mint, journal, release, options);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+class KeyIssuer implements Issuer {
+  readonly kid: string;
+  readonly issueJoinToken: Mint["issueJoinToken"];
+  readonly issueMemberToken: Mint["issueMemberToken"];
+  readonly signRevocation: Mint["signRevocation"];
+  readonly #journal: UseJournal;
+  readonly #verifier: TokenVerifier = createTokenVerifier();
+  readonly #options: IssuerOptions;
+  readonly #release: () => Promise<void>;
+  #closed: Promise<void> | undefined;
+
+  constructor(mint: Mint, journal: UseJournal, release: () => Promise<void>, options: IssuerOptions) {
+    this.kid = mint.kid;
+    this.issueJoinToken = (request, now) => mint.issueJoinToken(request, now);
+    this.issueMemberToken = (request, now) => mint.issueMemberToken(request, now);
+    this.signRevocation = (subject, now) => mint.signRevocation(subject, now);
+    this.#journal = journal;
+    this.#release = release;
+    this.#options = options;
+  }
+
+  async exchange(joinToken: string, subject: PeerId, now: Instant): Promise<IssuedMember> {
+    const checked = await this.#verifier.verifyJoinToken(joinToken, this.#expectation(now));
+    if (!checked.ok) return checked;
+    const join = checked.value;
+    // Only the journal of the key that made it knows how often it was used.
+    if (join.kid !== this.kid) return refuse("other-issuer");
+    if (this.#isRevoked(subject)) return refuse("revoked");
+    // Made before the use is recorded, so that no use is spent on a refusal; given away only after.
+    const issued = await this.issueMemberToken({ subject, scopes: join.scopes, role: join.role }, now);
+    if (!issued.ok) return issued;
+    const outcome = await this.#journal.use(join, subject, now);
+    return outcome === "recorded" ? issued : refuse(outcome === "full" ? "journal-full" : "used-up");
+  }
+
+  async renew(memberToken: string, subject: PeerId, now: Instant): Promise<IssuedMember> {
+    const checked = await this.#verifier.verifyMemberToken(memberToken, {
+      ...this.#expectation(now),
+      expectedSubject: subject,
+      graceMs: RENEWAL_GRACE_MS,
+    });
+    if (!checked.ok) return checked;
+    if (this.#isRevoked(subject)) return refuse("revoked");
+    const { scopes, role, place, issuedAt, expiresAt } = checked.value;
+    // The mint refuses what this key may not grant, also if the key that granted it might: the member asks another issuer.
+    // A life cut short by the end of an issuing key must not stay short for ever, so it is a day at least.
+    const lifeMs = Math.max(MEMBER_LIFE_MS, expiresAt - issuedAt);
+    return this.issueMemberToken({ subject, scopes, role, place, lifeMs }, now);
+  }
+
+  async revoke(subject: PeerId, now: Instant): Promise<SignedRevocation | undefined> {
+    const revocation = this.signRevocation(subject, now);
+    if (revocation !== undefined) await this.#journal.revoke(subject, Math.floor(now));
+    return revocation;
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#release();
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #isRevoked(subject: PeerId): boolean {
+    return this.#journal.isRevoked(subject) || this.#options.isRevoked?.(subject) === true;
+  }
+
+  #expectation(now: Instant): Expectation {
+    return { issuers: this.#options.issuers(), clusterId: this.#options.clusterId, now };
+  }
+}
+
+function refuse(fault: IssueFault): IssuedMember {
+  return { ok: false, fault };
+}

@@ -1,0 +1,223 @@
+import type { Logger } from "../options.ts";
+import type { Instant } from "../proto/machine.ts";
+import type { DialFailure } from "../proto/negotiation/outcome.ts";
+import type { DialPlan } from "../proto/negotiation/plan.ts";
+import type { IceServer, RtcConnection, RtcEvent, RtcStack } from "../proto/negotiation/rtc.ts";
+import { decline, type Signal } from "../proto/negotiation/signal.ts";
+import type { PeerId } from "../proto/peer-id.ts";
+import type { Random } from "../proto/random.ts";
+import type { GoodbyeReason } from "../proto/streams/events.ts";
+import type { Lane } from "../proto/streams/lanes.ts";
+import { Letters } from "./letters.ts";
+import { type AdmittedChannel, Pairing, type PairingContext } from "./pairing.ts";
+import { PeerLink } from "./peer-link.ts";
+import { linkOptionsFor } from "./stacks.ts";
+import type { MeshStream } from "./stream.ts";
+import type { Trust } from "./trust.ts";
+
+/** Efforts to pair under way beyond which strangers are told to come back: a burst of newcomers, yet bounded work. */
+const MAX_ENGAGED = 64;
+
+/** What connections tell the agent. */
+export interface ConnectionsListener {
+  linkUp(link: PeerLink): void;
+  linkDown(peer: PeerId, reason: string): void;
+  message(peer: PeerId, lane: Lane, bytes: Uint8Array): void;
+  /** A dial that this side wanted ended without a link. */
+  dialFailed(peer: PeerId, failure: DialFailure): void;
+  handler(protocol: string): ((stream: MeshStream, from: PeerId) => void) | undefined;
+  fault(peer: PeerId | undefined, fault: string): void;
+  /** Hands a sealed letter to the signaling servers. */
+  post(to: PeerId, letter: Uint8Array): void;
+  /** The X25519 key in a member's record. */
+  boxKeyOf(peer: PeerId): Uint8Array | undefined;
+}
+
+/** All pairings and links of one agent: at most one link to each peer, the newest. */
+export class Connections {
+  readonly #links = new Map<PeerId, PeerLink>();
+  readonly #pairings = new Map<PeerId, Pairing>();
+  readonly #letters: Letters;
+  readonly #listener: ConnectionsListener;
+  readonly #stack: RtcStack;
+  readonly #now: () => Instant;
+  readonly #log: Logger;
+  readonly #pairingContext: PairingContext;
+  readonly #iceServers: readonly IceServer[];
+  readonly #extraAddresses: readonly string[];
+  #closed = false;
+
+  constructor(options: {
+    readonly trust: Trust;
+    readonly stack: RtcStack;
+    readonly iceServers: readonly IceServer[];
+    /** Loopback or tunnel addresses to offer as well. */
+    readonly extraAddresses: readonly string[];
+    readonly random: Random;
+    readonly now: () => Instant;
+    readonly log: Logger;
+    readonly listener: ConnectionsListener;
+  }) {
+    const { trust, random, now, listener } = options;
+    this.#listener = listener;
+    this.#stack = options.stack;
+    this.#now = now;
+    this.#log = options.log;
+    this.#iceServers = options.iceServers;
+    this.#extraAddresses = options.extraAddresses;
+    this.#letters = new Letters(trust, now, (peer) => listener.boxKeyOf(peer));
+    this.#pairingContext = {
+      self: trust.id,
+      trust,
+      random,
+      now,
+      connect: (plan, initiator, notify) => this.#connect(plan, initiator, notify),
+      sendSignal: (peer, signal) => this.#sendSignal(peer, signal),
+      linked: (channel) => this.#linked(channel),
+      failed: (peer, failure, wanted) => this.#failed(peer, failure, wanted),
+      fault: (peer, fault) => listener.fault(peer, fault),
+    };
+  }
+
+  link(peer: PeerId): PeerLink | undefined {
+    return this.#links.get(peer);
+  }
+
+  links(): IterableIterator<PeerLink> {
+    return this.#links.values();
+  }
+
+  dial(peer: PeerId): void {
+    if (!this.#links.has(peer)) this.#pairing(peer)?.dial();
+  }
+
+  ask(peer: PeerId): void {
+    if (!this.#links.has(peer)) this.#pairing(peer)?.ask();
+  }
+
+  /** Ends a link with a word, if there is one. */
+  drop(peer: PeerId, reason: GoodbyeReason): void {
+    this.#links.get(peer)?.close(reason);
+  }
+
+  /** A letter has come, from whom only its inside tells. */
+  letter(bytes: Uint8Array): void {
+    const opened = this.#letters.open(bytes);
+    if (typeof opened === "string") {
+      this.#listener.fault(undefined, `letter-${opened}`);
+      return;
+    }
+    const { sender, signal } = opened;
+    const known = this.#pairings.get(sender);
+    if (known) known.signal(signal);
+    else if (signal.kind === "offer" || signal.kind === "ask") {
+      if (this.#engaged() < MAX_ENGAGED) this.#pairing(sender)?.signal(signal);
+      else this.#sendSignal(sender, decline(signal, "busy", this.#now()));
+    }
+    this.#forgetIdle(sender);
+  }
+
+  /** No server could hand over a letter to `peer`. */
+  unreachable(peer: PeerId): void {
+    this.#pairings.get(peer)?.abort("unreachable");
+    this.#forgetIdle(peer);
+  }
+
+  /** Its record has come: later letters are sealed for the key in it. */
+  recordKnown(peer: PeerId): void {
+    this.#letters.forget(peer);
+  }
+
+  /** Says goodbye on every link once what is queued has left, within `limitMs`. */
+  async leave(limitMs: number): Promise<void> {
+    const links = [...this.#links.values()];
+    const patience = new Promise<void>((resolve) => setTimeout(resolve, limitMs));
+    await Promise.race([Promise.all(links.map((link) => link.drain())), patience]);
+    for (const link of links) link.close("leaving");
+  }
+
+  /** Ends everything at once. */
+  close(): void {
+    this.#closed = true;
+    for (const pairing of this.#pairings.values()) pairing.close();
+    for (const link of [...this.#links.values()]) link.abandon("closing");
+    this.#pairings.clear();
+  }
+
+  #pairing(peer: PeerId): Pairing | undefined {
+    if (this.#closed) return undefined;
+    let pairing = this.#pairings.get(peer);
+    if (!pairing) {
+      pairing = new Pairing(peer, this.#pairingContext);
+      this.#pairings.set(peer, pairing);
+    }
+    return pairing;
+  }
+
+  #engaged(): number {
+    let engaged = 0;
+    for (const pairing of this.#pairings.values()) if (pairing.engaged) engaged++;
+    return engaged;
+  }
+
+  #forgetIdle(peer: PeerId): void {
+    const pairing = this.#pairings.get(peer);
+    if (pairing && !pairing.engaged && !this.#links.has(peer)) this.#pairings.delete(peer);
+  }
+
+  #connect(plan: DialPlan, initiator: boolean, notify: (event: RtcEvent) => void): RtcConnection {
+    return this.#stack.connect(
+      {
+        initiator,
+        iceServers: this.#iceServers,
+        iceTransportPolicy: plan.policy,
+        extraAddresses: this.#extraAddresses,
+      },
+      notify,
+    );
+  }
+
+  #sendSignal(peer: PeerId, signal: Signal): void {
+    const letter = this.#letters.seal(peer, signal);
+    if (letter) this.#listener.post(peer, letter);
+    else queueMicrotask(() => this.unreachable(peer));
+  }
+
+  #linked(channel: AdmittedChannel): void {
+    const peer = channel.peer.id;
+    const before = this.#links.get(peer);
+    const link = new PeerLink(channel, {
+      stack: this.#stack.name,
+      link: linkOptionsFor(this.#stack.name),
+      now: this.#now,
+      listener: {
+        message: (from, lane, bytes) => this.#listener.message(from, lane, bytes),
+        handler: (protocol) => this.#listener.handler(protocol),
+        fault: (from, fault) => this.#listener.fault(from, fault),
+        lost: (lost, reason) => this.#lost(lost, reason),
+      },
+    });
+    this.#links.set(peer, link);
+    if (before) {
+      this.#listener.linkDown(peer, "replaced");
+      before.close("replaced");
+    }
+    this.#log.info("link up", { peer, rtc: link.stack, role: channel.role });
+    this.#listener.linkUp(link);
+    link.start(channel);
+  }
+
+  #lost(link: PeerLink, reason: string): void {
+    if (this.#links.get(link.id) !== link) return;
+    this.#links.delete(link.id);
+    this.#log.info("link down", { peer: link.id, reason });
+    this.#listener.linkDown(link.id, reason);
+    this.#forgetIdle(link.id);
+  }
+
+  #failed(peer: PeerId, failure: DialFailure, wanted: boolean): void {
+    this.#log.debug("dial failed", { peer, stage: failure.stage, reason: failure.reason, wanted });
+    if (wanted && !this.#links.has(peer)) this.#listener.dialFailed(peer, failure);
+    queueMicrotask(() => this.#forgetIdle(peer));
+  }
+}

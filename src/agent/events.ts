@@ -1,0 +1,66 @@
+import type { PeerId } from "../proto/peer-id.ts";
+import type { MemberState } from "../status.ts";
+
+/** A member as applications see it. */
+export interface MemberInfo {
+  readonly id: PeerId;
+  readonly name: string;
+  readonly state: MemberState;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** `memberup`, `membersuspect`, `memberdown`, `memberleft`, `memberupdate`: what a member has become. */
+export class MemberChangeEvent extends Event {
+  readonly member: MemberInfo;
+  readonly previous: MemberState | undefined;
+
+  constructor(type: MemberEventName, member: MemberInfo, previous: MemberState | undefined) {
+    super(type);
+    this.member = member;
+    this.previous = previous;
+  }
+}
+
+/** `linkup`, `linkdown`: an authenticated channel to a peer stands, or is gone. */
+export class LinkChangeEvent extends Event {
+  readonly peer: PeerId;
+  /** Of `linkdown`: why, for logs. */
+  readonly reason: string | undefined;
+
+  constructor(type: LinkEventName, peer: PeerId, reason?: string) {
+    super(type);
+    this.peer = peer;
+    this.reason = reason;
+  }
+}
+
+export type MemberEventName = "memberup" | "membersuspect" | "memberdown" | "memberleft" | "memberupdate";
+export type LinkEventName = "linkup" | "linkdown";
+
+/** The events of an agent by name. */
+export interface AgentEventMap extends Record<MemberEventName, MemberChangeEvent>, Record<LinkEventName, LinkChangeEvent> {}
+
+/** An `EventTarget` that knows the agent's events and their types. */
+export class AgentEventTarget extends EventTarget {
+  override addEventListener<Name extends keyof AgentEventMap>(
+    type: Name,
+    listener: (event: AgentEventMap[Name]) => void,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  override addEventListener(type: string, listener: Listener, options?: AddEventListenerOptions | boolean): void;
+  override addEventListener(type: string, listener: Listener, options?: AddEventListenerOptions | boolean): void {
+    super.addEventListener(type, listener, options);
+  }
+
+  override removeEventListener<Name extends keyof AgentEventMap>(
+    type: Name,
+    listener: (event: AgentEventMap[Name]) => void,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  override removeEventListener(type: string, listener: Listener, options?: AddEventListenerOptions | boolean): void;
+  override removeEventListener(type: string, listener: Listener, options?: AddEventListenerOptions | boolean): void {
+    super.removeEventListener(type, listener, options);
+  }
+}
+
+type Listener = EventListener | EventListenerObject;

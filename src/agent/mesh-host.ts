@@ -1,0 +1,134 @@
+import type { Logger } from "../options.ts";
+import { unreachable } from "../proto/assert.ts";
+import type { Instant } from "../proto/machine.ts";
+import { Mesh, type MeshInput, type MeshOptions, type MeshOutput } from "../proto/mesh.ts";
+import type { PeerId } from "../proto/peer-id.ts";
+import type { MemberEvent } from "../proto/membership/effects.ts";
+import type { Buckets } from "./bucket.ts";
+import type { Connections } from "./connections.ts";
+import { Runner } from "./runner.ts";
+import type { Trust } from "./trust.ts";
+
+/** What the mesh tells the agent. */
+export interface MeshListener {
+  member(event: MemberEvent): void;
+  /** Our record has changed. */
+  present(record: Uint8Array): void;
+  /** No link answers: it is probably this machine that lost the network. */
+  isolated(): void;
+  /** A later start under our key exists. */
+  superseded(): void;
+  fault(peer: PeerId | undefined, fault: string): void;
+}
+
+/** Runs the {@link Mesh} of an agent: its sends go to links, its checks to {@link Trust}, its events to the agent. */
+export class MeshHost {
+  readonly mesh: Mesh;
+  readonly #runner: Runner<MeshInput, MeshOutput>;
+  readonly #trust: Trust;
+  readonly #connections: Connections;
+  readonly #buckets: () => Buckets;
+  readonly #listener: MeshListener;
+  readonly #log: Logger;
+
+  constructor(options: {
+    readonly mesh: MeshOptions;
+    readonly trust: Trust;
+    readonly connections: Connections;
+    readonly buckets: () => Buckets;
+    readonly now: () => Instant;
+    readonly log: Logger;
+    readonly listener: MeshListener;
+  }) {
+    this.#trust = options.trust;
+    this.#connections = options.connections;
+    this.#buckets = options.buckets;
+    this.#listener = options.listener;
+    this.#log = options.log;
+    this.mesh = new Mesh(options.mesh, options.now());
+    this.#runner = new Runner(this.mesh, options.now, () => ({ type: "timeout" }), (output) => this.#perform(output));
+  }
+
+  input(input: MeshInput): void {
+    this.#runner.input(input);
+  }
+
+  close(): void {
+    this.#runner.close();
+  }
+
+  #perform(output: MeshOutput): void {
+    switch (output.type) {
+      case "send":
+        this.#connections.link(output.peer)?.send(output.lane, output.bytes);
+        break;
+      case "verify":
+        void this.#verify(output);
+        break;
+      case "sign":
+        this.#runner.input({
+          type: "signed",
+          signature: this.#trust.sign(output.label, output.body),
+          resume: output.resume,
+        });
+        break;
+      case "dial":
+        this.#connections.dial(output.peer);
+        break;
+      case "ask":
+        this.#connections.ask(output.peer);
+        break;
+      case "drop":
+        this.#connections.drop(output.peer, output.reason === "gone" ? "expelled" : "unwanted");
+        break;
+      case "present":
+        this.#listener.present(output.record);
+        break;
+      case "event":
+        this.#listener.member(output);
+        break;
+      default:
+        this.#performRest(output);
+    }
+  }
+
+  #performRest(output: RestOutput): void {
+    switch (output.type) {
+      case "acknowledged":
+      case "unacknowledged":
+      case "refused":
+      case "changed":
+        this.#buckets().event(output);
+        break;
+      case "deferred":
+        this.#log.warn("a write from the future was set aside: a clock is wrong", {
+          author: output.author,
+          aheadMs: output.aheadMs,
+        });
+        break;
+      case "link-silent":
+        this.#connections.link(output.peer)?.abandon("silent");
+        break;
+      case "isolated":
+        this.#listener.isolated();
+        break;
+      case "superseded":
+        this.#listener.superseded();
+        break;
+      case "fault":
+        this.#listener.fault(output.peer, output.fault);
+        break;
+      default:
+        unreachable(output);
+    }
+  }
+
+  async #verify(request: Extract<MeshOutput, { type: "verify" }>): Promise<void> {
+    const verdict = await this.#trust.verify(request);
+    const { resume, from } = request;
+    if (!verdict.ok) this.#runner.input({ type: "rejected", from, resume });
+    else this.#runner.input({ type: "verified", resume, ...(verdict.token && { token: verdict.token }) });
+  }
+}
+
+type RestOutput = Exclude<MeshOutput, { type: "send" | "verify" | "sign" | "dial" | "ask" | "drop" | "present" | "event" }>;

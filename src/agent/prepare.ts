@@ -1,0 +1,74 @@
+import { systemClock } from "../drivers/clock.ts";
+import { nodeCrypto } from "../drivers/crypto.ts";
+import { systemRandom } from "../drivers/entropy.ts";
+import { openStateDirectory, type StateDirectory } from "../drivers/state-directory.ts";
+import { createTokenVerifier } from "../drivers/tokens.ts";
+import { type AgentOptions, defaultSettings, defaultStateDirectory, type Logger } from "../options.ts";
+import type { Instant } from "../proto/machine.ts";
+import type { Label } from "../proto/membership/record.ts";
+import type { IceServer, RtcStack } from "../proto/negotiation/rtc.ts";
+import type { Random } from "../proto/random.ts";
+import type { HeldCredential } from "../proto/signaling/client-events.ts";
+import { readInvite, settleCluster, settleCredential } from "./credential.ts";
+import { chooseStack } from "./stacks.ts";
+import { Trust } from "./trust.ts";
+
+/** Everything that an agent stands on, opened and checked. */
+export interface Preparation {
+  readonly state: StateDirectory;
+  readonly trust: Trust;
+  readonly credential: HeldCredential;
+  readonly stack: RtcStack;
+  readonly signaling: readonly string[];
+  readonly iceServers: readonly IceServer[];
+  readonly extraAddresses: readonly string[];
+  readonly name: string;
+  readonly labels: readonly Label[];
+  /** Records of members from an earlier life. */
+  readonly remembered: readonly Uint8Array[];
+  readonly random: Random;
+  readonly now: () => Instant;
+  readonly log: Logger;
+}
+
+const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Opens the state directory, settles cluster and credential, loads the WebRTC stack; undoes it all when something fails. */
+export async function prepare(options: AgentOptions): Promise<Preparation> {
+  const crypto = nodeCrypto();
+  const now = systemClock();
+  // Read before anything is opened: a bad paste should cost nothing.
+  const invite = options.invite === undefined ? undefined : readInvite(options.invite);
+  const state = await openStateDirectory(options.stateDirectory ?? defaultStateDirectory(), crypto);
+  try {
+    const cluster = await settleCluster(state, invite);
+    const identity = crypto.nodeIdentity(state.nodeKey.seed);
+    const trust = new Trust({ identity, crypto, cluster, verifier: createTokenVerifier(), now });
+    const credential = await settleCredential({ state, trust, crypto, invite, now: now() });
+    const signaling = options.signaling ?? cluster.signaling;
+    return {
+      state,
+      trust,
+      credential,
+      stack: typeof options.rtc === "object" ? options.rtc : await chooseStack(options.rtc ?? "auto"),
+      signaling,
+      iceServers: options.iceServers ?? cluster.iceServers,
+      extraAddresses: wantsLoopback(options.loopback ?? "auto", signaling) ? ["127.0.0.1"] : [],
+      name: options.name ?? defaultSettings().name,
+      labels: Object.entries(options.labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1)),
+      remembered: await state.readMembers(),
+      random: systemRandom(),
+      now,
+      log: options.logger ?? SILENT,
+    };
+  } catch (error) {
+    await state.close();
+    throw error;
+  }
+}
+
+/** A cluster whose front door is on this machine lives on this machine. */
+function wantsLoopback(option: boolean | "auto", signaling: readonly string[]): boolean {
+  if (option !== "auto") return option;
+  return signaling.some((url) => /^wss?:\/\/(localhost|127\.\d+\.\d+\.\d+|\[::1\])([:/]|$)/.test(url));
+}

@@ -1,0 +1,65 @@
+import type { Instant } from "../proto/machine.ts";
+import type { Mesh } from "../proto/mesh.ts";
+import type { PeerId } from "../proto/peer-id.ts";
+import type { AgentStatus, MemberStatus, SelfStatus } from "../status.ts";
+import { version } from "../version.ts";
+import type { MemberInfo } from "./events.ts";
+import type { PeerLink } from "./peer-link.ts";
+import type { Servers } from "./servers.ts";
+import type { Trust } from "./trust.ts";
+
+/** What a status is made of. */
+export interface StatusSources {
+  readonly trust: Trust;
+  readonly mesh: Mesh;
+  readonly servers: Servers;
+  readonly links: Iterable<PeerLink>;
+  readonly name: string;
+  readonly state: SelfStatus["state"];
+  readonly now: Instant;
+}
+
+/** Puts together what `agent.status()` returns. */
+export function describeStatus(sources: StatusSources): AgentStatus {
+  const { trust, mesh, servers, name, state, now } = sources;
+  const links = new Map<PeerId, PeerLink>();
+  for (const link of sources.links) links.set(link.id, link);
+  const members: MemberStatus[] = [];
+  for (const { record, state } of mesh.membership.members()) {
+    const link = links.get(record.id);
+    members.push({
+      id: record.id,
+      name: record.name,
+      state,
+      incarnation: record.incarnation,
+      path: link?.status().path ?? "none",
+      rttMs: link?.rttMs ?? null,
+      lastSeenMs: link ? now - link.heardAt : null,
+      labels: Object.fromEntries(record.labels),
+    });
+  }
+  members.sort((a, b) => (a.id < b.id ? -1 : 1));
+  return {
+    self: {
+      id: trust.id,
+      name,
+      cluster: trust.cluster.clusterId,
+      state,
+      version,
+      tokenExpiresAt: trust.token ? new Date(trust.token.facts.expiresAt).toISOString() : null,
+      scopes: trust.token?.facts.scopes ?? [],
+    },
+    signaling: servers.status(),
+    members,
+    links: Array.from(links.values(), (link) => link.status()),
+    buckets: mesh.replication.buckets().map(({ name, keys, bytes, digest }) => ({ name, keys, bytes, digest, replicas: "all" })),
+  };
+}
+
+/** A member as applications see it; undefined when it is unknown. */
+export function memberInfo(mesh: Mesh, id: PeerId): MemberInfo | undefined {
+  const member = mesh.membership.member(id);
+  if (!member) return undefined;
+  const { record, state } = member;
+  return { id, name: record.name, state, labels: Object.fromEntries(record.labels) };
+}

@@ -1,0 +1,105 @@
+/** What the control socket can ask of a running agent: one entry a command, parameters checked at this edge. */
+import { z } from "zod";
+import type { Agent } from "../agent.ts";
+import type { Entry } from "../agent/bucket.ts";
+import type { ControlHandler } from "../drivers/control.ts";
+import { StarlingError } from "../errors.ts";
+import type { PeerId } from "../proto/peer-id.ts";
+import type { WireEntry } from "./kv.ts";
+
+const key = z.string().min(1);
+const bucket = z.string().min(1);
+const timeoutMs = z.number().positive().max(3_600_000).default(10_000);
+
+/** The control commands of `agent`. `leave` is what `down` does: it resolves when the agent has left. */
+export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<string, ControlHandler> {
+  return new Map<string, ControlHandler>([
+    ["status", async () => agent.status()],
+    ["down", leave],
+    [
+      "ping",
+      checked(z.strictObject({ peer: z.string(), timeoutMs }), async (input, _emit, signal) => {
+        const peer = resolvePeer(agent, input.peer);
+        const timeout = AbortSignal.timeout(input.timeoutMs);
+        return { peer, ...(await agent.ping(peer, { signal: AbortSignal.any([signal, timeout]) })) };
+      }),
+    ],
+    [
+      "kv.get",
+      checked(z.strictObject({ bucket, key }), async (input) => {
+        const entry = await agent.bucket(input.bucket).get(input.key);
+        return entry ? wireEntry(entry) : null;
+      }),
+    ],
+    [
+      "kv.put",
+      checked(
+        z.strictObject({ bucket, key, value: z.base64(), replicas: z.int().min(1).optional(), timeoutMs }),
+        async (input, _emit, signal) => {
+          const { replicas, timeoutMs } = input;
+          const value = Buffer.from(input.value, "base64");
+          const options = { timeoutMs, signal, ...(replicas !== undefined && { replicas }) };
+          return agent.bucket(input.bucket).put(input.key, value, options);
+        },
+      ),
+    ],
+    [
+      "kv.delete",
+      checked(z.strictObject({ bucket, key, timeoutMs }), async (input, _emit, signal) =>
+        agent.bucket(input.bucket).delete(input.key, { timeoutMs: input.timeoutMs, signal }),
+      ),
+    ],
+    [
+      "kv.list",
+      checked(
+        z.strictObject({ bucket, prefix: z.string().optional(), limit: z.int().min(1).max(100_000).default(1_000) }),
+        async (input) => {
+          const { prefix, limit } = input;
+          const entries = await agent.bucket(input.bucket).list({ limit, ...(prefix !== undefined && { prefix }) });
+          return entries.map(wireEntry);
+        },
+      ),
+    ],
+    [
+      "kv.watch",
+      checked(
+        z.strictObject({ bucket, prefix: z.string().optional(), initial: z.boolean().default(false) }),
+        async (input, emit, signal) => {
+          const { prefix, initial } = input;
+          const options = { initial, signal, ...(prefix !== undefined && { prefix }) };
+          for await (const entry of agent.bucket(input.bucket).watch(options)) emit(wireEntry(entry));
+        },
+      ),
+    ],
+  ]);
+}
+
+function checked<Input>(
+  schema: z.ZodType<Input>,
+  handle: (input: Input, emit: (event: unknown) => void, signal: AbortSignal) => Promise<unknown>,
+): ControlHandler {
+  return async (parameters, emit, signal) => {
+    const parsed = schema.safeParse(parameters);
+    if (parsed.success) return handle(parsed.data, emit, signal);
+    const issue = parsed.error.issues[0];
+    throw new StarlingError("usage", `${issue?.path.join(".") || "parameters"}: ${issue?.message ?? "not valid"}`);
+  };
+}
+
+function wireEntry(entry: Entry): WireEntry {
+  const value = entry.value === undefined ? null : Buffer.from(entry.value).toString("base64");
+  return { key: entry.key, value, version: entry.version, author: entry.author };
+}
+
+/** A member by id, by a unique prefix of its id, or by a unique name. */
+function resolvePeer(agent: Agent, text: string): PeerId {
+  const members = agent.members().filter((member) => member.id !== agent.id);
+  const named = members.filter((member) => member.name === text);
+  const matches = named.length > 0 ? named : members.filter((member) => member.id.startsWith(text));
+  const [match, another] = matches;
+  if (match === undefined) throw new StarlingError("not-found", `no other member has the name or id ${JSON.stringify(text)}`);
+  if (another !== undefined) {
+    throw new StarlingError("usage", `${JSON.stringify(text)} fits ${matches.length} members; write more of the id`);
+  }
+  return match.id;
+}

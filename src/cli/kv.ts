@@ -1,0 +1,120 @@
+import type { Command } from "commander";
+import { StarlingError } from "../errors.ts";
+import { addStateFlag, ask } from "./flags.ts";
+import { parseDuration, print, printJson } from "./output.ts";
+import { readStdin } from "./stdin.ts";
+
+/** One entry as the control socket carries it; `value` is base64, null for a deletion. */
+export interface WireEntry {
+  readonly key: string;
+  readonly value: string | null;
+  readonly version: string;
+  readonly author: string;
+}
+
+interface KvOptions {
+  readonly bucket: string;
+  readonly json?: boolean;
+}
+
+/** `starling kv get | put | delete | list | watch`: the replicated key-value store. */
+export function kvCommand(program: Command): void {
+  const kv = program.command("kv").description("read and write the replicated key-value store");
+  const sub = (name: string, description: string): Command =>
+    addStateFlag(kv.command(name).description(description))
+      .option("--bucket <name>", "bucket", "default")
+      .option("--json", "print JSON");
+
+  sub("get <key>", "print the value of a key; exit 1 if there is none").action(
+    async (key: string, options: KvOptions, command: Command) => {
+      const entry = (await ask(command, "kv.get", { bucket: options.bucket, key })) as WireEntry | null;
+      if (!entry) throw new StarlingError("not-found", `no key ${JSON.stringify(key)} in bucket ${options.bucket}`);
+      if (options.json) printJson(readable(entry));
+      else writeValue(entry);
+    },
+  );
+
+  sub("put <key> [value]", "write a value; without one, or with -, it is read from stdin")
+    .option("--replicas <n>", "members that must have it before the command returns (default: 2, or all if fewer)")
+    .option("--timeout <duration>", "how long to wait for them", "10s")
+    .action(async (key: string, value: string | undefined, options: KvOptions & PutOptions, command: Command) => {
+      const bytes = value === undefined || value === "-" ? await readStdin() : Buffer.from(value);
+      const result = (await ask(command, "kv.put", {
+        bucket: options.bucket,
+        key,
+        value: bytes.toString("base64"),
+        timeoutMs: parseDuration(options.timeout),
+        ...(options.replicas !== undefined && { replicas: parseCount(options.replicas) }),
+      })) as PutResult;
+      if (options.json) printJson(result);
+    });
+
+  sub("delete <key>", "delete a key").action(async (key: string, options: KvOptions, command: Command) => {
+    const result = (await ask(command, "kv.delete", { bucket: options.bucket, key })) as PutResult;
+    if (options.json) printJson(result);
+  });
+
+  sub("list [prefix]", "list keys in order")
+    .option("--limit <n>", "at most this many", "1000")
+    .action(async (prefix: string | undefined, options: KvOptions & { limit: string }, command: Command) => {
+      const limit = parseCount(options.limit);
+      const entries = (await ask(command, "kv.list", { bucket: options.bucket, prefix, limit })) as WireEntry[];
+      if (options.json) printJson(entries.map(readable));
+      else for (const entry of entries) print(entry.key);
+    });
+
+  sub("watch [prefix]", "print changes as they happen, until interrupted")
+    .option("--initial", "print what is there first")
+    .action(async (prefix: string | undefined, options: KvOptions & { initial?: boolean }, command: Command) => {
+      const interrupted = new AbortController();
+      process.once("SIGINT", () => interrupted.abort());
+      process.once("SIGTERM", () => interrupted.abort());
+      const onEvent = (event: unknown): void => {
+        const entry = event as WireEntry;
+        if (options.json) print(JSON.stringify(readable(entry)));
+        else if (entry.value === null) print(`${entry.key} deleted`);
+        else print(`${entry.key} = ${Buffer.from(entry.value, "base64").toString("utf8")}`);
+      };
+      const parameters = { bucket: options.bucket, prefix, initial: options.initial === true };
+      await ask(command, "kv.watch", parameters, { onEvent, signal: interrupted.signal }).catch((error: unknown) => {
+        if (!interrupted.signal.aborted) throw error;
+      });
+    });
+}
+
+interface PutOptions {
+  readonly replicas?: string;
+  readonly timeout: string;
+}
+
+interface PutResult {
+  readonly version: string;
+  readonly replicas: number;
+}
+
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (Number.isSafeInteger(count) && count >= 1) return count;
+  throw new StarlingError("usage", `${JSON.stringify(text)} is not a count; write a number of at least 1`);
+}
+
+/** Text where the value is text; base64 beside it always. */
+function readable(entry: WireEntry) {
+  const bytes = entry.value === null ? null : Buffer.from(entry.value, "base64");
+  const text = bytes?.toString("utf8");
+  const isText = bytes !== null && text !== undefined && Buffer.from(text).equals(bytes);
+  return {
+    key: entry.key,
+    value: isText ? text : null,
+    base64: entry.value,
+    deleted: entry.value === null,
+    version: entry.version,
+    author: entry.author,
+  };
+}
+
+function writeValue(entry: WireEntry): void {
+  const bytes = Buffer.from(entry.value ?? "", "base64");
+  process.stdout.write(bytes);
+  if (process.stdout.isTTY) process.stdout.write("\n");
+}

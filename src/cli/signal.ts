@@ -1,0 +1,68 @@
+import { join } from "node:path";
+import { type Command, Option } from "commander";
+import { startSignalingService } from "../../signaling/main.ts";
+import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
+import { exists } from "../drivers/state/private-files.ts";
+import { StarlingError } from "../errors.ts";
+import type { Settings } from "../options.ts";
+import { addStateFlag, flagsOf } from "./flags.ts";
+import { DEFAULT_SIGNALING_PORT } from "./init.ts";
+import { readClusterOf } from "./invite.ts";
+import { commandLogger } from "./log.ts";
+import { print, say } from "./output.ts";
+import { resolveStateDirectory } from "./settings.ts";
+
+interface SignalOptions {
+  readonly listen: string;
+  readonly publicName?: readonly string[];
+  readonly issuingKey?: string;
+  readonly issuer: boolean;
+  readonly log: Settings["log"];
+  readonly json?: boolean;
+}
+
+/** `starling signal`: the front door of a cluster, and an issuer where an issuing key is at hand. */
+export function signalCommand(program: Command): void {
+  addStateFlag(program.command("signal").description("run a signaling server for the cluster of the state directory"))
+    .option("--listen <address>", "host:port to listen on; port 0 takes a free one", `127.0.0.1:${DEFAULT_SIGNALING_PORT}`)
+    .option("--public-name <name...>", "host:port by which agents call it, where that is none of its own addresses")
+    .option("--issuing-key <file>", "issuing key (default: issuing.key in the state directory, if it is there)")
+    .option("--no-issuer", "issue no tokens, also where an issuing key is at hand")
+    .addOption(new Option("--log <level>", "log level").choices(["debug", "info", "warn", "error", "silent"]).default("info"))
+    .option("--json", "print one line of JSON when it listens")
+    .action(async (options: SignalOptions, command: Command) => {
+      const stateDirectory = resolveStateDirectory(flagsOf(command).state);
+      const cluster = await readClusterOf(command);
+      const issuingKeyFile = options.issuer
+        ? (options.issuingKey ?? (await ifThere(join(stateDirectory, ISSUING_KEY_FILE))))
+        : undefined;
+      const stopped = Promise.withResolvers<void>();
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopped.resolve());
+      await using server = await startSignalingService({
+        cluster,
+        listen: parseListen(options.listen),
+        log: commandLogger(options.log),
+        ...(options.publicName && { names: options.publicName }),
+        ...(issuingKeyFile !== undefined && { issuingKeyFile }),
+      });
+      const url = `ws://${server.host.includes(":") ? `[${server.host}]` : server.host}:${server.port}`;
+      if (options.json) print(JSON.stringify({ url, host: server.host, port: server.port, issuer: issuingKeyFile !== undefined }));
+      say(`signaling for cluster ${cluster.name} on ${url}${issuingKeyFile ? ", issuing tokens" : ""}`);
+      await stopped.promise;
+    });
+}
+
+async function ifThere(path: string): Promise<string | undefined> {
+  return (await exists(path)) ? path : undefined;
+}
+
+/** `host:port`, IPv6 in brackets. */
+function parseListen(text: string): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || port > 65_535) {
+    throw new StarlingError("usage", `${JSON.stringify(text)} is not host:port; write for example 0.0.0.0:7700 or [::]:7700`);
+  }
+  return { host, port };
+}

@@ -1,0 +1,82 @@
+import type { Command } from "commander";
+import { issuersOf } from "../../signaling/authority.ts";
+import { nodeCrypto } from "../drivers/crypto.ts";
+import { createTokenVerifier } from "../drivers/tokens.ts";
+import { hasCluster } from "../drivers/state-directory.ts";
+import { StarlingError } from "../errors.ts";
+import { parsePeerId } from "../proto/peer-id.ts";
+import { parseCompact } from "../proto/trust/compact-token.ts";
+import { addStateFlag, flagsOf } from "./flags.ts";
+import { addIssuingFlags, openMintOf, readClusterOf, refused } from "./invite.ts";
+import { parseDuration, print, printJson } from "./output.ts";
+import { resolveStateDirectory } from "./settings.ts";
+
+interface CreateOptions {
+  readonly for?: string;
+  readonly uses: string;
+  readonly expires?: string;
+  readonly scope?: readonly string[];
+  readonly role?: string;
+  readonly issuingKey?: string;
+}
+
+/** `starling token create | inspect`. */
+export function tokenCommand(program: Command): void {
+  const token = program.command("token").description("make and read tokens");
+
+  addIssuingFlags(token.command("create").description("print a token alone; `starling invite` prints one with all the rest"))
+    .option("--for <peer>", "a member token for this node key; without it a join token")
+    .option("--uses <n>", "how many agents may exchange a join token", "1")
+    .option("--expires <duration>", "how long it is good (default: 1h, with --for 24h)")
+    .action(async (options: CreateOptions, command: Command) => {
+      const { mint } = await openMintOf(command, options.issuingKey);
+      const terms = {
+        ...(options.scope && { scopes: options.scope }),
+        ...(options.role !== undefined && { role: options.role }),
+        ...(options.expires !== undefined && { lifeMs: parseDuration(options.expires) }),
+      };
+      const subject = options.for === undefined ? undefined : parsePeerId(options.for);
+      if (options.for !== undefined && !subject) throw new StarlingError("usage", `${options.for} is not a peer id`);
+      const issued = subject
+        ? await mint.issueMemberToken({ ...terms, subject }, Date.now())
+        : await mint.issueJoinToken({ ...terms, uses: Number(options.uses) }, Date.now());
+      if (!issued.ok) throw refused(issued.fault);
+      print(issued.token);
+    });
+
+  addStateFlag(token.command("inspect <token>").description("print what a token says, and whether it holds for the cluster of --state"))
+    .option("--json", "print JSON")
+    .action(async (text: string, options: { json?: boolean }, command: Command) => {
+      const parsed = parseCompact(text.trim());
+      if (!parsed.ok) throw new StarlingError("token-invalid", `this is not a token of Starling: ${parsed.fault}`);
+      const { kid, payload } = parsed.token;
+      const verdict = await judge(text.trim(), payload, command);
+      const description = { kid, ...payload, ...times(payload), verdict };
+      if (options.json) printJson(description);
+      else for (const [name, value] of Object.entries(description)) print(`${name}: ${String(value)}`);
+    });
+}
+
+/** `valid`, why not, or `unchecked` where no cluster is at hand. */
+async function judge(text: string, payload: Readonly<Record<string, unknown>>, command: Command): Promise<string> {
+  if (!(await hasCluster(resolveStateDirectory(flagsOf(command).state)))) return "unchecked: no cluster in the state directory";
+  const cluster = await readClusterOf(command);
+  const expected = { issuers: issuersOf(cluster, nodeCrypto()), clusterId: cluster.clusterId, now: Date.now() };
+  const verifier = createTokenVerifier();
+  const checked =
+    "sub" in payload ? await verifier.verifyMemberToken(text, expected) : await verifier.verifyJoinToken(text, expected);
+  return checked.ok ? "valid" : checked.fault;
+}
+
+function times(payload: Readonly<Record<string, unknown>>): Record<string, string> {
+  const readable: Record<string, string> = {};
+  for (const [claim, name] of [
+    ["iat", "issuedAt"],
+    ["nbf", "notBefore"],
+    ["exp", "expiresAt"],
+  ] as const) {
+    const seconds = payload[claim];
+    if (typeof seconds === "number" && Number.isFinite(seconds)) readable[name] = new Date(seconds * 1_000).toISOString();
+  }
+  return readable;
+}

@@ -1,0 +1,96 @@
+import { readFile } from "node:fs/promises";
+import type { Command } from "commander";
+import { type Agent, createAgent } from "../agent.ts";
+import { type ControlHandler, serveControl } from "../drivers/control.ts";
+import { StarlingError } from "../errors.ts";
+import type { AgentOptions } from "../options.ts";
+import { addSettingFlags, flagsOf } from "./flags.ts";
+import { controlHandlers } from "./handlers.ts";
+import { commandLogger } from "./log.ts";
+import { print, say, warn } from "./output.ts";
+import { resolveSettings } from "./settings.ts";
+import { readStdin } from "./stdin.ts";
+
+interface UpFlags {
+  readonly inviteFile?: string;
+  readonly json?: boolean;
+}
+
+/** Flags of a command that runs an agent. */
+export function addUpFlags(command: Command): Command {
+  return addSettingFlags(command)
+    .option("--invite-file <file>", "read the invite from a file; - for stdin")
+    .option("--json", "print one line of JSON when it runs");
+}
+
+/** `starling up [invite]`: runs an agent until it is told to stop. */
+export function upCommand(program: Command): void {
+  addUpFlags(program.command("up [invite]").description("join the cluster and stay in it until `starling down` or Ctrl-C"))
+    .addHelpText("after", "\nThe invite is needed for the first start only. $STARLING_INVITE and - (stdin) are taken as well.")
+    .action(async (invite: string | undefined, _flags, command: Command) => {
+      await runAgent(command, await readInvite(invite, command.opts<UpFlags>().inviteFile));
+    });
+}
+
+/** Runs the agent that the flags of `command` describe, and its control socket, to the end. */
+export async function runAgent(
+  command: Command,
+  invite: string | undefined,
+  extra: {
+    readonly rtc?: NonNullable<AgentOptions["rtc"]>;
+    readonly handlers?: readonly (readonly [string, ControlHandler])[];
+  } = {},
+): Promise<void> {
+  const { values, stateDirectory } = resolveSettings(flagsOf(command));
+  const interrupted = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
+  const agent = await createAgent({
+    stateDirectory,
+    name: values.name,
+    labels: values.labels,
+    rtc: extra.rtc ?? values.rtc,
+    loopback: values.loopback,
+    logger: commandLogger(values.log),
+    signal: interrupted.signal,
+    ...(values.signaling.length > 0 && { signaling: values.signaling }),
+    ...(values.iceServers.length > 0 && { iceServers: values.iceServers }),
+    ...(invite !== undefined && { invite }),
+  });
+  const handlers = controlHandlers(agent, () => agent.leave());
+  for (const [name, handler] of extra.handlers ?? []) handlers.set(name, handler);
+  const control = await serveControl(stateDirectory, handlers).catch(async (error: unknown) => {
+    await agent.close();
+    throw error;
+  });
+  announce(agent, command.opts<UpFlags>().json === true);
+  interrupted.signal.addEventListener("abort", () => void agent.leave());
+  if (interrupted.signal.aborted) void agent.leave();
+  const failure = await agent.closed;
+  await control.close();
+  if (failure) throw failure;
+}
+
+function announce(agent: Agent, json: boolean): void {
+  const { self } = agent.status();
+  if (json) print(JSON.stringify({ id: self.id, name: self.name, cluster: self.cluster }));
+  else say(`${self.name} is up as ${self.id}`);
+}
+
+/** The invite from the argument, a file, stdin or the environment; undefined when there is none. */
+export async function readInvite(argument: string | undefined, file: string | undefined): Promise<string | undefined> {
+  if (argument !== undefined && file !== undefined) {
+    throw new StarlingError("usage", "give the invite as an argument or with --invite-file, not both");
+  }
+  const source = argument === "-" ? "-" : file;
+  if (source === "-") return (await readStdin()).toString("utf8");
+  if (source !== undefined) {
+    return readFile(source, "utf8").catch((cause: unknown) => {
+      throw new StarlingError("usage", `cannot read the invite from ${source}`, { cause });
+    });
+  }
+  if (argument !== undefined) {
+    warn("the invite is a secret, and everybody on this machine can see command lines; prefer --invite-file");
+    return argument;
+  }
+  return process.env["STARLING_INVITE"] || undefined;
+}

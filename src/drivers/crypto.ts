@@ -1,0 +1,188 @@
+/**
+ * Cryptography by node:crypto: the implementation that agents on Node use. `crypto-portable.ts` does the same with the same
+ * bytes where node:crypto does not exist.
+ *
+ * Keys are turned into KeyObjects once. That of a peer is kept, because importing one costs a noticeable part of a check and
+ * a member's statements come again and again.
+ */
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  createSecretKey,
+  diffieHellman,
+  getCiphers,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+  verify,
+} from "node:crypto";
+import nacl from "tweetnacl";
+import { assert } from "../proto/assert.ts";
+import { RecentMap } from "../proto/bounded.ts";
+import { concat } from "../proto/bytes.ts";
+import { type PeerId, peerIdOf, publicKeyOf } from "../proto/peer-id.ts";
+import { admissionMacKey } from "../proto/session/transcript.ts";
+import { signedBytes } from "../proto/signed.ts";
+import { chacha20Poly1305 } from "../proto/trust/chacha20-poly1305.ts";
+import { type Aead, BOX_OVERHEAD_BYTES, type Crypto, SEAL_NONCE_BYTES } from "../proto/trust/crypto.ts";
+import { isAcceptablePublicKey, isAcceptableSignature } from "../proto/trust/ed25519.ts";
+import { boxKey } from "../proto/trust/salsa.ts";
+
+/** Imported keys of peers that are kept, about 1 KiB each: more than the members that sign within a minute. */
+const MAX_CACHED_KEYS = 4_096;
+
+// What stands before the 32 bytes of a raw key in DER (RFC 8410).
+const ED25519_PUBLIC = Buffer.from("302a300506032b6570032100", "hex");
+const ED25519_PRIVATE = Buffer.from("302e020100300506032b657004220420", "hex");
+const X25519_PUBLIC = Buffer.from("302a300506032b656e032100", "hex");
+const X25519_PRIVATE = Buffer.from("302e020100300506032b656e04220420", "hex");
+
+const AEAD = "chacha20-poly1305";
+const TAG_BYTES = 16;
+
+/** {@link Crypto} by node:crypto. Keep one for the process: it caches the keys of peers. */
+export function nodeCrypto(): Crypto {
+  const peerKeys = new RecentMap<PeerId, KeyObject>(MAX_CACHED_KEYS);
+  const hasNativeAead = getCiphers().includes(AEAD);
+
+  const keyOfPeer = (id: PeerId): KeyObject | undefined => {
+    const known = peerKeys.get(id);
+    const key = known ?? ed25519Public(publicKeyOf(id));
+    if (key !== undefined) peerKeys.set(id, key);
+    return key;
+  };
+
+  return {
+    name: "node",
+    randomBytes: random,
+    generateNodeKey: () => random(32),
+    nodeIdentity(seed) {
+      const { key, publicKey } = ed25519Private(seed);
+      return { id: peerIdOf(publicKey), sign: (label, body) => signWith(key, signedBytes(label, body)) };
+    },
+    verify({ signer, label, body, signature }) {
+      if (!isAcceptableSignature(signature)) return false;
+      const key = keyOfPeer(signer);
+      return key !== undefined && verifyWith(key, signedBytes(label, body), signature);
+    },
+    authority(seed) {
+      const { key, publicKey } = ed25519Private(seed);
+      return { publicKey, sign: (label, body) => signWith(key, signedBytes(label, body)) };
+    },
+    verifyAuthority(publicKey, label, body, signature) {
+      if (!isAcceptableSignature(signature)) return false;
+      const key = ed25519Public(publicKey);
+      return key !== undefined && verifyWith(key, signedBytes(label, body), signature);
+    },
+    boxKeyPair() {
+      const secretKey = random(32);
+      return { publicKey: publicBytes(x25519Private(secretKey)), secretKey };
+    },
+    seal(plain, recipientBoxPublic, senderBoxSecret) {
+      const key = sharedBoxKey(recipientBoxPublic, senderBoxSecret);
+      if (key === undefined) return undefined;
+      const nonce = random(SEAL_NONCE_BYTES);
+      return concat(nonce, nacl.secretbox(plain, nonce, key));
+    },
+    open(sealed, senderBoxPublic, recipientBoxSecret) {
+      if (sealed.length < SEAL_NONCE_BYTES + BOX_OVERHEAD_BYTES) return undefined;
+      const key = sharedBoxKey(senderBoxPublic, recipientBoxSecret);
+      if (key === undefined) return undefined;
+      const nonce = sealed.subarray(0, SEAL_NONCE_BYTES);
+      return nacl.secretbox.open(sealed.subarray(SEAL_NONCE_BYTES), nonce, key) ?? undefined;
+    },
+    hmac: (key, data) => plain(createHmac("sha256", key).update(data).digest()),
+    hkdf: (secret, info, length) => new Uint8Array(hkdfSync("sha256", secret, new Uint8Array(0), info, length)),
+    macKey: admissionMacKey,
+    aead: (key) => (hasNativeAead ? nativeAead(key) : chacha20Poly1305(key)),
+  };
+}
+
+function ed25519Private(seed: Uint8Array): { readonly key: KeyObject; readonly publicKey: Uint8Array } {
+  assert(seed.length === 32, "an Ed25519 seed has 32 bytes");
+  const key = createPrivateKey({ key: Buffer.concat([ED25519_PRIVATE, seed]), format: "der", type: "pkcs8" });
+  return { key, publicKey: publicBytes(key) };
+}
+
+function ed25519Public(publicKey: Uint8Array): KeyObject | undefined {
+  if (!isAcceptablePublicKey(publicKey)) return undefined;
+  return importPublic(ED25519_PUBLIC, publicKey);
+}
+
+function x25519Private(secret: Uint8Array): KeyObject {
+  assert(secret.length === 32, "an X25519 key has 32 bytes");
+  return createPrivateKey({ key: Buffer.concat([X25519_PRIVATE, secret]), format: "der", type: "pkcs8" });
+}
+
+// Bytes from outside: a library that refuses them must not bring the process down.
+function importPublic(prefix: Buffer, raw: Uint8Array): KeyObject | undefined {
+  try {
+    return createPublicKey({ key: Buffer.concat([prefix, raw]), format: "der", type: "spki" });
+  } catch {
+    return undefined;
+  }
+}
+
+function publicBytes(privateKey: KeyObject): Uint8Array {
+  return plain(createPublicKey(privateKey).export({ format: "der", type: "spki" }).subarray(-32));
+}
+
+function signWith(key: KeyObject, message: Uint8Array): Uint8Array {
+  return plain(sign(null, message, key));
+}
+
+function verifyWith(key: KeyObject, message: Uint8Array, signature: Uint8Array): boolean {
+  try {
+    return verify(null, message, key, signature);
+  } catch {
+    return false;
+  }
+}
+
+// The key of the nacl box between two parties; undefined for a point of small order, which OpenSSL refuses by an error.
+function sharedBoxKey(theirPublic: Uint8Array, ourSecret: Uint8Array): Uint8Array | undefined {
+  const privateKey = x25519Private(ourSecret);
+  const publicKey = theirPublic.length === 32 ? importPublic(X25519_PUBLIC, theirPublic) : undefined;
+  if (publicKey === undefined) return undefined;
+  try {
+    return boxKey(diffieHellman({ privateKey, publicKey }));
+  } catch {
+    return undefined;
+  }
+}
+
+function nativeAead(secret: Uint8Array): Aead {
+  const key = createSecretKey(secret);
+  return {
+    seal(nonce, bytes, associated) {
+      const cipher = createCipheriv(AEAD, key, nonce, { authTagLength: TAG_BYTES });
+      cipher.setAAD(associated, { plaintextLength: bytes.length });
+      return concat(cipher.update(bytes), cipher.final(), cipher.getAuthTag());
+    },
+    open(nonce, sealed, associated) {
+      const length = sealed.length - TAG_BYTES;
+      if (length < 0) return undefined;
+      const decipher = createDecipheriv(AEAD, key, nonce, { authTagLength: TAG_BYTES });
+      decipher.setAAD(associated, { plaintextLength: length });
+      decipher.setAuthTag(sealed.subarray(length));
+      try {
+        return concat(decipher.update(sealed.subarray(0, length)), decipher.final());
+      } catch {
+        return undefined;
+      }
+    },
+  };
+}
+
+function random(length: number): Uint8Array {
+  return plain(randomBytes(length));
+}
+
+// A Buffer's slice and toString differ from a Uint8Array's, and its memory may be a shared pool's.
+function plain(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer);
+}

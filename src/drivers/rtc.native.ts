@@ -1,0 +1,398 @@
+import { networkInterfaces } from "node:os";
+import type * as datachannel from "node-datachannel";
+import { StarlingError } from "../errors.ts";
+import { assert } from "../proto/assert.ts";
+import type {
+  CandidatePair,
+  CandidateSummary,
+  RtcConnection,
+  RtcEvent,
+  RtcOptions,
+  RtcStack,
+} from "../proto/negotiation/rtc.ts";
+import { chooseServers, type ServerChoice } from "./rtc-ice-servers.ts";
+import { RtcLedger } from "./rtc-ledger.ts";
+import { RtcOutlet, reasonOf } from "./rtc-outlet.ts";
+import { addressText, CandidateInbox, isKind, remoteDescription, summarise, takePassiveRole } from "./rtc-remote.ts";
+
+/**
+ * WebRTC in C++: node-datachannel (libdatachannel, libjuice, usrsctp) through its own interface, not its W3C polyfill, which
+ * costs more per message. Seven times the throughput of werift; TURN over UDP only.
+ *
+ * Its callbacks come from other threads by way of one queue each. Hence:
+ * - callbacks of different kinds are not in order: a message may come before the `open` that it follows;
+ * - an exception thrown in one ends the process: all are wrapped, also those that only call back into the library;
+ * - each callback keeps the process alive until the library has said `closed`, on the connection and on the channel: both
+ *   are always listened for, and nothing is forgotten before. The library's global `cleanup` would end other users'
+ *   connections too; it is not needed, since the process exits by itself once all are closed;
+ * - messages that arrive while the answerer registers for them may be swapped, in about one of 300 connections that begin with
+ *   a burst. See {@link RtcConnection.send} for the rule that keeps clear of it.
+ */
+
+type Datachannel = typeof datachannel;
+
+/** The largest frame; announced to the peer, and what RFC 8841 assumes of a peer that announces nothing. */
+const MAX_FRAME_BYTES = 65_536;
+
+const LABEL = "starling";
+
+/** Below libjuice's own host candidates, so that they are tried first (RFC 8445, section 5.1.2.1, local preference 0). */
+const EXTRA_PRIORITY = 126 * 2 ** 24 + 255;
+
+/**
+ * A stack over node-datachannel. Each connection has a certificate of its own.
+ *
+ * @throws StarlingError `rtc-unavailable` when the optional dependency or its binary is missing.
+ */
+export async function nativeStack(): Promise<RtcStack> {
+  try {
+    return new NativeStack(await import("node-datachannel"));
+  } catch (cause) {
+    throw new StarlingError(
+      "rtc-unavailable",
+      "node-datachannel cannot be loaded; install the optional dependencies, or use werift",
+      { cause },
+    );
+  }
+}
+
+class NativeStack implements RtcStack {
+  readonly name = "native";
+  readonly maxFrameBytes = MAX_FRAME_BYTES;
+  readonly #library: Datachannel;
+  readonly #ledger = new RtcLedger();
+
+  constructor(library: Datachannel) {
+    this.#library = library;
+  }
+
+  connect(options: RtcOptions, notify: (event: RtcEvent) => void): RtcConnection {
+    return new NativeConnection(options, notify, (servers) => this.#create(options, servers), this.#ledger.enter());
+  }
+
+  close(): Promise<void> {
+    return this.#ledger.settled();
+  }
+
+  #create(options: RtcOptions, servers: ServerChoice): datachannel.PeerConnection {
+    const { stun, turn } = servers;
+    const iceServers: datachannel.IceServer[] = [];
+    if (stun !== undefined) iceServers.push({ hostname: stun.host, port: stun.port });
+    // Not as a URL: user names of time-limited credentials contain colons.
+    if (turn !== undefined) {
+      const { host: hostname, port, username, credential: password } = turn;
+      iceServers.push({ hostname, port, username, password, relayType: "TurnUdp" });
+    }
+    const bindAddress = options.extraAddresses?.[0];
+    return new this.#library.PeerConnection(LABEL, {
+      iceServers,
+      iceTransportPolicy: options.iceTransportPolicy ?? "all",
+      disableAutoNegotiation: true,
+      maxMessageSize: MAX_FRAME_BYTES,
+      ...(bindAddress !== undefined && isLoopbackOnly() ? { bindAddress } : {}),
+    });
+  }
+}
+
+/** libjuice offers no loopback address unless it is bound to one. */
+function isLoopbackOnly(): boolean {
+  return Object.values(networkInterfaces()).every((addresses) => addresses?.every(({ internal }) => internal) ?? true);
+}
+
+/** What a connection holds in each phase of its life. */
+type Phase =
+  | { readonly at: "new" }
+  | { readonly at: "connecting" | "open"; readonly peer: datachannel.PeerConnection; channel?: datachannel.DataChannel }
+  | { readonly at: "closed" };
+
+class NativeConnection implements RtcConnection {
+  readonly #options: RtcOptions;
+  readonly #outlet: RtcOutlet;
+  readonly #create: (servers: ServerChoice) => datachannel.PeerConnection;
+  readonly #dispose: (disposal: Promise<void>) => void;
+  /** The library throws on a candidate that comes before the description. */
+  readonly #candidates: CandidateInbox;
+  /** Settles when the library has let go of the connection and of the channel. */
+  readonly #released: Promise<unknown>[] = [];
+  #phase: Phase = { at: "new" };
+  #lowWaterMark = 0;
+  #isIceConnected = false;
+  #extrasOffered = false;
+  /**
+   * An initiator's host candidates wait for the answer. With a check of the peer already there, the library connects while
+   * it still applies the answer, and on a fast path gets the peer's certificate before it has stored what to compare it
+   * with: one of 300 connections failed on loopback. Our own checks, sent when the answer is applied, lose nothing by it.
+   */
+  #held: RtcEvent[] | undefined;
+
+  constructor(
+    options: RtcOptions,
+    notify: (event: RtcEvent) => void,
+    create: (servers: ServerChoice) => datachannel.PeerConnection,
+    dispose: (disposal: Promise<void>) => void,
+  ) {
+    this.#options = options;
+    this.#outlet = new RtcOutlet(notify);
+    this.#create = create;
+    this.#dispose = dispose;
+    if (options.initiator) this.#held = [];
+    const add = (candidate: string, mid: string) => this.#addCandidate(candidate, mid);
+    this.#candidates = new CandidateInbox(options.keepLocalNames ?? false, add);
+  }
+
+  offer(): void {
+    assert(this.#options.initiator, "the answerer does not offer");
+    this.#start((peer) => {
+      this.#adopt(peer.createDataChannel(LABEL));
+      peer.setLocalDescription("offer");
+    });
+  }
+
+  answer(offer: string): void {
+    assert(!this.#options.initiator, "the initiator does not answer");
+    const description = remoteDescription(offer, "offer", this.#options.keepLocalNames);
+    if (!description.ok) {
+      this.#end(description.fault);
+      return;
+    }
+    this.#start((peer) => {
+      peer.setRemoteDescription(takePassiveRole(description.sdp), "offer");
+      peer.setLocalDescription("answer");
+      this.#candidates.open();
+    });
+  }
+
+  accept(answer: string): void {
+    const phase = this.#phase;
+    if (phase.at === "closed") return;
+    assert(phase.at === "connecting" && this.#options.initiator, "an answer follows an offer");
+    const description = remoteDescription(answer, "answer", this.#options.keepLocalNames);
+    if (!description.ok) {
+      this.#end(description.fault);
+      return;
+    }
+    this.#try(() => {
+      phase.peer.setRemoteDescription(description.sdp, "answer");
+      this.#candidates.open();
+      this.#releaseHeld();
+    });
+  }
+
+  candidate(candidate: string, mid: string): void {
+    this.#candidates.take(candidate, mid);
+  }
+
+  send(frame: Uint8Array): boolean {
+    assert(frame.length > 0 && frame.length <= MAX_FRAME_BYTES, "a frame has 1 to 65,536 bytes");
+    const phase = this.#phase;
+    if (phase.at !== "open" || phase.channel === undefined) return false;
+    try {
+      // Returns false when it had to queue the frame, which is no failure; throws when the channel is gone.
+      phase.channel.sendMessageBinary(frame);
+      return true;
+    } catch (error) {
+      this.#end(reasonOf(error));
+      return false;
+    }
+  }
+
+  get bufferedAmount(): number {
+    const phase = this.#phase;
+    return phase.at === "open" ? (phase.channel?.bufferedAmount() ?? 0) : 0;
+  }
+
+  get lowWaterMark(): number {
+    return this.#lowWaterMark;
+  }
+
+  set lowWaterMark(bytes: number) {
+    this.#lowWaterMark = bytes;
+    const phase = this.#phase;
+    if (phase.at === "open") this.#try(() => phase.channel?.setBufferedAmountLowThreshold(bytes));
+  }
+
+  remoteFingerprint(): Uint8Array | undefined {
+    const phase = this.#phase;
+    if (phase.at !== "open") return undefined;
+    const { algorithm, value } = phase.peer.remoteFingerprint();
+    return algorithm === "sha-256" ? Uint8Array.from(Buffer.from(value.replaceAll(":", ""), "hex")) : undefined;
+  }
+
+  selectedPair(): CandidatePair | undefined {
+    const phase = this.#phase;
+    if ((phase.at !== "connecting" && phase.at !== "open") || !this.#isIceConnected) return undefined;
+    const pair = phase.peer.getSelectedCandidatePair();
+    return pair === null ? undefined : { local: summary(pair.local), remote: summary(pair.remote) };
+  }
+
+  close(): void {
+    this.#end("closed here");
+  }
+
+  #start(step: (peer: datachannel.PeerConnection) => void): void {
+    if (this.#phase.at === "closed") return;
+    assert(this.#phase.at === "new", "a connection is negotiated once");
+    const servers = chooseServers(this.#options, ["udp"]);
+    if (typeof servers === "string") {
+      this.#end(servers);
+      return;
+    }
+    this.#try(() => {
+      const peer = this.#create(servers);
+      this.#phase = { at: "connecting", peer };
+      this.#listen(peer);
+      step(peer);
+    });
+  }
+
+  #listen(peer: datachannel.PeerConnection): void {
+    const released = Promise.withResolvers<void>();
+    this.#released.push(released.promise);
+    // First: without it the library never lets go.
+    peer.onStateChange((state) => {
+      if (state === "closed") released.resolve();
+      if (state === "failed" || state === "disconnected" || state === "closed")
+        this.#end(`native: connection ${state}`);
+    });
+    peer.onLocalDescription((sdp, kind) => {
+      if (kind === "offer" || kind === "answer") this.#outlet.emit({ type: "description", kind, sdp });
+    });
+    peer.onLocalCandidate((candidate, mid) => this.#localCandidate(candidate.replace(/^a=/, ""), mid));
+    peer.onIceStateChange((state) => {
+      if (state === "connected" || state === "completed") this.#try(() => this.#iceConnected(peer));
+    });
+    peer.onDataChannel((channel) => {
+      this.#try(() => {
+        if (this.#options.initiator || (this.#phase.at === "connecting" && this.#phase.channel !== undefined)) {
+          this.#end("a second data channel");
+        }
+        this.#adopt(channel);
+      });
+    });
+  }
+
+  #localCandidate(candidate: string, mid: string): void {
+    const found = summarise(candidate);
+    this.#emitCandidate(candidate, mid, found?.kind);
+    if (found?.kind !== "host" || this.#extrasOffered) return;
+    this.#extrasOffered = true;
+    // libjuice offers no loopback addresses, yet its socket is bound to all: the same port, on the addresses asked for.
+    const port = Number(found.address.slice(found.address.lastIndexOf(":") + 1));
+    for (const [index, extra] of (this.#options.extraAddresses ?? []).entries()) {
+      if (addressText(extra, port) === found.address) continue;
+      this.#emitCandidate(`candidate:extra${index} 1 UDP ${EXTRA_PRIORITY} ${extra} ${port} typ host`, mid, "host");
+    }
+  }
+
+  #emitCandidate(candidate: string, mid: string, kind: CandidateSummary["kind"] | undefined): void {
+    const event: RtcEvent = { type: "candidate", candidate, mid };
+    if (kind === "host" && this.#held !== undefined) this.#held.push(event);
+    else this.#outlet.emit(event);
+  }
+
+  #releaseHeld(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const event of held) this.#outlet.emit(event);
+  }
+
+  #iceConnected(peer: datachannel.PeerConnection): void {
+    if (this.#isIceConnected || this.#outlet.ended) return;
+    this.#isIceConnected = true;
+    // A relay-only policy keeps libdatachannel from offering direct addresses, not from using them.
+    if (this.#options.iceTransportPolicy === "relay" && peer.getSelectedCandidatePair()?.local.type !== "relay") {
+      this.#end("relay only, but a direct path was taken");
+      return;
+    }
+    this.#outlet.emit({ type: "ice-connected" });
+  }
+
+  /** Listens to the channel; also to one that is not wanted, so that the library lets go of it. */
+  #adopt(channel: datachannel.DataChannel): void {
+    const released = Promise.withResolvers<void>();
+    channel.onClosed(() => {
+      released.resolve();
+      this.#end("the peer closed the channel");
+    });
+    // An answerer hears of its channel when it is open; if it is not, it has been closed since, and nothing more comes.
+    const isGone = !this.#options.initiator && !channel.isOpen();
+    if (isGone) {
+      this.#end("the peer closed the channel");
+      return;
+    }
+    this.#released.push(released.promise);
+    const phase = this.#phase;
+    if (phase.at === "closed") {
+      channel.close();
+      return;
+    }
+    if (phase.at !== "connecting") return;
+    phase.channel = channel;
+    channel.onError((error) => this.#end(`native: ${error}`));
+    channel.onBufferedAmountLow(() => this.#outlet.emit({ type: "drained" }));
+    channel.onOpen(() => this.#try(() => this.#opened(channel)));
+    channel.onMessage((message) => this.#message(channel, message));
+    if (!this.#options.initiator) this.#opened(channel);
+  }
+
+  #opened(channel: datachannel.DataChannel): void {
+    const phase = this.#phase;
+    if (phase.at !== "connecting") return;
+    this.#phase = { at: "open", peer: phase.peer, channel };
+    channel.setBufferedAmountLowThreshold(this.#lowWaterMark);
+    // Its queue may be behind that of the channel.
+    this.#iceConnected(phase.peer);
+    this.#outlet.emit({ type: "open" });
+  }
+
+  #message(channel: datachannel.DataChannel, message: string | Uint8Array | ArrayBuffer): void {
+    if (this.#phase.at !== "open") {
+      this.#try(() => this.#opened(channel));
+      if (this.#outlet.ended) return;
+    }
+    if (typeof message === "string") {
+      this.#end("a text message");
+      return;
+    }
+    const bytes = message instanceof Uint8Array ? message : new Uint8Array(message);
+    if (bytes.length > MAX_FRAME_BYTES) {
+      this.#end(`a frame of ${bytes.length} bytes`);
+      return;
+    }
+    if (bytes.length > 0) this.#outlet.emit({ type: "frame", bytes });
+  }
+
+  /** A candidate that the library refuses (no such address family here, another media section) is one less. */
+  #addCandidate(candidate: string, mid: string): void {
+    const phase = this.#phase;
+    if (phase.at !== "connecting" && phase.at !== "open") return;
+    try {
+      phase.peer.addRemoteCandidate(candidate, mid);
+    } catch {}
+  }
+
+  /** What the library throws is the end of the connection, not of the process. */
+  #try(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.#end(reasonOf(error));
+    }
+  }
+
+  #end(reason: string): void {
+    if (!this.#outlet.end(reason)) return;
+    const phase = this.#phase;
+    this.#phase = { at: "closed" };
+    if (phase.at === "connecting" || phase.at === "open") {
+      phase.channel?.close();
+      phase.peer.close();
+    }
+    this.#dispose(Promise.all(this.#released).then(() => {}));
+  }
+}
+
+function summary(candidate: datachannel.SelectedCandidateInfo): CandidateSummary {
+  const { address, port, type } = candidate;
+  return { kind: isKind(type) ? type : "host", address: addressText(address, port) };
+}

@@ -1,0 +1,36 @@
+/** The public face of `starling-mesh`: everything an application may import. */
+export { Agent, createAgent, type StreamHandler } from "./agent.ts";
+export type { Bucket, Entry, ListOptions, WatchOptions, WriteOptions, WriteResult } from "./agent/bucket.ts";
+export type {
+  AgentEventMap,
+  LinkChangeEvent,
+  LinkEventName,
+  MemberChangeEvent,
+  MemberEventName,
+  MemberInfo,
+} from "./agent/events.ts";
+export type { MeshStream } from "./agent/stream.ts";
+export { type DialStage, type ErrorCode, StarlingError } from "./errors.ts";
+export type { AgentOptions, Logger } from "./options.ts";
+export type {
+  CandidatePair,
+  CandidateSummary,
+  IceServer,
+  RtcConnection,
+  RtcEvent,
+  RtcOptions,
+  RtcStack,
+} from "./proto/negotiation/rtc.ts";
+export { type PeerId, parsePeerId } from "./proto/peer-id.ts";
+export type { StreamPriority } from "./proto/streams/events.ts";
+export type {
+  AgentStatus,
+  BucketStatus,
+  LinkStatus,
+  MemberPath,
+  MemberState,
+  MemberStatus,
+  SelfStatus,
+  SignalingStatus,
+} from "./status.ts";
+export { version } from "./version.ts";

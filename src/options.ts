@@ -1,0 +1,94 @@
+/**
+ * What an agent may be told. One schema serves `createAgent`, the configuration file and the command line, so that a
+ * setting has the same name, bounds and default everywhere.
+ */
+import { homedir, hostname } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import { StarlingError } from "./errors.ts";
+import { MAX_LABEL_LENGTH, MAX_LABELS, MAX_NAME_LENGTH } from "./proto/limits.ts";
+import type { IceServer, RtcStack } from "./proto/negotiation/rtc.ts";
+
+/** Where an agent's log lines go. Secrets are never in `fields`. */
+export interface Logger {
+  debug(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
+  error(message: string, fields?: Readonly<Record<string, unknown>>): void;
+}
+
+export interface AgentOptions {
+  /** Keys, token, cluster and lock of this agent. Default: `$XDG_STATE_HOME/starling`. Two agents never share one. */
+  readonly stateDirectory?: string;
+  /** What `starling invite` printed; needed for the first start only. */
+  readonly invite?: string;
+  /** Shown to people, never an identity. 1 to 64 characters. Default: the host's name. */
+  readonly name?: string;
+  /** At most 32, keys and values up to 128 characters. Gossiped to all members: never a secret. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Signaling servers, `ws://` or `wss://`. Default: those of the invite. */
+  readonly signaling?: readonly string[];
+  /** STUN and TURN servers. Default: those of the invite. There is no public default. */
+  readonly iceServers?: readonly IceServer[];
+  /** `auto` takes the native stack where it loads and werift otherwise. Default `auto`. */
+  readonly rtc?: "auto" | "native" | "werift" | RtcStack;
+  /** Offer 127.0.0.1 as an address too. Default `auto`: when a signaling server is on this machine. */
+  readonly loopback?: boolean | "auto";
+  /** Default: silent. */
+  readonly logger?: Logger;
+  /** Aborts the start; an agent that has started is not affected. */
+  readonly signal?: AbortSignal;
+}
+
+const url = z.string().max(2_048).regex(/^wss?:\/\/[^\s/]+/, "must start with ws:// or wss://");
+
+const iceServer = z.strictObject({
+  urls: z.union([z.string().max(512), z.array(z.string().max(512)).max(8)]),
+  username: z.string().max(512).exactOptional(),
+  credential: z.string().max(512).exactOptional(),
+});
+
+/** The settings that a configuration file, the environment and flags share. */
+export const settingsSchema = z.strictObject({
+  name: z.string().min(1).max(MAX_NAME_LENGTH),
+  labels: z
+    .record(z.string().min(1).max(MAX_LABEL_LENGTH), z.string().max(MAX_LABEL_LENGTH))
+    .refine((labels) => Object.keys(labels).length <= MAX_LABELS, `at most ${MAX_LABELS} labels`),
+  signaling: z.array(url).max(8),
+  iceServers: z.array(iceServer).max(8),
+  rtc: z.enum(["auto", "native", "werift"]),
+  loopback: z.union([z.boolean(), z.literal("auto")]),
+  log: z.enum(["debug", "info", "warn", "error", "silent"]),
+});
+
+export type Settings = z.infer<typeof settingsSchema>;
+
+/** What holds where nothing else is said; `signaling` and `iceServers` then come from the invite. */
+export function defaultSettings(): Settings {
+  return {
+    name: hostname().slice(0, MAX_NAME_LENGTH) || "node",
+    labels: {},
+    signaling: [],
+    iceServers: [],
+    rtc: "auto",
+    loopback: "auto",
+    log: "info",
+  };
+}
+
+/** The state directory that holds where none is named: `$XDG_STATE_HOME/starling`. */
+export function defaultStateDirectory(): string {
+  const base = process.env["XDG_STATE_HOME"];
+  return join(base?.startsWith("/") ? base : join(homedir(), ".local", "state"), "starling");
+}
+
+/** Checks an app's options; throws `usage` that names the option and what it must be. */
+export function checkOptions(options: AgentOptions): void {
+  const { name, labels, signaling, iceServers } = options;
+  const given = { name, labels, signaling, iceServers };
+  const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const result = settingsSchema.partial().safeParse(present);
+  if (result.success) return;
+  const issue = result.error.issues[0];
+  throw new StarlingError("usage", `option ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "is not valid"}`);
+}

@@ -1,0 +1,277 @@
+import type { Instant } from "../machine.ts";
+import { observersOf, wantedLinks } from "../overlay/neighbours.ts";
+import type { PeerId } from "../peer-id.ts";
+import { randomBytes } from "../random.ts";
+import { CaseBook } from "./cases.ts";
+import { type Context, Meter, move } from "./context.ts";
+import type { MembershipResume, Source } from "./effects.ts";
+import {
+  ACCUSER_RATE,
+  CLEARED_MS,
+  CONFIRMATIONS,
+  EVIDENCE_MS,
+  REFUTATION_WINDOW_MS,
+  STATEMENT_RATE,
+  UNPROVEN_MS,
+} from "./limits.ts";
+import { encodePayload, encodeTell } from "./messages.ts";
+import type { Finding, Prober } from "./probe.ts";
+import {
+  CHARGE_ID_BYTES,
+  encodeSuspicion,
+  type Refutation,
+  readSuspicion,
+  refutationStatement,
+  type Suspicion,
+  suspicionStatement,
+} from "./statements.ts";
+import { isThere, type Member } from "./table.ts";
+
+/**
+ * From silence to "down": suspicion as in SWIM (Das, Gupta and Motivala, 2002) and Lifeguard, with accusers who must be
+ * observers and sign what they say.
+ *
+ * A member whose own probes found silence accuses, or, when the accused is already under suspicion, joins. Whoever hears
+ * of a suspicion tells the accused over its own link if there is one (Lifeguard's buddy system: the suspect must be the
+ * first to know), and, if it observes the accused, probes it and joins when there is no answer. Everybody keeps the
+ * clocks of {@link CaseBook} for itself and reaches its own verdict; nobody's verdict is news to anybody.
+ *
+ * An accusation counts if its signature is good and its author observes the accused in the present view, or one from
+ * which fresh and suspected members are missing. Whatever is cheap to refuse is refused before a signature is checked.
+ */
+export class Accusations {
+  readonly #context: Context;
+  readonly #prober: Prober;
+  readonly #cases: CaseBook;
+  /** Accused about whom our own statement is being signed. */
+  readonly #signing = new Set<PeerId>();
+  readonly #handlers = new Meter(STATEMENT_RATE);
+  readonly #accusers = new Meter(ACCUSER_RATE);
+
+  constructor(context: Context, prober: Prober) {
+    this.#context = context;
+    this.#prober = prober;
+    const { table, links } = context;
+    this.#cases = new CaseBook({
+      members: () => table.rings.size,
+      observers: (accused) => {
+        const seat = table.get(accused)?.seat;
+        return seat === undefined ? 0 : observersOf(table.rings, seat).size;
+      },
+      windowMs: (now) => links.windowMs(now),
+    });
+  }
+
+  get cases(): CaseBook {
+    return this.#cases;
+  }
+
+  deadline(): Instant | undefined {
+    return this.#cases.deadline();
+  }
+
+  /** The outcome of one of our own probes. */
+  found(finding: Finding, now: Instant): void {
+    if (finding.type !== "silent") return;
+    const { peer, startedAt, by } = finding;
+    const { table, self } = this.#context;
+    const member = table.get(peer);
+    if (member === undefined || !isThere(member.state) || member.clearedAt >= startedAt) return;
+    if (!this.#isEvidence(member, by, now)) return;
+    this.#cases.silent(peer, now);
+    if (table.mayAccuse(self, peer, now)) this.#speak(member);
+  }
+
+  /** A suspicion of another member, not yet verified. */
+  heard(suspicion: Suspicion, source: Source, now: Instant): void {
+    const { table, out } = this.#context;
+    const { accused, accuser, boot, id } = suspicion;
+    const member = table.get(accused);
+    const author = table.get(accuser);
+    if (member === undefined || author === undefined || author.state === "left" || author.lapsed) {
+      out.fault("not-a-member");
+      out.verdict(source, "ignore");
+    } else if (boot !== member.record.boot || member.state === "left" || this.#cases.isAnswered(id, accused)) {
+      // Of an earlier start, or answered: the news of that is merely faster than the suspicion.
+      out.fault("stale");
+      out.verdict(source, "ignore");
+    } else if (this.mayCheck(source, now)) {
+      const resume: MembershipResume = { of: "suspicion", suspicion, source };
+      const from = source.via === "introduction" ? this.#context.self : source.from;
+      out.push({ type: "verify", from, statements: [suspicionStatement(suspicion)], resume });
+    }
+  }
+
+  /** A suspicion whose signature is good. */
+  verified(suspicion: Suspicion, source: Source, now: Instant): void {
+    const { table, out, self } = this.#context;
+    const { accused, accuser, boot, id } = suspicion;
+    const member = table.get(accused);
+    if (member === undefined || member.record.boot !== boot || member.state === "left") {
+      out.verdict(source, "ignore");
+    } else if (accuser !== self && !this.#accusers.admits(accuser, now)) {
+      out.fault("flood", accuser);
+      out.verdict(source, "ignore");
+    } else if (!table.mayAccuse(accuser, accused, now)) {
+      out.fault("not-an-observer", accuser);
+      out.verdict(source, "ignore");
+    } else {
+      out.verdict(source, "accept");
+      if (!this.#cases.isAnswered(id, accused)) this.#accuse(suspicion, member, now);
+    }
+  }
+
+  /** Our own suspicion, signed. */
+  signed(accused: PeerId, body: Uint8Array, signature: Uint8Array, now: Instant): void {
+    this.#signing.delete(accused);
+    const suspicion = readSuspicion(body, signature);
+    const member = this.#context.table.get(accused);
+    if (suspicion === undefined || member === undefined || member.record.boot !== suspicion.boot) return;
+    if (member.state === "left" || this.#cases.isAnswered(suspicion.id, accused)) return;
+    this.#context.out.broadcast(encodePayload("suspicion", suspicion));
+    this.#accuse(suspicion, member, now);
+    this.#cases.silent(accused, now);
+  }
+
+  /** An answer of an accused, not yet verified. */
+  answered(refutation: Refutation, source: Source, now: Instant): void {
+    const { table, out } = this.#context;
+    const member = table.get(refutation.accused);
+    if (member === undefined) {
+      out.fault("not-a-member");
+      out.verdict(source, "ignore");
+    } else if (member.record.boot > refutation.boot) {
+      out.fault("stale");
+      out.verdict(source, "ignore");
+    } else if (this.mayCheck(source, now)) {
+      const resume: MembershipResume = { of: "refutation", refutation, source };
+      const from = source.via === "introduction" ? this.#context.self : source.from;
+      out.push({ type: "verify", from, statements: [refutationStatement(refutation)], resume });
+    }
+  }
+
+  /** An answer whose signature is good. */
+  answerVerified({ id, accused, boot }: Refutation, source: Source, now: Instant): void {
+    const { table, links, out } = this.#context;
+    const member = table.get(accused);
+    out.verdict(source, member === undefined ? "ignore" : "accept");
+    if (member === undefined || member.record.boot !== boot) return;
+    const link = links.of(accused);
+    if (link !== undefined && link.misses > 0) link.deaf = true;
+    table.cleared(accused, now);
+    const concluded = this.#cases.isConcluded(id, accused, boot);
+    if (this.#cases.answer(id, accused, now)) move(this.#context, accused, "alive", "answer", now);
+    else if (concluded && member.state === "down" && !member.lapsed)
+      move(this.#context, accused, "alive", "answer", now);
+  }
+
+  /** A new link: its peer is told of what is open against it. */
+  tellOpen(peer: PeerId): void {
+    for (const { first } of this.#cases.of(peer)?.charges.values() ?? []) this.#tell(first);
+  }
+
+  /** Somebody claims that `member` is down: unless it shows itself, it will be. */
+  claimed(member: Member, now: Instant): void {
+    if (this.#cases.of(member.record.id) !== undefined) return;
+    this.#cases.claim(member.record.id, now);
+    move(this.#context, member.record.id, "suspect", "claim", now);
+  }
+
+  /** A newer record of the same start: no answer to a charge, for it may have been made before, but to a claim it is. */
+  renewed(id: PeerId, now: Instant): void {
+    if (this.#cases.withdrawClaim(id, now)) move(this.#context, id, "alive", "record", now);
+  }
+
+  /** Nothing is open against `id` any more: it has restarted, left, or is out. */
+  close(id: PeerId): void {
+    this.#cases.close(id);
+  }
+
+  /** After a time in which we did not run. */
+  thaw(now: Instant): void {
+    this.#cases.grant(now + this.#context.links.windowMs(now) + REFUTATION_WINDOW_MS, now);
+  }
+
+  timeout(now: Instant): void {
+    const bootOf = (accused: PeerId): number => this.#context.table.get(accused)?.record.boot ?? 0;
+    for (;;) {
+      const accused = this.#cases.takeDue(now, bootOf);
+      if (accused === undefined) return;
+      move(this.#context, accused, "down", "silence", now);
+    }
+  }
+
+  /** Which silence may be held against a member. */
+  #isEvidence(member: Member, by: "link" | "helper" | "route" | "no-path", now: Instant): boolean {
+    const proven = member.provenBoot === member.record.boot;
+    if (by === "helper" || by === "route") return true;
+    // A link that has shown no life of this start may belong to the one before.
+    if (by === "link" && proven && this.#context.links.of(member.record.id)?.deaf === false) return true;
+    // A failed dial says nothing. That a link to a neighbour is lost, or never came about in a long time, says a little.
+    if (now - member.clearedAt < CLEARED_MS || !this.#isNeighbour(member)) return false;
+    return proven || now - member.knownSince >= UNPROVEN_MS;
+  }
+
+  /** Whether we should have a link with `member`. */
+  #isNeighbour(member: Member): boolean {
+    const { table, self } = this.#context;
+    const seat = table.rings.seat(self);
+    return seat !== undefined && wantedLinks(table.rings, seat).has(member.record.id);
+  }
+
+  /** Signs a suspicion of our own: one that is open if there is one, else a new one. */
+  #speak(member: Member): void {
+    const { self, random, out } = this.#context;
+    const { id: accused, boot, incarnation } = member.record;
+    if (this.#signing.has(accused)) return;
+    const open = this.#cases.foremost(accused);
+    if (open !== undefined && (open.accusers.includes(self) || open.accusers.length > CONFIRMATIONS)) return;
+    const id = open?.first.idBytes ?? randomBytes(random, CHARGE_ID_BYTES);
+    const body = encodeSuspicion(id, self, accused, boot, incarnation);
+    this.#signing.add(accused);
+    out.push({ type: "sign", label: "starling/suspicion/1", body, resume: { of: "own-suspicion", accused, body } });
+  }
+
+  /** Counts a good accusation and does what it asks for. */
+  #accuse(suspicion: Suspicion, member: Member, now: Instant): void {
+    const { self, table } = this.#context;
+    const { id, accused, accuser } = suspicion;
+    if (member.state === "down") {
+      // Those who hold it for alive need confirmations, and we have made up our mind.
+      if (accuser !== self && table.mayAccuse(self, accused, now)) this.#second(suspicion);
+      return;
+    }
+    const opened = this.#cases.of(accused)?.charges.has(id) !== true;
+    if (!this.#cases.accuse(suspicion, now)) return;
+    move(this.#context, accused, "suspect", "silence", now);
+    if (opened) this.#tell(suspicion);
+    if (accuser === self || !table.mayAccuse(self, accused, now)) return;
+    const silentAt = this.#cases.of(accused)?.silentAt ?? Number.NEGATIVE_INFINITY;
+    if (now - silentAt < EVIDENCE_MS) this.#speak(member);
+    else this.#prober.investigate(accused, now);
+  }
+
+  /** Joins a suspicion of a member that we hold for down, once. */
+  #second({ id, idBytes, boot, incarnation, accused }: Suspicion): void {
+    const { self, out } = this.#context;
+    if (this.#signing.has(accused) || this.#cases.isConcluded(id, accused, boot)) return;
+    this.#cases.conclude(id, accused, boot);
+    const body = encodeSuspicion(idBytes, self, accused, boot, incarnation);
+    this.#signing.add(accused);
+    out.push({ type: "sign", label: "starling/suspicion/1", body, resume: { of: "own-suspicion", accused, body } });
+  }
+
+  /** Over its own link, if there is one: the accused must be the first to know. */
+  #tell(suspicion: Suspicion): void {
+    const { links, out } = this.#context;
+    if (links.has(suspicion.accused)) out.send(suspicion.accused, encodeTell(encodePayload("suspicion", suspicion)));
+  }
+
+  /** Whether a statement from `source` may cost us a signature check; answers for it when it may not. */
+  mayCheck(source: Source, now: Instant): boolean {
+    if (source.via === "introduction" || this.#handlers.admits(source.from, now)) return true;
+    this.#context.out.fault("flood", source.from);
+    this.#context.out.verdict(source, "ignore");
+    return false;
+  }
+}

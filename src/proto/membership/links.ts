@@ -1,0 +1,117 @@
+import type { Instant } from "../machine.ts";
+import type { PeerId } from "../peer-id.ts";
+import { TokenBucket } from "../signaling/token-bucket.ts";
+import { RoundTrip } from "../streams/round-trip.ts";
+import {
+  ANSWER_RATE,
+  PROBE_TIMEOUT_LEAST_MS,
+  PROBE_TIMEOUT_MOST_MS,
+  REFUTATION_STALL_MS,
+  REFUTATION_WINDOW_MS,
+  REQUEST_RATE,
+  STALL_EVIDENCE_MS,
+  STALL_MEMORY_MS,
+  STALL_MS,
+} from "./limits.ts";
+
+/**
+ * The links as probing sees them, and the time-outs that follow from what they show.
+ *
+ * A link is reliable: a lost packet shows as a stall of a second or more (SCTP's smallest retransmission time-out),
+ * during which everything behind it waits too. While no stall has been seen, a probe that takes much longer than the
+ * round trip means trouble. Once stalls are seen, silence below one stall means nothing, and a refutation may take two.
+ */
+export class Links {
+  readonly #links = new Map<PeerId, Link>();
+  #stalledAt: Instant = Number.NEGATIVE_INFINITY;
+
+  get size(): number {
+    return this.#links.size;
+  }
+
+  has(peer: PeerId): boolean {
+    return this.#links.has(peer);
+  }
+
+  of(peer: PeerId): Link | undefined {
+    return this.#links.get(peer);
+  }
+
+  all(): IterableIterator<Link> {
+    return this.#links.values();
+  }
+
+  /** Opens a link, or replaces the one that there was. */
+  open(peer: PeerId, rttMs: number, now: Instant): Link {
+    const link = new Link(peer, rttMs, now);
+    this.#links.set(peer, link);
+    return link;
+  }
+
+  /** False when there was none. */
+  close(peer: PeerId): boolean {
+    return this.#links.delete(peer);
+  }
+
+  /** A probe over `link` was answered after `rttMs`. */
+  answered(link: Link, rttMs: number, now: Instant): void {
+    const usual = link.roundTrip.smoothedMs ?? rttMs;
+    if (rttMs - usual > STALL_EVIDENCE_MS) {
+      link.stalledAt = now;
+      this.#stalledAt = now;
+      return;
+    }
+    link.roundTrip.smooth(rttMs);
+  }
+
+  /** How long a probe over `link` may take, before local health stretches it. */
+  timeoutMs(link: Link, now: Instant): number {
+    const { smoothedMs = 0, variationMs } = link.roundTrip;
+    const usual = Math.max(PROBE_TIMEOUT_LEAST_MS, smoothedMs + 4 * variationMs + 50);
+    const stalling = now - link.stalledAt < STALL_MEMORY_MS || now - this.#stalledAt < STALL_MEMORY_MS / 3;
+    return Math.min(PROBE_TIMEOUT_MOST_MS, stalling ? Math.max(usual, smoothedMs + STALL_MS) : usual);
+  }
+
+  /** How long the accused of a suspicion has at least. */
+  windowMs(now: Instant): number {
+    let slowest = 0;
+    for (const link of this.#links.values()) slowest = Math.max(slowest, link.roundTrip.smoothedMs ?? 0);
+    const stalling = now - this.#stalledAt < STALL_MEMORY_MS ? REFUTATION_STALL_MS : 0;
+    return REFUTATION_WINDOW_MS + Math.min(REFUTATION_WINDOW_MS, 2 * slowest) + stalling;
+  }
+}
+
+/** One link. Its fields belong to the probing code. */
+export class Link {
+  readonly peer: PeerId;
+  readonly roundTrip = new RoundTrip();
+  /** Probes in a row without an answer. */
+  misses = 0;
+  /** The last probe that was given up, whose answer would be the proof of a stall. */
+  missedSequence = -1;
+  missedSentAt: Instant = 0;
+  stalledAt: Instant = Number.NEGATIVE_INFINITY;
+  /** Its peer spoke elsewhere while nothing came back here: the link is broken, not the peer. */
+  deaf = false;
+  /** When its peer, held for down, was last told so. */
+  remindedAt: Instant = Number.NEGATIVE_INFINITY;
+  readonly #answers: TokenBucket;
+  readonly #requests: TokenBucket;
+
+  constructor(peer: PeerId, rttMs: number, now: Instant) {
+    this.peer = peer;
+    this.roundTrip.smooth(rttMs);
+    this.#answers = new TokenBucket(ANSWER_RATE, now);
+    this.#requests = new TokenBucket(REQUEST_RATE, now);
+  }
+
+  /** Whether one more probe is answered. */
+  mayAnswer(now: Instant): boolean {
+    return this.#answers.spend(1, ANSWER_RATE, now) >= 0;
+  }
+
+  /** Whether one more indirect probe is made for the peer. */
+  mayRequest(now: Instant): boolean {
+    return this.#requests.spend(1, REQUEST_RATE, now) >= 0;
+  }
+}

@@ -1,0 +1,358 @@
+import { earlier } from "../deadlines.ts";
+import { type Instant, type Machine, NOTHING } from "../machine.ts";
+import type { RingView } from "../overlay/rings.ts";
+import { type RingSeat, seatOf } from "../overlay/seat.ts";
+import type { PeerId } from "../peer-id.ts";
+import type { Random } from "../random.ts";
+import type { TokenFacts } from "../signed.ts";
+import { Lane } from "../streams/lanes.ts";
+import { Accusations } from "./accusations.ts";
+import type { Case } from "./cases.ts";
+import { type Context, Outbox } from "./context.ts";
+import { Defence } from "./defence.ts";
+import { Disputes } from "./disputes.ts";
+import type {
+  MembershipFault,
+  MembershipInput,
+  MembershipOutput,
+  MembershipResume,
+  MemberToken,
+  Source,
+  Standing,
+} from "./effects.ts";
+import { Exchange } from "./exchange.ts";
+import { FREEZE_MS } from "./limits.ts";
+import { Links } from "./links.ts";
+import { LocalHealth } from "./local-health.ts";
+import { decodeMessage, decodePayload, encodePayload, type Payload } from "./messages.ts";
+import { Prober } from "./probe.ts";
+import { type MemberProfile, RecordShelf } from "./record.ts";
+import { Records } from "./records.ts";
+import { Retries } from "./retries.ts";
+import { SelfRecord } from "./self-record.ts";
+import { type Member, MemberTable } from "./table.ts";
+
+/**
+ * Who is in the cluster: SWIM with Lifeguard, over observers that a ring computation names, with everything signed.
+ *
+ * Its parts, each a file: `probe` finds silence, `accusations` and `cases` make suspicions and verdicts of it, `defence`
+ * refutes, `records` and `self-record` keep what members say of themselves, `exchange` makes two lists equal, `disputes`
+ * settles who is alive when two lists do not agree, `retries` looks for the lost. This file hands inputs to them.
+ *
+ * What it trusts: signatures and tokens that its driver has checked, the peer at the other end of a link, the author of a
+ * routed envelope, and nobody's opinion. A member's word about itself is believed in the order of its own counting; a
+ * word about another has effect only as a signed accusation by one of its observers, and the accused can answer it.
+ *
+ * A process that did not run for a while (stopped, swapped out, asleep) hears of it first by a call far past its own
+ * deadline. Whatever it was waiting for then is void, and open suspicions get a fresh window, for the answers may stand
+ * in its queues.
+ */
+export class Membership implements Machine<MembershipInput, MembershipOutput> {
+  readonly #context: Context;
+  readonly #prober: Prober;
+  readonly #accusations: Accusations;
+  readonly #defence: Defence;
+  readonly #own: SelfRecord;
+  readonly #records: Records;
+  readonly #disputes: Disputes;
+  readonly #exchange: Exchange;
+  readonly #retries: Retries;
+  readonly #seat: RingSeat;
+  /** Wants a first call at once, to have its record signed. */
+  #begun = false;
+  #deadline: Instant;
+
+  constructor(options: MembershipOptions, now: Instant) {
+    const { self, boot, profile, token, random, routing = false, shelf = new RecordShelf() } = options;
+    this.#seat = seatOf(self, token.facts.place);
+    const context: Context = {
+      self,
+      random: random.fork("membership"),
+      table: new MemberTable(this.#seat),
+      links: new Links(),
+      health: new LocalHealth(),
+      shelf,
+      out: new Outbox(),
+      routing,
+    };
+    this.#context = context;
+    this.#prober = new Prober(context, now);
+    this.#accusations = new Accusations(context, this.#prober);
+    this.#defence = new Defence(context, this.#accusations);
+    this.#own = new SelfRecord(context, boot, profile, token);
+    this.#records = new Records(context, this.#accusations, this.#own);
+    this.#disputes = new Disputes(context, this.#accusations, this.#prober, this.#own);
+    this.#exchange = new Exchange(context, this.#records, this.#disputes, now);
+    this.#retries = new Retries(context, now);
+    this.#deadline = now;
+  }
+
+  handle(input: MembershipInput, now: Instant): readonly MembershipOutput[] {
+    if (now - this.#deadline > FREEZE_MS) this.#thaw(now);
+    this.#apply(input, now);
+    for (const finding of this.#prober.take()) this.#accusations.found(finding, now);
+    this.#deadline = this.#next();
+    return this.#context.out.take() ?? NOTHING;
+  }
+
+  deadline(): Instant | undefined {
+    return this.#deadline === Number.POSITIVE_INFINITY ? undefined : this.#deadline;
+  }
+
+  /** Our own seat, for the overlay. */
+  get seat(): RingSeat {
+    return this.#seat;
+  }
+
+  /** The rings over all members that are there, oneself included. Changed before any output about it is returned. */
+  get rings(): RingView {
+    return this.#context.table.rings;
+  }
+
+  /** Everybody in the list, oneself included, those that are down or have left too. */
+  members(): IterableIterator<Member> {
+    return this.#context.table.all();
+  }
+
+  member(id: PeerId): Member | undefined {
+    return this.#context.table.get(id);
+  }
+
+  /** What is open against a member. */
+  suspicion(id: PeerId): Case | undefined {
+    return this.#accusations.cases.of(id);
+  }
+
+  /** The bytes of a member's record, for `introduced` elsewhere or later; undefined when there is none. */
+  record(id: PeerId): Uint8Array | undefined {
+    const member = this.#context.table.get(id);
+    return member === undefined ? undefined : encodePayload("record", member.record);
+  }
+
+  statistics(): MembershipStatistics {
+    const { table, out, health } = this.#context;
+    const { frames, broadcasts, checks, faults } = out.counts;
+    return { members: { ...table.counts }, health: health.score, frames, broadcasts, checks, faults: new Map(faults) };
+  }
+
+  #apply(input: MembershipInput, now: Instant): void {
+    switch (input.type) {
+      case "message":
+        this.#message(input.peer, input.lane, input.bytes, now);
+        break;
+      case "timeout":
+        this.#timeout(now);
+        break;
+      case "routed":
+        this.#prober.routed(input.from, input.bytes, now);
+        break;
+      case "delivered":
+        this.#delivered(input.bytes, { via: "broadcast", from: input.from, id: input.id }, now);
+        break;
+      case "verified":
+        this.#verified(input.resume, input.token, now);
+        break;
+      case "signed":
+        this.#signed(input.resume, input.signature, now);
+        break;
+      case "link-up":
+        this.#linkUp(input.peer, input.rttMs, now);
+        break;
+      case "link-down":
+        this.#linkDown(input.peer, input.deliberate, now);
+        break;
+      case "introduced":
+        for (const bytes of input.records) this.#introduced(bytes, input.standing === "present", now);
+        break;
+      case "update":
+        this.#own.update(input.profile ?? {}, input.token);
+        break;
+      case "leave":
+        this.#prober.stop();
+        this.#own.leave();
+        break;
+      case "revoke":
+        this.#records.revoke(input.peer);
+        break;
+    }
+  }
+
+  #message(peer: PeerId, lane: Lane, bytes: Uint8Array, now: Instant): void {
+    const { links, table, out, shelf } = this.#context;
+    if (!links.has(peer)) return;
+    const member = table.get(peer);
+    if (member?.state === "down") this.#disputes.remind(member, now);
+    if (lane === Lane.probe) {
+      this.#prober.frame(peer, bytes, now);
+      return;
+    }
+    const message = lane === Lane.gossip ? decodeMessage(bytes, shelf) : undefined;
+    if (message === undefined) out.fault("malformed", peer);
+    else if (message.type === "tell") this.#payload(message.payload, { via: "link", from: peer }, now);
+    else this.#exchange.message(peer, message, now);
+  }
+
+  #delivered(bytes: Uint8Array, source: Source, now: Instant): void {
+    const { out, shelf } = this.#context;
+    const payload = decodePayload(bytes, shelf);
+    if (payload !== undefined) this.#payload(payload, source, now);
+    else {
+      // Broadcast blames the bringer for what we reject.
+      out.fault("malformed");
+      out.verdict(source, "reject");
+    }
+  }
+
+  #payload(payload: Payload, source: Source, now: Instant): void {
+    switch (payload.type) {
+      case "record":
+        this.#records.offered(payload.record, HERE, source, false, now);
+        break;
+      case "suspicion":
+        if (payload.suspicion.accused === this.#context.self)
+          this.#defence.heard(payload.suspicion, source, this.#own.boot, now);
+        else this.#accusations.heard(payload.suspicion, source, now);
+        break;
+      case "refutation":
+        this.#accusations.answered(payload.refutation, source, now);
+        break;
+      case "notice":
+        this.#disputes.noticed(payload.named, source, now);
+        break;
+    }
+  }
+
+  #verified(resume: MembershipResume, facts: TokenFacts | undefined, now: Instant): void {
+    switch (resume.of) {
+      case "record":
+        if (facts !== undefined) this.#recordVerified(resume, facts, now);
+        break;
+      case "suspicion":
+        if (resume.suspicion.accused === this.#context.self)
+          this.#defence.verified(resume.suspicion, resume.source, this.#own.boot, this.#own.incarnation);
+        else this.#accusations.verified(resume.suspicion, resume.source, now);
+        break;
+      case "refutation":
+        this.#accusations.answerVerified(resume.refutation, resume.source, now);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #recordVerified(resume: Extract<MembershipResume, { of: "record" }>, facts: TokenFacts, now: Instant): void {
+    const { record, source, standing } = resume;
+    const known = this.#context.table.get(record.id);
+    if (!this.#records.verified(record, facts, standing, source, now)) return;
+    // A link that we have may belong to the start before this one: find out.
+    if (known !== undefined && known.record.boot < record.boot && this.#context.links.has(record.id))
+      this.#prober.investigate(record.id, now);
+    if (source.via === "link") this.#exchange.learnt(record, now);
+    if (source.via === "introduction") this.#context.out.push({ type: "retry", peer: record.id });
+  }
+
+  #signed(resume: MembershipResume, signature: Uint8Array, now: Instant): void {
+    switch (resume.of) {
+      case "own-record":
+        this.#own.signed(resume.draft, resume.body, signature, resume.facts, now);
+        break;
+      case "own-suspicion":
+        this.#accusations.signed(resume.accused, resume.body, signature, now);
+        break;
+      case "own-refutation":
+        this.#defence.signed(resume.id, resume.body, signature, resume.askedBy);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #linkUp(peer: PeerId, rttMs: number, now: Instant): void {
+    const { links, table } = this.#context;
+    links.open(peer, rttMs, now);
+    const member = table.get(peer);
+    if (member !== undefined) table.proven(peer, member.record.boot);
+    this.#prober.linkUp(peer);
+    this.#accusations.tellOpen(peer);
+    this.#exchange.linkUp(peer, now);
+  }
+
+  #linkDown(peer: PeerId, deliberate: boolean, now: Instant): void {
+    const { links, table } = this.#context;
+    if (!links.close(peer)) return;
+    this.#exchange.linkDown(peer);
+    this.#prober.linkDown(peer);
+    if (deliberate) table.proven(peer, 0);
+    else this.#prober.investigate(peer, now);
+  }
+
+  #introduced(bytes: Uint8Array, present: boolean, now: Instant): void {
+    const payload = decodePayload(bytes, this.#context.shelf);
+    if (payload?.type !== "record") {
+      this.#context.out.fault("malformed");
+      return;
+    }
+    const standing: Standing = present ? HERE : { there: false, ageMs: 0 };
+    this.#records.offered(payload.record, standing, { via: "introduction" }, true, now);
+  }
+
+  #timeout(now: Instant): void {
+    if (!this.#begun) {
+      this.#begun = true;
+      this.#own.begin();
+    }
+    if (this.#own.hasLeft) return;
+    this.#prober.timeout(now);
+    this.#accusations.timeout(now);
+    this.#disputes.timeout(now);
+    this.#exchange.timeout(now);
+    this.#records.timeout(now);
+    this.#retries.timeout(now);
+  }
+
+  #next(): Instant {
+    if (!this.#begun) return this.#deadline;
+    if (this.#own.hasLeft) return Number.POSITIVE_INFINITY;
+    let next: Instant = Math.min(this.#prober.deadline(), this.#retries.deadline(), this.#context.table.dueAt);
+    next = earlier(next, this.#accusations.deadline()) ?? next;
+    next = earlier(next, this.#disputes.deadline()) ?? next;
+    return earlier(next, this.#exchange.deadline()) ?? next;
+  }
+
+  /** What we were waiting for while we did not run says nothing about anybody but us. */
+  #thaw(now: Instant): void {
+    if (!this.#begun) return;
+    this.#context.health.worse(2);
+    this.#prober.thaw(now);
+    this.#accusations.thaw(now);
+  }
+}
+
+/** What a membership machine is made of. */
+export interface MembershipOptions {
+  readonly self: PeerId;
+  /** How often this agent has started, 1 or more; higher than at any earlier start under this key. */
+  readonly boot: number;
+  readonly profile: MemberProfile;
+  readonly token: MemberToken;
+  readonly random: Random;
+  /** Whether `route` outputs are carried out. Default false: members without a link are probed through helpers only. */
+  readonly routing?: boolean;
+  /** Decoded records, shared between the members of one process. Default: a shelf of its own. */
+  readonly shelf?: RecordShelf;
+}
+
+/** Counts since the start; `members` as of now. */
+export interface MembershipStatistics {
+  readonly members: Readonly<Record<"alive" | "suspect" | "down" | "left", number>>;
+  /** Local health, 0 (well) to 8. */
+  readonly health: number;
+  /** Messages sent on links, and envelopes. */
+  readonly frames: number;
+  readonly broadcasts: number;
+  /** Signature checks asked for. */
+  readonly checks: number;
+  readonly faults: ReadonlyMap<MembershipFault, number>;
+}
+
+const HERE: Standing = { there: true };

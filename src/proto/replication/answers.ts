@@ -1,0 +1,198 @@
+import { equalBytes, hex } from "../bytes.ts";
+import type { Instant } from "../machine.ts";
+import type { PeerId } from "../peer-id.ts";
+import type { WireValue } from "../wire/codec.ts";
+import { type Batch, encodeParcel, entryBytes, proofBytes } from "./batch.ts";
+import type { Entry } from "./entry.ts";
+import { type ExchangeTools, isPrint } from "./exchange.ts";
+import { type KeyTree, MAX_DEPTH } from "./key-tree.ts";
+import {
+  ANSWER_LIST_MAX,
+  FRAGMENT_BYTES,
+  LIST_MAX,
+  MAX_ANSWERS_PER_WANT,
+  MAX_ENTRIES_ITEMS,
+  MAX_MESSAGE_BYTES,
+  MAX_SCANNED,
+} from "./limits.ts";
+import {
+  type ComparedRange,
+  EntriesState,
+  encodeBuckets,
+  encodeDiffer,
+  encodeEntries,
+  encodeFragment,
+  encodeLacking,
+  encodeTokens,
+  encodeVerdict,
+  type FragmentWish,
+  type Group,
+  type RangeAnswer,
+} from "./messages.ts";
+import type { Rounds } from "./rounds.ts";
+import { FINGERPRINT_BYTES, fingerprint, ROOT_BYTES } from "./sum.ts";
+import type { Tokens } from "./tokens.ts";
+import { compareLists, ID_BYTES, idOf, packIds, unpackIds, type VersionId } from "./version-id.ts";
+
+/**
+ * Answers to other replicas' requests.
+ *
+ * Nothing is remembered between two requests, so nobody can fill a table here by asking, and what one request costs is bounded: entries
+ * looked at, bytes answered. What a bound leaves out of an answer is said to be left out, and asked for again. How often a peer may ask is its
+ * {@link Conduct}'s business.
+ */
+export class Answers {
+  readonly #tools: ExchangeTools;
+  readonly #rounds: Rounds;
+  readonly #tokens: Tokens;
+
+  constructor(tools: ExchangeTools, rounds: Rounds, tokens: Tokens) {
+    this.#tools = tools;
+    this.#rounds = rounds;
+    this.#tokens = tokens;
+  }
+
+  /** Equal, busy, or all our buckets. */
+  root(peer: PeerId, seq: number, salt: Uint8Array, root: Uint8Array, now: Instant): Uint8Array {
+    const { store } = this.#tools;
+    if (equalBytes(root, fingerprint(salt, store.total(), ROOT_BYTES))) return encodeVerdict(seq, false);
+    if (!this.#rounds.admit(peer, now)) return encodeVerdict(seq, true);
+    const buckets: [string, Uint8Array][] = [];
+    for (const { name, tree } of store.buckets()) buckets.push([name, fingerprint(salt, tree.sum, FINGERPRINT_BYTES)]);
+    return encodeBuckets(seq, buckets);
+  }
+
+  /** What differs in each range; what the peer lists and we lack is wanted from it. */
+  compare(peer: PeerId, seq: number, salt: Uint8Array, ranges: readonly ComparedRange[], now: Instant): Uint8Array {
+    this.#rounds.renew(peer, now);
+    const answers: RangeAnswer[] = [];
+    let scanned = 0;
+    let bytes = 0;
+    for (const range of ranges) {
+      const tree = this.#tools.store.bucket(range.bucket)?.tree;
+      const count = tree?.count(range.depth, range.path) ?? 0;
+      scanned += Math.min(count, ANSWER_LIST_MAX) + LIST_MAX;
+      if (answers.length > 0 && (scanned > MAX_SCANNED || bytes > MAX_MESSAGE_BYTES - ANSWER_LIST_MAX * ID_BYTES)) {
+        answers.push(null);
+        continue;
+      }
+      const answer =
+        range.form === "prints"
+          ? comparePrints(range, tree, count, salt)
+          : this.#compareIds(peer, range, tree, count, now);
+      if (answer instanceof Uint8Array) bytes += answer.length;
+      answers.push(answer);
+    }
+    return encodeDiffer(seq, answers);
+  }
+
+  #compareIds(peer: PeerId, range: ComparedRange, tree: KeyTree | undefined, count: number, now: Instant): RangeAnswer {
+    const { depth, path } = range;
+    if (tree !== undefined && count > ANSWER_LIST_MAX && depth < MAX_DEPTH) return tree.occupied(depth, path);
+    const theirs = new Set(unpackIds(range.body));
+    const { missing, surplus } = compareLists(tree?.ids(depth, path) ?? [], theirs, depth < MAX_DEPTH);
+    this.#want(peer, range.bucket, missing, now);
+    return packIds(surplus.slice(0, ANSWER_LIST_MAX));
+  }
+
+  /** The peer lists entries that we lack, by its account. */
+  offer(peer: PeerId, groups: readonly Group[], now: Instant): void {
+    this.#rounds.renew(peer, now);
+    for (const { bucket, ids } of groups) {
+      const tree = this.#tools.store.bucket(bucket)?.tree;
+      this.#want(peer, bucket, tree === undefined ? ids : ids.filter((id) => tree.find(id) === undefined), now);
+    }
+  }
+
+  #want(peer: PeerId, bucket: string, ids: readonly VersionId[], now: Instant): void {
+    const { wants, fetches, store } = this.#tools;
+    if (store.isFull(bucket)) return;
+    for (const id of ids) if (!fetches.noteSource(id, peer)) wants.add(peer, bucket, id, now);
+  }
+
+  /** Entries by id, those of one batch together, in up to four messages. Returns how many entries there are in them. */
+  want(seq: number, groups: readonly Group[]): { readonly messages: readonly Uint8Array[]; readonly entries: number } {
+    const found = new Map<Batch, Set<Entry>>();
+    for (const { bucket, ids } of groups) {
+      const tree = this.#tools.store.bucket(bucket)?.tree;
+      for (const id of ids) {
+        const entry = tree?.find(id);
+        if (entry === undefined) continue;
+        const chosen = found.get(entry.batch);
+        if (chosen === undefined) found.set(entry.batch, new Set([entry]));
+        else chosen.add(entry);
+      }
+    }
+    // A proof costs more than a small entry, so batches with many of the entries come first.
+    const batches = [...found].sort(([, a], [, b]) => b.size - a.size);
+    return packEntries(seq, batches);
+  }
+
+  /** The tokens that we know of those asked for. */
+  tokens(seq: number, hashes: readonly Uint8Array[]): Uint8Array {
+    const tokens: string[] = [];
+    for (const hash of hashes) {
+      const token = this.#tokens.byName(hex(hash));
+      if (token !== undefined) tokens.push(token);
+    }
+    return encodeTokens(seq, tokens);
+  }
+
+  /** A fragment of a large value; or that it is not here, in which case the peer hears of it when it is. */
+  fetch(peer: PeerId, seq: number, wish: FragmentWish): Uint8Array {
+    const entry = this.#tools.store.find(wish.bucket, wish.key);
+    if (entry === undefined || wish.offset >= entry.size || idOf(entry) !== wish.id) {
+      this.#tools.fetches.wait(wish.id, peer);
+      return encodeLacking(seq);
+    }
+    return encodeFragment(seq, entry.value.subarray(wish.offset, wish.offset + FRAGMENT_BYTES));
+  }
+}
+
+function comparePrints(range: ComparedRange, tree: KeyTree | undefined, count: number, salt: Uint8Array): RangeAnswer {
+  const { depth, path, body } = range;
+  if (tree === undefined) return new Uint8Array(0);
+  if (count <= LIST_MAX) return packIds(tree.ids(depth, path));
+  let mask = 0;
+  tree.childSums(depth, path).forEach((sum, child) => {
+    if (!isPrint(body, child * FINGERPRINT_BYTES, fingerprint(salt, sum, FINGERPRINT_BYTES))) mask |= 1 << child;
+  });
+  return mask;
+}
+
+function packEntries(
+  seq: number,
+  batches: Iterable<readonly [Batch, ReadonlySet<Entry>]>,
+): { readonly messages: readonly Uint8Array[]; readonly entries: number } {
+  const messages: Uint8Array[] = [];
+  let parcels: WireValue[] = [];
+  let bytes = 0;
+  let items = 0;
+  let packed = 0;
+  for (const [batch, chosen] of batches) {
+    let entries: Entry[] = [];
+    for (const entry of chosen) {
+      const cost = entryBytes(entry) + (entries.length === 0 ? proofBytes(batch) : 0);
+      const values = entries.length === 0 ? 17 : 6;
+      if (bytes + cost > MAX_MESSAGE_BYTES || items + values > MAX_ENTRIES_ITEMS) {
+        if (entries.length > 0) parcels.push(encodeParcel(batch, entries));
+        if (messages.length === MAX_ANSWERS_PER_WANT - 1) {
+          messages.push(encodeEntries(seq, EntriesState.again, parcels));
+          return { messages, entries: packed };
+        }
+        messages.push(encodeEntries(seq, EntriesState.follows, parcels));
+        parcels = [];
+        entries = [];
+        bytes = proofBytes(batch);
+        items = 11;
+      }
+      bytes += cost;
+      items += values;
+      entries.push(entry);
+      packed++;
+    }
+    if (entries.length > 0) parcels.push(encodeParcel(batch, entries));
+  }
+  messages.push(encodeEntries(seq, EntriesState.complete, parcels));
+  return { messages, entries: packed };
+}

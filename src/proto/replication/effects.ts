@@ -1,0 +1,143 @@
+import type { MessageId } from "../gossip/messages.ts";
+import type { Instant } from "../machine.ts";
+import type { PeerId } from "../peer-id.ts";
+import type { Sign, Signature, Verified, Verify } from "../signed.ts";
+import type { Lane } from "../streams/lanes.ts";
+import type { Batch, Parcel } from "./batch.ts";
+import type { EntryHead } from "./entry.ts";
+import type { ReadEntry } from "./store.ts";
+
+/** The words between the replication core and whatever runs it: its inputs and its outputs. */
+
+export type ReplicationInput =
+  /** This member's token and what it allows; needed before the first write, and again after each renewal. */
+  | {
+      readonly type: "credentials";
+      readonly token: string;
+      readonly scopes: readonly string[];
+      /** Writes are refused (`forbidden`) from here on. */
+      readonly expiresAt: Instant;
+    }
+  /** How many members store, this one included. 1 until told. */
+  | { readonly type: "members"; readonly count: number }
+  | ({ readonly type: "put"; readonly value: Uint8Array } & WriteInput)
+  | ({ readonly type: "delete" } & WriteInput)
+  | { readonly type: "link-up"; readonly peer: PeerId }
+  | { readonly type: "link-down"; readonly peer: PeerId }
+  /** A message on the data lane of a link. */
+  | { readonly type: "message"; readonly peer: PeerId; readonly bytes: Uint8Array }
+  /** The content of a routed envelope; `peer` sealed it. */
+  | { readonly type: "routed"; readonly peer: PeerId; readonly bytes: Uint8Array }
+  /** A broadcast on the replication topic; answered, at once or later, by at most one `verdict`. */
+  | { readonly type: "delivered"; readonly id: MessageId; readonly from: PeerId; readonly payload: Uint8Array }
+  | Signature<Draft>
+  | Verified<Arrival>
+  | { readonly type: "timeout" };
+
+/** A local write. It is answered by `refused`, or by `acknowledged` or `unacknowledged`, exactly once. */
+export interface WriteInput {
+  /** Chosen by the caller; unique among the unanswered. */
+  readonly request: number;
+  readonly bucket: string;
+  readonly key: string;
+  /** How many members must have it, this one included: 1 to 64. Default: 2, or all if fewer. */
+  readonly replicas?: number;
+  /** How long to wait for them, ms: at most 60,000. Default 10,000. */
+  readonly timeoutMs?: number;
+}
+
+export type ReplicationOutput =
+  /** Send on the data lane of the link to `peer`. */
+  | { readonly type: "send"; readonly peer: PeerId; readonly lane: typeof Lane.data; readonly bytes: Uint8Array }
+  /** Send in a routed envelope: there is no link. Comes back as `routed` at `to`. */
+  | { readonly type: "route"; readonly to: PeerId; readonly bytes: Uint8Array }
+  /** Publish on the replication topic. */
+  | { readonly type: "broadcast"; readonly payload: Uint8Array }
+  /** What to make of a delivered broadcast: `reject` is the fault of the neighbour that forwarded it. */
+  | { readonly type: "verdict"; readonly id: MessageId; readonly verdict: "accept" | "reject" | "ignore" }
+  | Sign<Draft>
+  | Verify<Arrival>
+  /** The asked number of members has it; `replicas` counts this one. */
+  | { readonly type: "acknowledged"; readonly request: number; readonly replicas: number; readonly version: string }
+  /** It is stored here and keeps spreading, but too few members have said so in time. */
+  | {
+      readonly type: "unacknowledged";
+      readonly request: number;
+      readonly reason: "timeout";
+      readonly replicas: number;
+      readonly version: string;
+    }
+  /** Nothing was written. */
+  | { readonly type: "refused"; readonly request: number; readonly reason: Refusal }
+  /** A key has a new version. Cursors rise by one with each. */
+  | {
+      readonly type: "changed";
+      readonly cursor: number;
+      readonly bucket: string;
+      readonly key: string;
+      readonly entry: ReadEntry;
+    }
+  /** A batch from the future was set aside unremembered: somebody's clock is wrong. */
+  | { readonly type: "deferred"; readonly peer: PeerId; readonly author: PeerId; readonly aheadMs: number }
+  | { readonly type: "fault"; readonly peer?: PeerId; readonly fault: ReplicationFault };
+
+/**
+ * Why a write was refused: value over 8 MiB; quota or too many writes under way; bucket name; key empty, over 512 bytes or not
+ * well-formed; no valid token that allows it; replicas not an integer from 1 to 64.
+ */
+export type Refusal = "too-large" | "quota" | "bad-bucket" | "bad-key" | "forbidden" | "bad-replicas";
+
+/**
+ * What somebody did wrong. `malformed`: not a message; `not-in-batch`: an entry that its batch's author did not sign;
+ * `clock-ahead`: further than any honest neighbour accepts; `forbidden`: the author's token does not allow the write (the author is blamed);
+ * `unsolicited`: an answer that was never asked for; `bad-value`: a value that is not what its version says; `no-progress`:
+ * lists what it does not have, or never ends; `flood`: far more messages than allowed. The last two end all dealings with the peer until
+ * its link is gone. `quota` blames nobody: an entry that does not fit here.
+ */
+export type ReplicationFault =
+  | "malformed"
+  | "not-in-batch"
+  | "clock-ahead"
+  | "forbidden"
+  | "unsolicited"
+  | "bad-value"
+  | "no-progress"
+  | "flood"
+  | "quota";
+
+/** A batch of local writes on its way to be signed. */
+export interface Draft {
+  readonly token: string;
+  readonly header: Omit<Batch, "signature">;
+  readonly writes: readonly DraftWrite[];
+}
+
+export interface DraftWrite {
+  readonly head: EntryHead;
+  readonly path: number;
+  readonly value: Uint8Array;
+  readonly request: number;
+  readonly replicas: number;
+  readonly timeoutMs: number;
+}
+
+/** Entries on their way to be verified. */
+export interface Arrival {
+  /** The batch with those of its entries that are news here. */
+  readonly parcel: Parcel;
+  /** Whether the whole batch came: only then is it acknowledged. */
+  readonly isWhole: boolean;
+  readonly token: string;
+  readonly from: PeerId;
+  /** The broadcast that brought them, if one did. */
+  readonly delivery: MessageId | undefined;
+}
+
+/** What the parts of the core use to reach the outside. */
+export interface Outlet {
+  readonly self: PeerId;
+  send(peer: PeerId, bytes: Uint8Array): void;
+  emit(output: ReplicationOutput): void;
+  fault(peer: PeerId | undefined, fault: ReplicationFault): void;
+  isLinked(peer: PeerId): boolean;
+}

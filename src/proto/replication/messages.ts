@@ -1,0 +1,201 @@
+import { encode, type WireValue } from "../wire/codec.ts";
+import { type Batch, encodeParcel, type Parcel } from "./batch.ts";
+import type { Entry } from "./entry.ts";
+import type { Clock } from "./hlc.ts";
+import { packIds, type VersionId } from "./version-id.ts";
+
+/**
+ * What replicas say to each other on the data lane: msgpack arrays that begin with a kind.
+ *
+ *     [0, batch, entries]            a batch with entries; also the payload of a broadcast and the push of a late write
+ *     [1, first]                     the author's batch with this first clock is stored here; also by routed envelope
+ *     [2, seq, salt, root]           request: is this the fingerprint of all that you have?
+ *     [3, seq, busy]                 answer: equal (false); or busy (true), also to any other request
+ *     [4, seq, [[bucket, print]]]    answer: no; these are my buckets
+ *     [5, seq, salt, ranges]         request: compare; a range is [bucket, depth, path, form, body], form 0: 16 fingerprints, 1: ids
+ *     [6, seq, answers]              answer, one per range: 16 bits (children to compare), ids (to 0: all of mine; to 1: those
+ *                                    of mine that you lack, but older ones), or null (ask again)
+ *     [7, groups]                    you lack these; a group is [bucket, ids]
+ *     [8, seq, groups]               request: entries
+ *     [9, seq, state, parcels]       answer: entries; state 0: that is all there is, 1: ask again for the rest, 2: more follows
+ *     [10, more]                     my exchange with you is over; `more`: you lack more than I offered
+ *     [11, seq, hashes]              request: tokens
+ *     [12, seq, tokens]              answer
+ *     [13, seq, bucket, key, id, offset]  request: a fragment of a large value
+ *     [14, seq, bytes]               answer
+ *     [15, seq]                      answer: not here
+ *     [16, id]                       the large value that you asked for in vain is here
+ *
+ * Ids are those of `version-id.ts`, 14 bytes; lists of ids and of fingerprints travel as one byte string.
+ */
+export const Kind = {
+  batch: 0,
+  ack: 1,
+  root: 2,
+  verdict: 3,
+  buckets: 4,
+  compare: 5,
+  differ: 6,
+  offer: 7,
+  want: 8,
+  entries: 9,
+  done: 10,
+  tokensWanted: 11,
+  tokens: 12,
+  fetch: 13,
+  fragment: 14,
+  lacking: 15,
+  have: 16,
+} as const;
+
+/** A range of one bucket: the keys whose hash begins with the first `depth` hex digits of `path`. */
+export interface Range {
+  readonly bucket: string;
+  /** 0 to 8. */
+  readonly depth: number;
+  /** 32 bits, those beyond `depth` digits zero. */
+  readonly path: number;
+}
+
+/** Ids of versions in one bucket. */
+export interface Group {
+  readonly bucket: string;
+  readonly ids: readonly VersionId[];
+}
+
+/** A range as the asking side has it: 16 fingerprints of its children, or its ids. */
+export interface ComparedRange extends Range {
+  readonly form: "prints" | "ids";
+  readonly body: Uint8Array;
+}
+
+/** The answer to one compared range. */
+export type RangeAnswer = number | Uint8Array | null;
+
+export type ReplicationMessage =
+  | { readonly type: "batch"; readonly parcel: Parcel }
+  | { readonly type: "ack"; readonly first: Clock }
+  | { readonly type: "root"; readonly seq: number; readonly salt: Uint8Array; readonly root: Uint8Array }
+  | { readonly type: "verdict"; readonly seq: number; readonly busy: boolean }
+  | { readonly type: "buckets"; readonly seq: number; readonly buckets: ReadonlyMap<string, Uint8Array> }
+  | {
+      readonly type: "compare";
+      readonly seq: number;
+      readonly salt: Uint8Array;
+      readonly ranges: readonly ComparedRange[];
+    }
+  | { readonly type: "differ"; readonly seq: number; readonly answers: readonly RangeAnswer[] }
+  | { readonly type: "offer"; readonly groups: readonly Group[] }
+  | { readonly type: "want"; readonly seq: number; readonly groups: readonly Group[] }
+  | {
+      readonly type: "entries";
+      readonly seq: number;
+      readonly state: EntriesState;
+      readonly parcels: readonly Parcel[];
+    }
+  | { readonly type: "done"; readonly more: boolean }
+  | { readonly type: "tokens-wanted"; readonly seq: number; readonly hashes: readonly Uint8Array[] }
+  | { readonly type: "tokens"; readonly seq: number; readonly tokens: readonly string[] }
+  | ({ readonly type: "fetch"; readonly seq: number } & FragmentWish)
+  | { readonly type: "fragment"; readonly seq: number; readonly bytes: Uint8Array }
+  | { readonly type: "lacking"; readonly seq: number }
+  | { readonly type: "have"; readonly id: VersionId };
+
+/** What an answer with entries says about the rest: that there is none, that it is to be asked for again, that it follows. */
+export const EntriesState = { complete: 0, again: 1, follows: 2 } as const;
+export type EntriesState = (typeof EntriesState)[keyof typeof EntriesState];
+
+/** Which fragment of which large value. */
+export interface FragmentWish {
+  readonly bucket: string;
+  readonly key: string;
+  readonly id: VersionId;
+  readonly offset: number;
+}
+
+export function encodeBatchMessage(batch: Batch, entries: readonly Entry[]): Uint8Array {
+  const [proof, list] = encodeParcel(batch, entries) as readonly WireValue[];
+  return encode([Kind.batch, proof as WireValue, list as WireValue]);
+}
+
+/** Groups of a map from buckets to ids. */
+export function toGroups(ids: ReadonlyMap<string, readonly VersionId[]>): readonly Group[] {
+  const groups: Group[] = [];
+  for (const [bucket, members] of ids) groups.push({ bucket, ids: members });
+  return groups;
+}
+
+export function encodeAck(first: Clock): Uint8Array {
+  return encode([Kind.ack, first]);
+}
+
+export function encodeRoot(seq: number, salt: Uint8Array, root: Uint8Array): Uint8Array {
+  return encode([Kind.root, seq, salt, root]);
+}
+
+export function encodeVerdict(seq: number, busy: boolean): Uint8Array {
+  return encode([Kind.verdict, seq, busy]);
+}
+
+export function encodeBuckets(seq: number, buckets: readonly (readonly [string, Uint8Array])[]): Uint8Array {
+  return encode([Kind.buckets, seq, buckets]);
+}
+
+export function encodeCompare(seq: number, salt: Uint8Array, ranges: readonly ComparedRange[]): Uint8Array {
+  const packed = ranges.map(({ bucket, depth, path, form, body }) => [
+    bucket,
+    depth,
+    path,
+    form === "ids" ? 1 : 0,
+    body,
+  ]);
+  return encode([Kind.compare, seq, salt, packed]);
+}
+
+export function encodeDiffer(seq: number, answers: readonly RangeAnswer[]): Uint8Array {
+  return encode([Kind.differ, seq, answers]);
+}
+
+function encodeGroups(groups: readonly Group[]): WireValue {
+  return groups.map(({ bucket, ids }) => [bucket, packIds(ids)]);
+}
+
+export function encodeOffer(groups: readonly Group[]): Uint8Array {
+  return encode([Kind.offer, encodeGroups(groups)]);
+}
+
+export function encodeWant(seq: number, groups: readonly Group[]): Uint8Array {
+  return encode([Kind.want, seq, encodeGroups(groups)]);
+}
+
+export function encodeEntries(seq: number, state: EntriesState, parcels: readonly WireValue[]): Uint8Array {
+  return encode([Kind.entries, seq, state, parcels]);
+}
+
+export function encodeDone(more: boolean): Uint8Array {
+  return encode([Kind.done, more]);
+}
+
+export function encodeTokensWanted(seq: number, hashes: readonly Uint8Array[]): Uint8Array {
+  return encode([Kind.tokensWanted, seq, hashes]);
+}
+
+export function encodeTokens(seq: number, tokens: readonly string[]): Uint8Array {
+  return encode([Kind.tokens, seq, tokens]);
+}
+
+export function encodeFetch(seq: number, wish: FragmentWish): Uint8Array {
+  return encode([Kind.fetch, seq, wish.bucket, wish.key, packIds([wish.id]), wish.offset]);
+}
+
+export function encodeFragment(seq: number, fragment: Uint8Array): Uint8Array {
+  return encode([Kind.fragment, seq, fragment]);
+}
+
+export function encodeLacking(seq: number): Uint8Array {
+  return encode([Kind.lacking, seq]);
+}
+
+export function encodeHave(id: VersionId): Uint8Array {
+  return encode([Kind.have, packIds([id])]);
+}

@@ -1,0 +1,237 @@
+import { MAX_MESSAGE_DEPTH, MAX_MESSAGE_ITEMS, MAX_TOKEN_LENGTH } from "../limits.ts";
+import { decode, type WireValue } from "../wire/codec.ts";
+import { bytes, bytesOf, flag, integer, list, text, tuple } from "../wire/shape.ts";
+import { type Parcel, type ParcelFault, parseParcel } from "./batch.ts";
+import { isBucketName } from "./entry.ts";
+import { isRange, MAX_DEPTH } from "./key-tree.ts";
+import {
+  ANSWER_LIST_MAX,
+  DEFAULT_QUOTAS,
+  FRAGMENT_BYTES,
+  LIST_MAX,
+  MAX_COMPARED,
+  MAX_ENTRIES_ITEMS,
+  MAX_KEY_BYTES,
+  MAX_OFFERED_PER_MESSAGE,
+  MAX_TOKENS_PER_REQUEST,
+  MAX_VALUE_BYTES,
+  MAX_WANTED_PER_REQUEST,
+  REMOTE_HEADROOM,
+} from "./limits.ts";
+import {
+  type ComparedRange,
+  type FragmentWish,
+  type Group,
+  Kind,
+  type Range,
+  type RangeAnswer,
+  type ReplicationMessage,
+} from "./messages.ts";
+import { FINGERPRINT_BYTES, ROOT_BYTES, SALT_BYTES } from "./sum.ts";
+import { ID_BYTES, unpackIds, type VersionId } from "./version-id.ts";
+
+/**
+ * Parsing of the messages in `messages.ts`: from bytes that anybody may have written to values whose every field has been
+ * checked. What a message may contain at most is decided here, before anything is looked up or hashed on its behalf.
+ */
+
+const LIMITS = { depth: MAX_MESSAGE_DEPTH, items: MAX_MESSAGE_ITEMS };
+
+/** The largest list of buckets: what a replica may hold of remote ones. */
+const MAX_BUCKETS_LISTED = DEFAULT_QUOTAS.buckets * REMOTE_HEADROOM;
+
+/** Parcels in one answer, each of 16 values at least. */
+const MAX_PARCELS = MAX_ENTRIES_ITEMS / 16;
+
+/** Parses a message; a fault when it is not exactly one of the kinds above. Never throws. */
+export function decodeMessage(encoded: Uint8Array): ReplicationMessage | ParcelFault {
+  const decoded = decode(encoded, LIMITS);
+  if (!decoded.ok || !Array.isArray(decoded.value)) return "malformed";
+  const fields = decoded.value as readonly WireValue[];
+  const kind = fields[0];
+  if (typeof kind !== "number" || fields.length !== FIELDS[kind]) return "malformed";
+  if (kind === Kind.batch) return batchMessage(fields);
+  if (kind === Kind.entries) return entriesMessage(fields);
+  return (kind < Kind.offer ? comparison(kind, fields) : transfer(kind, fields)) ?? "malformed";
+}
+
+/** Items of the array, the kind included, by kind. */
+const FIELDS: readonly number[] = [3, 2, 4, 3, 3, 4, 3, 2, 3, 4, 2, 3, 3, 6, 3, 2, 2];
+
+function seqOf(value: WireValue | undefined): number | undefined {
+  return integer(value, 1, 0xffffffff);
+}
+
+function bucketName(value: WireValue | undefined): string | undefined {
+  const name = text(value, 64);
+  return name !== undefined && isBucketName(name) ? name : undefined;
+}
+
+function rangeOf(fields: readonly WireValue[]): Range | undefined {
+  const bucket = bucketName(fields[0]);
+  const depth = integer(fields[1], 0, MAX_DEPTH);
+  const path = integer(fields[2], 0, 0xffffffff);
+  if (bucket === undefined || depth === undefined || path === undefined || !isRange(depth, path)) return undefined;
+  return { bucket, depth, path };
+}
+
+function idsOf(value: WireValue | undefined, most: number): Uint8Array | undefined {
+  const packed = bytes(value, most * ID_BYTES);
+  return packed !== undefined && packed.length % ID_BYTES === 0 ? packed : undefined;
+}
+
+function idOf(value: WireValue | undefined): VersionId | undefined {
+  const packed = bytesOf(value, ID_BYTES);
+  return packed === undefined ? undefined : unpackIds(packed)[0];
+}
+
+function comparedRange(value: WireValue): ComparedRange | undefined {
+  const fields = tuple(value, 5);
+  const range = fields === undefined ? undefined : rangeOf(fields);
+  if (fields === undefined || range === undefined) return undefined;
+  if (fields[3] === 1) {
+    const body = idsOf(fields[4], LIST_MAX);
+    return body === undefined ? undefined : { ...range, form: "ids", body };
+  }
+  const body = bytesOf(fields[4], 16 * FINGERPRINT_BYTES);
+  if (fields[3] !== 0 || body === undefined || range.depth === MAX_DEPTH) return undefined;
+  return { ...range, form: "prints", body };
+}
+
+/** Groups, at most one per bucket, with `most` ids in all. */
+function groupsOf(value: WireValue | undefined, most: number): readonly Group[] | undefined {
+  let left = most;
+  return list(value, MAX_BUCKETS_LISTED, (item) => {
+    const fields = tuple(item, 2);
+    const bucket = bucketName(fields?.[0]);
+    const packed = idsOf(fields?.[1], left);
+    if (bucket === undefined || packed === undefined || packed.length === 0) return undefined;
+    left -= packed.length / ID_BYTES;
+    return { bucket, ids: unpackIds(packed) };
+  });
+}
+
+function bucketsOf(value: WireValue | undefined): ReadonlyMap<string, Uint8Array> | undefined {
+  const pairs = list(value, MAX_BUCKETS_LISTED, (item): readonly [string, Uint8Array] | undefined => {
+    const fields = tuple(item, 2);
+    const name = bucketName(fields?.[0]);
+    const print = bytesOf(fields?.[1], FINGERPRINT_BYTES);
+    return name === undefined || print === undefined ? undefined : [name, print];
+  });
+  return pairs === undefined ? undefined : new Map(pairs);
+}
+
+function answersOf(value: WireValue | undefined): readonly RangeAnswer[] | undefined {
+  if (!Array.isArray(value) || value.length > MAX_COMPARED) return undefined;
+  for (const answer of value as readonly WireValue[]) {
+    if (answer !== null && integer(answer, 0, 0xffff) === undefined && idsOf(answer, ANSWER_LIST_MAX) === undefined) {
+      return undefined;
+    }
+  }
+  return value as readonly RangeAnswer[];
+}
+
+function parcelsOf(value: WireValue | undefined): readonly Parcel[] | ParcelFault {
+  if (!Array.isArray(value) || value.length > MAX_PARCELS) return "malformed";
+  const parcels: Parcel[] = [];
+  for (const item of value as readonly WireValue[]) {
+    const parcel = parseParcel(item);
+    if (typeof parcel === "string") return parcel;
+    parcels.push(parcel);
+  }
+  return parcels;
+}
+
+function batchMessage(fields: readonly WireValue[]): ReplicationMessage | ParcelFault {
+  const parcel = parseParcel([fields[1] as WireValue, fields[2] as WireValue]);
+  return typeof parcel === "string" ? parcel : { type: "batch", parcel };
+}
+
+function entriesMessage(fields: readonly WireValue[]): ReplicationMessage | ParcelFault {
+  const seq = seqOf(fields[1]);
+  const state = fields[2];
+  if (seq === undefined || (state !== 0 && state !== 1 && state !== 2)) return "malformed";
+  const parcels = parcelsOf(fields[3]);
+  return typeof parcels === "string" ? parcels : { type: "entries", seq, state, parcels };
+}
+
+/** The kinds that find out what differs. */
+function comparison(kind: number, fields: readonly WireValue[]): ReplicationMessage | undefined {
+  if (kind === Kind.ack) {
+    const first = integer(fields[1], 1);
+    return first === undefined ? undefined : { type: "ack", first };
+  }
+  const seq = seqOf(fields[1]);
+  if (seq === undefined) return undefined;
+  if (kind === Kind.root) {
+    const salt = bytesOf(fields[2], SALT_BYTES);
+    const root = bytesOf(fields[3], ROOT_BYTES);
+    return salt === undefined || root === undefined ? undefined : { type: "root", seq, salt, root };
+  }
+  if (kind === Kind.verdict) {
+    const busy = flag(fields[2]);
+    return busy === undefined ? undefined : { type: "verdict", seq, busy };
+  }
+  if (kind === Kind.buckets) {
+    const buckets = bucketsOf(fields[2]);
+    return buckets === undefined ? undefined : { type: "buckets", seq, buckets };
+  }
+  if (kind === Kind.compare) {
+    const salt = bytesOf(fields[2], SALT_BYTES);
+    const ranges = list(fields[3], MAX_COMPARED, comparedRange);
+    return salt === undefined || ranges === undefined ? undefined : { type: "compare", seq, salt, ranges };
+  }
+  const answers = answersOf(fields[2]);
+  return answers === undefined ? undefined : { type: "differ", seq, answers };
+}
+
+/** The kinds that move entries, tokens and values. */
+function transfer(kind: number, fields: readonly WireValue[]): ReplicationMessage | undefined {
+  if (kind === Kind.offer) {
+    const groups = groupsOf(fields[1], MAX_OFFERED_PER_MESSAGE);
+    return groups === undefined ? undefined : { type: "offer", groups };
+  }
+  if (kind === Kind.done) {
+    const more = flag(fields[1]);
+    return more === undefined ? undefined : { type: "done", more };
+  }
+  if (kind === Kind.have) {
+    const id = idOf(fields[1]);
+    return id === undefined ? undefined : { type: "have", id };
+  }
+  const seq = seqOf(fields[1]);
+  if (seq === undefined) return undefined;
+  switch (kind) {
+    case Kind.want: {
+      const groups = groupsOf(fields[2], MAX_WANTED_PER_REQUEST);
+      return groups === undefined ? undefined : { type: "want", seq, groups };
+    }
+    case Kind.tokensWanted: {
+      const hashes = list(fields[2], MAX_TOKENS_PER_REQUEST, (hash) => bytesOf(hash, 32));
+      return hashes === undefined ? undefined : { type: "tokens-wanted", seq, hashes };
+    }
+    case Kind.tokens: {
+      const tokens = list(fields[2], MAX_TOKENS_PER_REQUEST, (token) => text(token, MAX_TOKEN_LENGTH));
+      return tokens === undefined ? undefined : { type: "tokens", seq, tokens };
+    }
+    case Kind.fetch: {
+      const wish = wishOf(fields);
+      return wish === undefined ? undefined : { type: "fetch", seq, ...wish };
+    }
+    case Kind.fragment: {
+      const fragment = bytes(fields[2], FRAGMENT_BYTES);
+      return fragment === undefined || fragment.length === 0 ? undefined : { type: "fragment", seq, bytes: fragment };
+    }
+    default:
+      return { type: "lacking", seq };
+  }
+}
+
+function wishOf(fields: readonly WireValue[]): FragmentWish | undefined {
+  const bucket = bucketName(fields[2]);
+  const key = text(fields[3], MAX_KEY_BYTES);
+  const id = idOf(fields[4]);
+  const offset = integer(fields[5], 0, MAX_VALUE_BYTES - 1);
+  if (bucket === undefined || key === undefined || id === undefined || offset === undefined) return undefined;
+  return { bucket, key, id, offset };
+}

@@ -1,0 +1,142 @@
+import type { Instant } from "../machine.ts";
+import type { PeerId } from "../peer-id.ts";
+import type { Batch } from "./batch.ts";
+import type { Outlet } from "./effects.ts";
+import type { Entry } from "./entry.ts";
+import type { Clock } from "./hlc.ts";
+import { MAX_PUSHES, MAX_REPLICAS, PUSH_AFTER_MS } from "./limits.ts";
+import { encodeBatchMessage } from "./messages.ts";
+import { Wheel } from "./wheel.ts";
+
+/**
+ * Which members have said that they hold a batch, and which writes wait for that.
+ *
+ * The author's clock never repeats, so the first clock of a batch names it, and an acknowledgement is that number from an
+ * authenticated peer. Members with a link to the author acknowledge; others only as far as the batch's header asks. A batch that still lacks
+ * replicas after two seconds is pushed over links directly: its broadcast may have been lost. When a write's time is up it is reported with
+ * what has been reached; it keeps spreading, and is no longer waited for.
+ */
+
+/** A write that waits for replicas. */
+export interface Awaiting {
+  readonly request: number;
+  readonly replicas: number;
+  readonly version: string;
+  readonly until: Instant;
+}
+
+interface Receipt {
+  readonly batch: Batch;
+  readonly entries: readonly Entry[];
+  readonly holders: Set<PeerId>;
+  readonly bytes: number;
+  waiting: readonly Awaiting[];
+  pushAt: Instant | undefined;
+  wakeAt: Instant;
+}
+
+export class Receipts {
+  readonly #outlet: Outlet;
+  readonly #byFirst = new Map<Clock, Receipt>();
+  readonly #wheel = new Wheel<Receipt>(50);
+  #size = 0;
+  #bytes = 0;
+
+  constructor(outlet: Outlet) {
+    this.#outlet = outlet;
+  }
+
+  /** Writes that wait. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Bytes of values in batches that writes wait for. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Waits for the replicas of a batch that is stored here. Writes content with one replica are answered at once. */
+  open(batch: Batch, entries: readonly Entry[], waiting: readonly Awaiting[], now: Instant): void {
+    let bytes = 0;
+    for (const entry of entries) bytes += entry.size;
+    const pushAt = now + PUSH_AFTER_MS;
+    const receipt: Receipt = { batch, entries, holders: new Set(), bytes, waiting, pushAt, wakeAt: now };
+    this.#size += waiting.length;
+    this.#answer(receipt);
+    if (receipt.waiting.length === 0) return;
+    this.#byFirst.set(batch.first, receipt);
+    this.#bytes += bytes;
+    this.#schedule(receipt);
+  }
+
+  /** `peer` holds the batch; ignored when nobody waits for it. */
+  acknowledge(peer: PeerId, first: Clock): void {
+    const receipt = this.#byFirst.get(first);
+    if (receipt === undefined || peer === this.#outlet.self || receipt.holders.size >= MAX_REPLICAS) return;
+    receipt.holders.add(peer);
+    this.#answer(receipt);
+    if (receipt.waiting.length > 0) return;
+    this.#close(receipt);
+    this.#wheel.remove(receipt.wakeAt, receipt);
+  }
+
+  /** Answers the writes that have enough replicas. */
+  #answer(receipt: Receipt): void {
+    const replicas = receipt.holders.size + 1;
+    if (!receipt.waiting.some((write) => write.replicas <= replicas)) return;
+    for (const { request, version, replicas: asked } of receipt.waiting) {
+      if (asked > replicas) continue;
+      this.#size--;
+      this.#outlet.emit({ type: "acknowledged", request, replicas, version });
+    }
+    receipt.waiting = receipt.waiting.filter((write) => write.replicas > replicas);
+  }
+
+  #close(receipt: Receipt): void {
+    this.#byFirst.delete(receipt.batch.first);
+    this.#bytes -= receipt.bytes;
+  }
+
+  #schedule(receipt: Receipt): void {
+    let wakeAt = receipt.pushAt ?? Number.POSITIVE_INFINITY;
+    for (const write of receipt.waiting) wakeAt = Math.min(wakeAt, write.until);
+    receipt.wakeAt = wakeAt;
+    this.#wheel.add(wakeAt, receipt);
+  }
+
+  deadline(): Instant | undefined {
+    return this.#wheel.next();
+  }
+
+  /** Pushes what is late over `links`, and reports what has run out of time. */
+  timeout(links: Iterable<PeerId>, now: Instant): void {
+    for (let receipt = this.#wheel.take(now); receipt !== undefined; receipt = this.#wheel.take(now)) {
+      if (receipt.pushAt !== undefined && receipt.pushAt <= now) {
+        receipt.pushAt = undefined;
+        this.#push(receipt, links);
+      }
+      const replicas = receipt.holders.size + 1;
+      for (const { request, version, until } of receipt.waiting) {
+        if (until > now) continue;
+        this.#size--;
+        this.#outlet.emit({ type: "unacknowledged", request, reason: "timeout", replicas, version });
+      }
+      receipt.waiting = receipt.waiting.filter((write) => write.until > now);
+      if (receipt.waiting.length === 0) this.#close(receipt);
+      else this.#schedule(receipt);
+    }
+  }
+
+  #push(receipt: Receipt, links: Iterable<PeerId>): void {
+    let left = MAX_PUSHES;
+    let message: Uint8Array | undefined;
+    for (const peer of links) {
+      if (left === 0) return;
+      if (receipt.holders.has(peer)) continue;
+      message ??= encodeBatchMessage(receipt.batch, receipt.entries);
+      this.#outlet.send(peer, message);
+      left--;
+    }
+  }
+}

@@ -1,0 +1,353 @@
+import { concat } from "../bytes.ts";
+import { Deadlines, earlier } from "../deadlines.ts";
+import { sha256 } from "../hash.ts";
+import { type Instant, type Machine, NOTHING } from "../machine.ts";
+import { type PeerId, publicKeyOf } from "../peer-id.ts";
+import type { Random } from "../random.ts";
+import { Lane } from "../streams/lanes.ts";
+import { Answers } from "./answers.ts";
+import { type Batch, versionOf } from "./batch.ts";
+import { Changes, type ChangesPage } from "./changes.ts";
+import { Conversation } from "./conversation.ts";
+import type { Draft, Outlet, ReplicationFault, ReplicationInput, ReplicationOutput } from "./effects.ts";
+import type { Entry } from "./entry.ts";
+import type { ExchangeTools } from "./exchange.ts";
+import { Fetches } from "./fetches.ts";
+import { HybridClock, instantOf } from "./hlc.ts";
+import { Intake } from "./intake.ts";
+import {
+  BUSY_RETRY_MS,
+  DEFAULT_QUOTAS,
+  MAX_WRITE_TIMEOUT_MS,
+  MISSED_AFTER_MS,
+  type Quotas,
+  WANT_TOGETHER,
+} from "./limits.ts";
+import { encodeAck, encodeBatchMessage } from "./messages.ts";
+import { decodeMessage } from "./parse-message.ts";
+import { Peers } from "./peers.ts";
+import { Receipts } from "./receipts.ts";
+import { Requests } from "./requests.ts";
+import { Rounds } from "./rounds.ts";
+import { type Applied, type BucketSummary, type ListOptions, type Page, type ReadEntry, read, Store } from "./store.ts";
+import { Tokens } from "./tokens.ts";
+import { idOf } from "./version-id.ts";
+import { Wants } from "./wants.ts";
+import { Writes } from "./writes.ts";
+
+/**
+ * The replicated key-value store, first form: every bucket in memory on every member.
+ *
+ * A write is stamped by a hybrid logical clock (`hlc.ts`), signed in a batch (`writes.ts`, `batch.ts`), stored, and broadcast. A member that is
+ * delivered a batch checks it (`intake.ts`) and keeps what wins (`store.ts`): last writer by clock, then author, then value hash. Values above
+ * 48 KiB are announced and pulled (`fetches.ts`). What broadcast misses, anti-entropy finds: with each new link and every 30 s (`rounds.ts`), by comparing
+ * fingerprints of ever smaller ranges (`exchange.ts`, `answers.ts`) and asking for what is missing from one peer only (`wants.ts`).
+ * A write is acknowledged when enough members say that they hold it (`receipts.ts`).
+ *
+ * It decides what is stored and who is told. It does not decide who may write (the token does), whom to link to, or how a broadcast
+ * travels. It trusts the driver's verification and clock, and nothing that a peer says: a lie about what a peer holds costs a few messages
+ * and in the end the peer its say; an entry without its author's signature and token never reaches the store.
+ *
+ * This is no consensus: two members may write one key at once, both writes are acknowledged, and the later clock wins everywhere.
+ */
+export interface ReplicationOptions {
+  readonly self: PeerId;
+  readonly random: Random;
+  /** The token in a member's current record. */
+  readonly tokenOf: (member: PeerId) => string | undefined;
+  /** Default {@link DEFAULT_QUOTAS}. */
+  readonly quotas?: Quotas;
+}
+
+export class Replication implements Machine<ReplicationInput, ReplicationOutput> {
+  readonly #self: PeerId;
+  readonly #selfKey: Uint8Array;
+  readonly #store: Store;
+  readonly #clock = new HybridClock();
+  readonly #tokens: Tokens;
+  readonly #changes: Changes;
+  readonly #peers = new Peers();
+  readonly #requests = new Requests();
+  readonly #wants: Wants;
+  readonly #fetches: Fetches;
+  readonly #receipts: Receipts;
+  readonly #writes: Writes;
+  readonly #intake: Intake;
+  readonly #rounds: Rounds;
+  readonly #conversation: Conversation;
+  readonly #paused = new Deadlines<PeerId>();
+  #members = 1;
+  #now: Instant = 0;
+  /** Outputs of the input being handled. */
+  #out: ReplicationOutput[] = [];
+
+  constructor(options: ReplicationOptions) {
+    this.#self = options.self;
+    this.#selfKey = publicKeyOf(options.self);
+    this.#store = new Store(options.quotas ?? DEFAULT_QUOTAS);
+    this.#tokens = new Tokens(options.tokenOf);
+    this.#changes = new Changes(options.random.fork("cursors"));
+    const outlet = this.#outlet();
+    const requests = this.#requests;
+    const store = this.#store;
+    this.#wants = new Wants(outlet, requests);
+    this.#fetches = new Fetches(outlet, requests, {
+      isWanted: ({ head }, batch, now) => store.standing(head, batch.author, now) === "fresh",
+      mayAsk: (peer) => this.#peers.mayAsk(peer, this.#now),
+      fetched: (entry, token, now) => {
+        const isStored = this.#apply(entry, token, now, true).type !== "quota";
+        if (isStored && entry.batch.digests.length === 32) this.#acknowledge(entry.batch, true, now);
+      },
+    });
+    this.#receipts = new Receipts(outlet);
+    this.#writes = new Writes(outlet, store, this.#clock, this.#receipts);
+    const tools: ExchangeTools = { outlet, store, requests, wants: this.#wants, fetches: this.#fetches };
+    this.#intake = new Intake(
+      { ...tools, clock: this.#clock, tokens: this.#tokens },
+      {
+        apply: (entry, token, now) => this.#apply(entry, token, now),
+        stored: (batch, isBroadcast, now) => this.#acknowledge(batch, isBroadcast, now),
+      },
+    );
+    this.#rounds = new Rounds(tools, this.#peers, options.random.fork("exchanges"));
+    this.#conversation = new Conversation({
+      tools,
+      peers: this.#peers,
+      intake: this.#intake,
+      receipts: this.#receipts,
+      rounds: this.#rounds,
+      answers: new Answers(tools, this.#rounds, this.#tokens),
+      shun: (peer, fault, now) => this.#shun(peer, fault, now),
+      pause: (peer, now) => this.#pause(peer, now),
+    });
+  }
+
+  #outlet(): Outlet {
+    return {
+      self: this.#self,
+      send: (peer, bytes) => {
+        this.#out.push({ type: "send", peer, lane: Lane.data, bytes });
+      },
+      emit: (output) => {
+        this.#out.push(output);
+      },
+      fault: (peer, fault) => {
+        this.#out.push(peer === undefined ? { type: "fault", fault } : { type: "fault", peer, fault });
+      },
+      isLinked: (peer) => this.#peers.conduct(peer) !== undefined,
+    };
+  }
+
+  handle(input: ReplicationInput, now: Instant): readonly ReplicationOutput[] {
+    this.#now = now;
+    this.#take(input, now);
+    this.#advance(now);
+    if (this.#out.length === 0) return NOTHING;
+    const out = this.#out;
+    this.#out = [];
+    return out;
+  }
+
+  #take(input: ReplicationInput, now: Instant): void {
+    switch (input.type) {
+      case "message":
+        this.#conversation.message(input.peer, input.bytes, now);
+        return;
+      case "delivered":
+        this.#delivered(input, now);
+        return;
+      case "verified":
+        this.#intake.verified(input.resume, input.token, now);
+        return;
+      case "put":
+      case "delete":
+        this.#writes.take(input, this.#members, now);
+        return;
+      case "signed":
+        this.#signed(input.resume, input.signature, now);
+        return;
+      case "timeout":
+        this.#timeout(now);
+        return;
+      case "link-up":
+        if (this.#peers.conduct(input.peer) !== undefined) this.#linkDown(input.peer, now);
+        this.#peers.add(input.peer, now);
+        this.#rounds.linkUp(input.peer, now);
+        return;
+      case "link-down":
+        this.#linkDown(input.peer, now);
+        return;
+      case "members":
+        this.#members = Math.max(1, input.count);
+        return;
+      case "credentials":
+        this.#writes.credentials(input.token, input.scopes, input.expiresAt);
+        return;
+      case "routed":
+        this.#routed(input.peer, input.bytes);
+        return;
+    }
+  }
+
+  deadline(): Instant | undefined {
+    let next = earlier(this.#writes.deadline(), this.#requests.deadline());
+    next = earlier(next, this.#receipts.deadline());
+    next = earlier(next, this.#wants.deadline());
+    next = earlier(next, this.#fetches.deadline());
+    next = earlier(next, this.#intake.deadline());
+    next = earlier(next, this.#rounds.deadline());
+    next = earlier(next, this.#paused.next());
+    return earlier(next, this.#store.nextPurge());
+  }
+
+  /** The value of a key; undefined when there is none. */
+  get(bucket: string, key: string): ReadEntry | undefined {
+    return this.#store.get(bucket, key);
+  }
+
+  /** A page of live keys of a bucket, in the order of their UTF-8 bytes. */
+  list(bucket: string, options: ListOptions = {}): Page {
+    return this.#store.list(bucket, options);
+  }
+
+  /** All buckets with content, by name. */
+  buckets(): readonly BucketSummary[] {
+    return this.#store.summaries();
+  }
+
+  /** The cursor of the latest change: where a watcher that has just read a bucket begins. */
+  get cursor(): number {
+    return this.#changes.cursor;
+  }
+
+  /** What has changed in a bucket after `cursor`, each key once, at most 1,024; `lost` when the cursor is too old. */
+  changesSince(cursor: number, bucket: string, prefix = ""): ChangesPage {
+    return this.#changes.since(cursor, this.#store, bucket, prefix);
+  }
+
+  #delivered({ id, from, payload }: Extract<ReplicationInput, { readonly type: "delivered" }>, now: Instant): void {
+    const message = decodeMessage(payload);
+    if (typeof message !== "string" && message.type === "batch") {
+      this.#intake.take([message.parcel], from, id, now);
+      return;
+    }
+    this.#out.push({ type: "verdict", id, verdict: "reject" });
+    this.#out.push({ type: "fault", fault: typeof message === "string" ? message : "malformed" });
+  }
+
+  #routed(peer: PeerId, bytes: Uint8Array): void {
+    const message = decodeMessage(bytes);
+    if (typeof message !== "string" && message.type === "ack") this.#receipts.acknowledge(peer, message.first);
+    else this.#out.push({ type: "fault", peer, fault: typeof message === "string" ? message : "unsolicited" });
+  }
+
+  #signed(draft: Draft, signature: Uint8Array, now: Instant): void {
+    this.#writes.signed(draft);
+    const batch: Batch = { ...draft.header, signature };
+    const entries: Entry[] = [];
+    const waiting: { request: number; replicas: number; version: string; until: Instant }[] = [];
+    for (let index = 0; index < draft.writes.length; index++) {
+      const { head, path, value, request, replicas, timeoutMs } = draft.writes[index] as Draft["writes"][number];
+      const entry: Entry = { ...head, value, batch, index, path };
+      if (this.#apply(entry, draft.token, now).type === "quota") {
+        this.#out.push({ type: "refused", request, reason: "quota" });
+        continue;
+      }
+      entries.push(entry);
+      waiting.push({ request, replicas, version: versionOf(entry), until: now + timeoutMs });
+    }
+    if (entries.length === 0) return;
+    this.#out.push({ type: "broadcast", payload: encodeBatchMessage(batch, entries) });
+    this.#receipts.open(batch, entries, waiting, now);
+  }
+
+  /** Stores a verified or own entry, and tells watchers. `isPulled`: it was a large value. */
+  #apply(entry: Entry, token: string, now: Instant, isPulled = false): Applied {
+    const applied = this.#store.apply(entry, now);
+    const id = idOf(entry);
+    const source = this.#wants.sourceOf(id);
+    this.#wants.settle(id);
+    if (applied.type === "quota") this.#out.push({ type: "fault", fault: "quota" });
+    if (applied.type !== "stored") return applied;
+    const conduct = source === undefined ? undefined : this.#peers.conduct(source);
+    if (conduct !== undefined) conduct.moved++;
+    if ((isPulled || source !== undefined) && instantOf(entry.clock) < now - MISSED_AFTER_MS) this.#rounds.missed();
+    this.#tokens.retain(entry.batch.tokenHash, token);
+    if (applied.previous !== undefined) this.#tokens.release(applied.previous.batch.tokenHash);
+    const { bucket, key } = entry;
+    this.#out.push({ type: "changed", cursor: this.#changes.add(bucket, key), bucket, key, entry: read(entry) });
+    return applied;
+  }
+
+  /** Tells the author of a batch that it is stored here, where that may still matter to it. */
+  #acknowledge(batch: Batch, isBroadcast: boolean, now: Instant): void {
+    const { author, first, last, acks } = batch;
+    if (author === this.#self || instantOf(last) < now - MAX_WRITE_TIMEOUT_MS) return;
+    if (this.#peers.conduct(author) !== undefined) {
+      this.#out.push({ type: "send", peer: author, lane: Lane.data, bytes: encodeAck(first) });
+    } else if (isBroadcast && acks > 0 && this.#lot(batch) <= acks) {
+      this.#out.push({ type: "route", to: author, bytes: encodeAck(first) });
+    }
+  }
+
+  /** 0 to 65535, by chance but the same whenever asked: who acknowledges a batch without a link to its author. */
+  #lot(batch: Batch): number {
+    const hash = sha256(concat(batch.digests.subarray(0, 32), this.#selfKey));
+    return ((hash[0] as number) << 8) | (hash[1] as number);
+  }
+
+  #linkDown(peer: PeerId, now: Instant): void {
+    this.#peers.remove(peer);
+    this.#forget(peer, now);
+  }
+
+  /** Nothing is expected of the peer any more. */
+  #forget(peer: PeerId, now: Instant): void {
+    this.#paused.clear(peer);
+    this.#requests.drop(peer);
+    this.#wants.drop(peer);
+    this.#fetches.drop(peer, now);
+    this.#rounds.linkDown(peer, now);
+  }
+
+  #shun(peer: PeerId, fault: ReplicationFault, now: Instant): void {
+    const conduct = this.#peers.conduct(peer);
+    if (conduct === undefined || conduct.ignored) return;
+    conduct.ignored = true;
+    this.#forget(peer, now);
+    this.#out.push({ type: "fault", peer, fault });
+  }
+
+  #pause(peer: PeerId, now: Instant): void {
+    const conduct = this.#peers.conduct(peer);
+    if (conduct === undefined) return;
+    conduct.pausedUntil = now + BUSY_RETRY_MS;
+    this.#paused.set(peer, conduct.pausedUntil);
+  }
+
+  #timeout(now: Instant): void {
+    for (let request = this.#requests.expire(now); request !== undefined; request = this.#requests.expire(now)) {
+      this.#conversation.unanswered(request.peer, request.asked, now);
+    }
+    while (this.#paused.take(now) !== undefined);
+    this.#writes.timeout(this.#peers.size, this.#members, now);
+    this.#receipts.timeout(this.#peers.ids(), now);
+    this.#wants.timeout(now);
+    this.#fetches.timeout(now);
+    this.#intake.timeout(now);
+    this.#store.purge(now, (tombstone) => this.#tokens.release(tombstone.batch.tokenHash));
+  }
+
+  /** Everything that is possible after a change is done before the next input. */
+  #advance(now: Instant): void {
+    const stuck = this.#rounds.advance(now);
+    if (stuck !== undefined) this.#shun(stuck, "no-progress", now);
+    if (this.#wants.size > 0) {
+      for (const peer of this.#wants.sources()) {
+        const isEarly = this.#rounds.isComparing(peer) && this.#wants.queued(peer) < WANT_TOGETHER;
+        if (!isEarly && this.#peers.mayAsk(peer, now)) this.#wants.pump(peer, now);
+      }
+    }
+    this.#fetches.pump(now);
+  }
+}

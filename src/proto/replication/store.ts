@@ -1,0 +1,275 @@
+import { hex } from "../bytes.ts";
+import type { Instant } from "../machine.ts";
+import type { PeerId } from "../peer-id.ts";
+import { versionOf } from "./batch.ts";
+import { Bucket } from "./bucket.ts";
+import { compareVersions, type Entry, type EntryHead } from "./entry.ts";
+import { type Clock, instantOf } from "./hlc.ts";
+import { totalOf } from "./key-tree.ts";
+import {
+  DEFAULT_LIST,
+  MAX_LIST,
+  MAX_PURGED_PER_STEP,
+  type Quotas,
+  REMOTE_HEADROOM,
+  RETENTION_STEP_MS,
+  TOMBSTONE_RETENTION_MS,
+} from "./limits.ts";
+import { compareKeys } from "./ordered-keys.ts";
+import { type Sum, sumBytes } from "./sum.ts";
+
+/**
+ * All buckets of this replica, and the one rule by which they change: of two versions of a key the greater one stays.
+ *
+ * The rule is commutative, associative and idempotent, so replicas that have seen the same versions are equal, whatever came first.
+ * Tombstones are versions; past their retention they leave the store and the digests together, at whole minutes, and are refused, so
+ * that a replica that still holds one cannot bring it back. The rule knows no author and checks no signature: what reaches it has been verified.
+ */
+
+/** An entry as applications see it. */
+export interface ReadEntry {
+  readonly key: string;
+  /** Null for a deletion. Not to be changed. */
+  readonly value: Uint8Array | null;
+  /** 64 hexadecimal digits that name this version everywhere. */
+  readonly version: string;
+  readonly author: PeerId;
+  readonly clock: Clock;
+  /** The millisecond of `clock`. */
+  readonly writtenAt: Instant;
+}
+
+/** What `list` returns. */
+export interface Page {
+  readonly entries: readonly ReadEntry[];
+  /** Pass as `after` to go on; absent at the end. */
+  readonly next?: string;
+}
+
+export interface ListOptions {
+  /** Only keys that begin with it. */
+  readonly prefix?: string;
+  /** Begin at this key, included. */
+  readonly start?: string;
+  /** Begin after this key; wins over `start` where both apply and it is not below. */
+  readonly after?: string;
+  /** 1 to 1000, default 100. */
+  readonly limit?: number;
+}
+
+/** One line of `buckets` in the status. */
+export interface BucketSummary {
+  readonly name: string;
+  /** Keys that have a value. */
+  readonly keys: number;
+  /** Bytes of keys and values. */
+  readonly bytes: number;
+  /** 64 hexadecimal digits, equal on two replicas exactly if they hold the same versions, tombstones included. */
+  readonly digest: string;
+  readonly replicas: "all";
+}
+
+/** How a version stands to what is stored. */
+export type Standing = "fresh" | "known" | "superseded" | "expired";
+
+/** What became of a version. */
+export type Applied =
+  | { readonly type: "stored"; readonly previous: Entry | undefined }
+  | { readonly type: "superseded" }
+  | { readonly type: "quota" };
+
+export class Store {
+  readonly #quotas: Quotas;
+  readonly #buckets = new Map<string, Bucket>();
+  /** Tombstones by the retention step in which they were written. */
+  readonly #tombstones = new Map<number, Set<Entry>>();
+  #earliestStep: number | undefined;
+  #entries = 0;
+  #bytes = 0;
+
+  constructor(quotas: Quotas) {
+    this.#quotas = quotas;
+  }
+
+  bucket(name: string): Bucket | undefined {
+    return this.#buckets.get(name);
+  }
+
+  buckets(): Iterable<Bucket> {
+    return this.#buckets.values();
+  }
+
+  /** The version of a key, tombstone or not. */
+  find(bucket: string, key: string): Entry | undefined {
+    return this.#buckets.get(bucket)?.find(key);
+  }
+
+  /** Says what {@link apply} would make of a version, quotas aside. */
+  standing(head: EntryHead, author: PeerId, now: Instant): Standing {
+    if (head.deleted && isExpired(head.clock, now)) return "expired";
+    const stored = this.find(head.bucket, head.key);
+    if (stored === undefined) return "fresh";
+    const order = compareVersions(
+      head.clock,
+      author,
+      head.valueHash,
+      stored.clock,
+      stored.batch.author,
+      stored.valueHash,
+    );
+    if (order === 0) return "known";
+    return order > 0 ? "fresh" : "superseded";
+  }
+
+  /** Whether a local write fits: `pendingBytes` and `pendingEntries` are local writes not yet stored. */
+  fits(bucket: string, key: string, growth: number, pendingBytes: number, pendingEntries: number): boolean {
+    const previous = this.find(bucket, key);
+    const bytes = growth + pendingBytes - (previous === undefined ? 0 : previous.keyBytes + previous.size);
+    return this.#within(bucket, bytes, previous === undefined ? 1 + pendingEntries : pendingEntries, 1);
+  }
+
+  #within(name: string, bytes: number, entries: number, headroom: number): boolean {
+    const quotas = this.#quotas;
+    const bucket = this.#buckets.get(name);
+    if (bucket === undefined && this.#buckets.size >= quotas.buckets * headroom) return false;
+    if (entries > 0) {
+      if (this.#entries + entries > quotas.entries * headroom) return false;
+      if ((bucket?.size ?? 0) + entries > quotas.entriesPerBucket * headroom) return false;
+    }
+    if (bytes <= 0) return true;
+    if (this.#bytes + bytes > quotas.bytes * headroom) return false;
+    return (bucket?.bytes ?? 0) + bytes <= quotas.bytesPerBucket * headroom;
+  }
+
+  /** Whether nothing that grows this bucket would be accepted from others. */
+  isFull(bucket: string): boolean {
+    return !this.#within(bucket, 1, 1, REMOTE_HEADROOM);
+  }
+
+  /** Stores a verified version if it wins and fits. */
+  apply(entry: Entry, now: Instant): Applied {
+    const standing = this.standing(entry, entry.batch.author, now);
+    if (standing !== "fresh") return SUPERSEDED;
+    const existing = this.find(entry.bucket, entry.key);
+    const growth = entry.keyBytes + entry.size - (existing === undefined ? 0 : existing.keyBytes + existing.size);
+    if (!this.#within(entry.bucket, growth, existing === undefined ? 1 : 0, REMOTE_HEADROOM)) return QUOTA;
+    let bucket = this.#buckets.get(entry.bucket);
+    if (bucket === undefined) {
+      bucket = new Bucket(entry.bucket);
+      this.#buckets.set(entry.bucket, bucket);
+    }
+    const previous = bucket.set(entry);
+    this.#bytes += growth;
+    if (previous === undefined) this.#entries++;
+    else if (previous.deleted) this.#tombstones.get(stepOf(previous.clock))?.delete(previous);
+    if (entry.deleted) {
+      const step = stepOf(entry.clock);
+      if (this.#earliestStep === undefined || step < this.#earliestStep) this.#earliestStep = step;
+      const set = this.#tombstones.get(step);
+      if (set === undefined) this.#tombstones.set(step, new Set([entry]));
+      else set.add(entry);
+    }
+    return { type: "stored", previous };
+  }
+
+  /** Removes tombstones past their retention, at most a bounded number; `removed` is told of each. */
+  purge(now: Instant, removed: (entry: Entry) => void): void {
+    let left = MAX_PURGED_PER_STEP;
+    let earliest: number | undefined;
+    for (const [step, set] of this.#tombstones) {
+      if (left > 0 && isStepExpired(step, now)) {
+        for (const entry of set) {
+          if (left-- === 0) break;
+          set.delete(entry);
+          this.#drop(entry);
+          removed(entry);
+        }
+        if (set.size === 0) {
+          this.#tombstones.delete(step);
+          continue;
+        }
+      }
+      if (earliest === undefined || step < earliest) earliest = step;
+    }
+    this.#earliestStep = earliest;
+  }
+
+  #drop(entry: Entry): void {
+    const bucket = this.#buckets.get(entry.bucket);
+    if (bucket === undefined) return;
+    bucket.drop(entry);
+    this.#entries--;
+    this.#bytes -= entry.keyBytes;
+    if (bucket.size === 0) this.#buckets.delete(entry.bucket);
+  }
+
+  /** When the next tombstone leaves; undefined while there is none. */
+  nextPurge(): Instant | undefined {
+    return this.#earliestStep === undefined
+      ? undefined
+      : (this.#earliestStep + 1) * RETENTION_STEP_MS + TOMBSTONE_RETENTION_MS;
+  }
+
+  get(bucket: string, key: string): ReadEntry | undefined {
+    const entry = this.find(bucket, key);
+    return entry === undefined || entry.deleted ? undefined : read(entry);
+  }
+
+  list(name: string, options: ListOptions): Page {
+    const limit = Math.max(1, Math.min(MAX_LIST, Math.floor(options.limit ?? DEFAULT_LIST)));
+    const prefix = options.prefix ?? "";
+    const start = later(prefix, options.start ?? "");
+    const from = later(start, options.after ?? "");
+    const exclusive = options.after !== undefined && from === options.after;
+    const entries = this.#buckets.get(name)?.list(from, exclusive, prefix, limit + 1) ?? [];
+    const page = entries.slice(0, limit).map(read);
+    const last = page.at(-1);
+    return entries.length > limit && last !== undefined ? { entries: page, next: last.key } : { entries: page };
+  }
+
+  /** Every bucket with content, by name. */
+  summaries(): readonly BucketSummary[] {
+    return [...this.#buckets.values()]
+      .map(({ name, live, bytes, tree }): BucketSummary => {
+        return { name, keys: live, bytes, digest: hex(sumBytes(tree.sum)), replicas: "all" };
+      })
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** The sum of all versions in all buckets. */
+  total(): Sum {
+    return totalOf([...this.#buckets.values()].map(({ tree }) => tree));
+  }
+}
+
+const SUPERSEDED: Applied = { type: "superseded" };
+const QUOTA: Applied = { type: "quota" };
+
+function later(a: string, b: string): string {
+  return compareKeys(a, b) >= 0 ? a : b;
+}
+
+function stepOf(clock: Clock): number {
+  return Math.floor(instantOf(clock) / RETENTION_STEP_MS);
+}
+
+function isStepExpired(step: number, now: Instant): boolean {
+  return (step + 1) * RETENTION_STEP_MS + TOMBSTONE_RETENTION_MS <= now;
+}
+
+/** Whether a tombstone written at `clock` is past its retention: decided for a whole minute of clocks at once. */
+export function isExpired(clock: Clock, now: Instant): boolean {
+  return isStepExpired(stepOf(clock), now);
+}
+
+/** The view of an entry for applications. */
+export function read(entry: Entry): ReadEntry {
+  return {
+    key: entry.key,
+    value: entry.deleted ? null : entry.value,
+    version: versionOf(entry),
+    author: entry.batch.author,
+    clock: entry.clock,
+    writtenAt: instantOf(entry.clock),
+  };
+}

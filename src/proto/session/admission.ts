@@ -1,0 +1,300 @@
+import { assert, unreachable } from "../assert.ts";
+import { equalBytes } from "../bytes.ts";
+import { type Instant, type Machine, NOTHING } from "../machine.ts";
+import { type PeerId, publicKeyOf } from "../peer-id.ts";
+import { type Random, randomBytes } from "../random.ts";
+import type { Sign, Signature, TokenFacts, Verified, Verify } from "../signed.ts";
+import { FrameKind } from "../wire/frame-kind.ts";
+import * as frames from "./hello.ts";
+import { decodeRefusal, encodeRefusal, type RefusalReason, type TokenRefusal } from "./refusal.ts";
+import { ADMISSION_LABEL, otherRole, proofBody, proofMac, type Role, transcriptHash } from "./transcript.ts";
+
+/**
+ * The one gate of a link: two agents on an open data channel prove to each other who they are before anything else passes.
+ *
+ * Both sides send a *hello* at once. With both hellos known, each computes the same transcript (`transcript.ts`: cluster,
+ * identities, nonces, hellos, DTLS certificates) and sends a *proof*: its Ed25519 signature and a MAC under a key derived
+ * from the cluster key, each over its own role and the transcript. A peer's MAC is checked first and here, in constant
+ * time; only then is the driver asked for the expensive part, signature and member token in one check. So a stranger
+ * without the cluster key costs a few hashes and one signature of ours, and learns nothing. A side that is satisfied and has sent its own proof says
+ * *ready*; the peer is admitted when we are satisfied and it is, too. Without that last word the faster side would send
+ * link frames to a side that is still checking, and a dialer would take for open what the other end is about to refuse.
+ *
+ * An echo fails because the role is in the proof; a replay because our nonce is in the transcript; a man in the middle
+ * because the certificates are; a foreign cluster because of the MAC key. Anything else before admission ends it.
+ * Everything takes {@link ADMISSION_LIMIT_MS} at most.
+ *
+ * It trusts the caller for the two fingerprints: what the stack reports as presented, else what it enforces. It decides
+ * neither scopes nor the fate of the channel: after `refused` the driver flushes the last frame and closes.
+ */
+
+/** Time from the open channel to admission, ms: four flights even at 500 ms each, and a slow signature on both sides. */
+export const ADMISSION_LIMIT_MS = 5_000;
+
+export interface AdmissionOptions {
+  readonly role: Role;
+  readonly self: PeerId;
+  /** Who must be at the other end; absent where that is not known (an adopted connection). */
+  readonly expected?: PeerId;
+  readonly clusterId: string;
+  /** Our member token. */
+  readonly token: string;
+  /** Our X25519 public key of this start, 32 bytes. */
+  readonly boxKey: Uint8Array;
+  /** The cluster-key epoch under which we prove; {@link macKey} knows it. */
+  readonly epoch: number;
+  /** The key of `admissionMacKey` for each epoch that is still accepted; undefined for any other. */
+  readonly macKey: (epoch: number) => Uint8Array | undefined;
+  /** SHA-256 of this channel's certificates, 32 bytes each. */
+  readonly localFingerprint: Uint8Array;
+  readonly remoteFingerprint: Uint8Array;
+  /** For the nonce: the system's CSPRNG outside tests. */
+  readonly random: Random;
+  /** Default {@link frames.LINK_VERSIONS}. */
+  readonly versions?: frames.VersionRange;
+}
+
+/** One handshake per machine, so an answer needs nothing to find its question. */
+export type AdmissionResume = "admission";
+
+export type AdmissionInput =
+  /** The channel is open: the first input, once. */
+  | { readonly type: "open" }
+  | { readonly type: "frame"; readonly bytes: Uint8Array }
+  | Signature<AdmissionResume>
+  | Verified<AdmissionResume>
+  /** The answer to `verify` when something in it does not hold. */
+  | { readonly type: "rejected"; readonly reason: TokenRefusal }
+  /** The channel is gone. */
+  | { readonly type: "closed" }
+  | { readonly type: "timeout" };
+
+/** What is known of a peer that has been admitted. */
+export interface AdmittedPeer {
+  readonly id: PeerId;
+  readonly token: TokenFacts;
+  /** Its X25519 public key of this start, 32 bytes. */
+  readonly boxKey: Uint8Array;
+  /** The version to speak on this link. */
+  readonly version: number;
+  /** The cluster-key epoch under which it proved itself. */
+  readonly epoch: number;
+}
+
+export type AdmissionOutput =
+  | { readonly type: "send"; readonly frame: Uint8Array }
+  | Sign<AdmissionResume>
+  | Verify<AdmissionResume>
+  /** The end, well: further frames belong to the link. */
+  | { readonly type: "admitted"; readonly peer: AdmittedPeer }
+  /** The end, badly; `by` says who ended it. */
+  | { readonly type: "refused"; readonly by: "local" | "remote" | "channel"; readonly reason: RefusalReason };
+
+/** How far the check of the peer's proof is. */
+type Check =
+  | { readonly step: "awaited" }
+  | { readonly step: "running" }
+  | { readonly step: "passed"; readonly token: TokenFacts };
+
+type State =
+  | { readonly type: "fresh" }
+  /** Our hello is out, the peer's is not in. */
+  | { readonly type: "greeting"; readonly until: Instant }
+  | {
+      readonly type: "proving";
+      readonly until: Instant;
+      readonly peer: Omit<AdmittedPeer, "token">;
+      readonly peerToken: string;
+      /** What the peer must prove, and the key for it. */
+      readonly expectedBody: Uint8Array;
+      readonly peerKey: Uint8Array;
+      /** What we prove. */
+      readonly ownBody: Uint8Array;
+      check: Check;
+      proofSent: boolean;
+      peerReady: boolean;
+    }
+  | { readonly type: "over" };
+
+type Proving = Extract<State, { type: "proving" }>;
+
+export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
+  readonly #options: AdmissionOptions;
+  readonly #versions: frames.VersionRange;
+  readonly #nonce: Uint8Array;
+  readonly #hello: Uint8Array;
+  readonly #ownKey: Uint8Array;
+  #state: State = { type: "fresh" };
+
+  constructor(options: AdmissionOptions) {
+    const key = options.macKey(options.epoch);
+    assert(key !== undefined, "an agent holds the cluster key of its own epoch");
+    assert(options.localFingerprint.length === 32, "a SHA-256 fingerprint has 32 bytes");
+    assert(options.remoteFingerprint.length === 32, "a SHA-256 fingerprint has 32 bytes");
+    this.#options = options;
+    this.#versions = options.versions ?? frames.LINK_VERSIONS;
+    this.#nonce = randomBytes(options.random, 32);
+    this.#ownKey = key;
+    this.#hello = frames.encodeHello({
+      versions: this.#versions,
+      id: options.self,
+      nonce: this.#nonce,
+      token: options.token,
+      boxKey: options.boxKey,
+      epoch: options.epoch,
+    });
+  }
+
+  deadline(): Instant | undefined {
+    const state = this.#state;
+    return state.type === "greeting" || state.type === "proving" ? state.until : undefined;
+  }
+
+  handle(input: AdmissionInput, now: Instant): readonly AdmissionOutput[] {
+    const state = this.#state;
+    if (state.type === "over") return NOTHING;
+    if (state.type === "fresh") {
+      assert(input.type === "open", "admission begins with the open channel");
+      this.#state = { type: "greeting", until: now + ADMISSION_LIMIT_MS };
+      return [{ type: "send", frame: this.#hello.slice() }];
+    }
+    switch (input.type) {
+      case "open":
+        assert(false, "a channel opens once");
+        return NOTHING;
+      case "frame":
+        return this.#frame(state, input.bytes);
+      case "signed":
+        assert(state.type === "proving" && !state.proofSent, "one signature is asked for");
+        return this.#prove(state, input.signature);
+      case "verified":
+        assert(state.type === "proving" && state.check.step === "running", "one check is asked for");
+        assert(input.token !== undefined, "the check includes the token");
+        if (input.token.subject !== state.peer.id) return this.#refuse("wrong-subject");
+        state.check = { step: "passed", token: input.token };
+        return state.proofSent ? this.#satisfied(state) : NOTHING;
+      case "rejected":
+        return this.#refuse(input.reason);
+      case "closed":
+        return this.#over("channel", "closed");
+      case "timeout":
+        return now >= state.until ? this.#refuse("timeout") : NOTHING;
+      default:
+        return unreachable(input);
+    }
+  }
+
+  #frame(state: Exclude<State, { type: "fresh" | "over" }>, frame: Uint8Array): readonly AdmissionOutput[] {
+    switch (frame[0]) {
+      case undefined:
+        return this.#refuse("malformed");
+      case FrameKind.refusal:
+        return this.#over("remote", decodeRefusal(frame));
+      case FrameKind.hello:
+        return state.type === "greeting" ? this.#meet(state.until, frame) : this.#refuse("out-of-order");
+      case FrameKind.proof:
+        return state.type === "proving" && state.check.step === "awaited"
+          ? this.#examine(state, frame)
+          : this.#refuse("out-of-order");
+      case FrameKind.ready:
+        if (frame.length !== 1) return this.#refuse("malformed");
+        // The peer can only be satisfied with a proof that we have sent, and its own comes before that.
+        if (state.type !== "proving" || !state.proofSent || state.check.step === "awaited" || state.peerReady) {
+          return this.#refuse("out-of-order");
+        }
+        state.peerReady = true;
+        return this.#admitWhenBothAreReady(state);
+      default:
+        return this.#refuse("frame-before-admission");
+    }
+  }
+
+  /** Takes the peer's hello, fixes the transcript and asks for our signature. */
+  #meet(until: Instant, frame: Uint8Array): readonly AdmissionOutput[] {
+    const { self, expected, role, macKey } = this.#options;
+    const parsed = frames.parseHello(frame, this.#versions);
+    if (!parsed.ok) return this.#refuse(parsed.reason, parsed.reason === "version-mismatch");
+    const { hello, version } = parsed;
+    if (hello.id === self) return this.#refuse("self", true);
+    if (expected !== undefined && hello.id !== expected) return this.#refuse("unexpected-peer", true);
+    const peerKey = macKey(hello.epoch);
+    if (peerKey === undefined) return this.#refuse("unknown-epoch", true);
+    const transcript = this.#transcript(hello, frame);
+    const ownBody = proofBody(role, transcript);
+    this.#state = {
+      type: "proving",
+      until,
+      peer: { id: hello.id, boxKey: hello.boxKey, version, epoch: hello.epoch },
+      peerToken: hello.token,
+      expectedBody: proofBody(otherRole(role), transcript),
+      peerKey,
+      ownBody,
+      check: { step: "awaited" },
+      proofSent: false,
+      peerReady: false,
+    };
+    return [{ type: "sign", label: ADMISSION_LABEL, body: ownBody, resume: "admission" }];
+  }
+
+  #transcript(hello: frames.Hello, frame: Uint8Array): Uint8Array {
+    const { clusterId, self, role, localFingerprint, remoteFingerprint } = this.#options;
+    const ours = { identity: publicKeyOf(self), nonce: this.#nonce, hello: this.#hello, fingerprint: localFingerprint };
+    const theirs = {
+      identity: publicKeyOf(hello.id),
+      nonce: hello.nonce,
+      hello: frame,
+      fingerprint: remoteFingerprint,
+    };
+    return role === "dialer" ? transcriptHash(clusterId, ours, theirs) : transcriptHash(clusterId, theirs, ours);
+  }
+
+  /** Checks the peer's MAC and hands signature and token to the driver. */
+  #examine(state: Proving, frame: Uint8Array): readonly AdmissionOutput[] {
+    const proof = frames.parseProof(frame);
+    if (proof === undefined) return this.#refuse("malformed");
+    if (!equalBytes(proof.mac, proofMac(state.peerKey, state.expectedBody))) return this.#refuse("bad-mac");
+    state.check = { step: "running" };
+    const statement = {
+      signer: state.peer.id,
+      label: ADMISSION_LABEL,
+      body: state.expectedBody,
+      signature: proof.signature,
+    } as const;
+    return [
+      { type: "verify", from: state.peer.id, statements: [statement], token: state.peerToken, resume: "admission" },
+    ];
+  }
+
+  #prove(state: Proving, signature: Uint8Array): readonly AdmissionOutput[] {
+    state.proofSent = true;
+    const frame = frames.encodeProof({ signature, mac: proofMac(this.#ownKey, state.ownBody) });
+    const sent: AdmissionOutput = { type: "send", frame };
+    return state.check.step === "passed" ? [sent, ...this.#satisfied(state)] : [sent];
+  }
+
+  /** The peer's proof holds and ours is sent. */
+  #satisfied(state: Proving): readonly AdmissionOutput[] {
+    return [{ type: "send", frame: frames.encodeReady() }, ...this.#admitWhenBothAreReady(state)];
+  }
+
+  #admitWhenBothAreReady(state: Proving): readonly AdmissionOutput[] {
+    if (!state.peerReady || state.check.step !== "passed") return NOTHING;
+    this.#state = { type: "over" };
+    return [{ type: "admitted", peer: { ...state.peer, token: state.check.token } }];
+  }
+
+  /**
+   * Ends the handshake on our side. The peer is told once it has said hello in a form that we can read: a silent or a
+   * garbled channel gets no answer at all.
+   */
+  #refuse(reason: RefusalReason, readable = false): readonly AdmissionOutput[] {
+    const told = readable || this.#state.type === "proving";
+    const ended = this.#over("local", reason);
+    return told ? [{ type: "send", frame: encodeRefusal(reason) }, ...ended] : ended;
+  }
+
+  #over(by: "local" | "remote" | "channel", reason: RefusalReason): readonly AdmissionOutput[] {
+    this.#state = { type: "over" };
+    return [{ type: "refused", by, reason }];
+  }
+}

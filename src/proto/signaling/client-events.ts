@@ -1,0 +1,161 @@
+import type { Instant } from "../machine.ts";
+import type { PeerId } from "../peer-id.ts";
+import type { Sign, Signature, Verified, Verify } from "../signed.ts";
+import type { Credential, IceGrant, RefusalCode, UndeliveredReason } from "./messages.ts";
+
+/** What goes into and comes out of a {@link SignalingClient}. */
+
+/** One run of an agent, shared by its clients of all servers. */
+export interface AgentRun {
+  /** 16 random bytes, drawn at the start. */
+  readonly instance: Uint8Array;
+  /** When it started, by the agent's own clock. */
+  readonly startedAt: Instant;
+}
+
+/** What the agent holds for its admission. */
+export type HeldCredential =
+  | { readonly kind: "join"; readonly token: string }
+  /** `expiresAt` by the issuer's clock: past it, the token is shown as an expired one, which buys a renewal. */
+  | { readonly kind: "member"; readonly token: string; readonly expiresAt: Instant };
+
+/** Numbers the connections of one client; what arrives for an earlier one is ignored. */
+export type Attempt = number;
+
+/** What comes back with the signature of a login. */
+export interface LoginResume {
+  readonly attempt: Attempt;
+  /** The time that was signed. */
+  readonly at: Instant;
+}
+
+export type SignalingInput =
+  | { readonly type: "timeout" }
+  /** The WebSocket is open. */
+  | { readonly type: "opened"; readonly attempt: Attempt }
+  /** One binary message. Text or anything else that is none is reported as `closed`. */
+  | { readonly type: "received"; readonly attempt: Attempt; readonly bytes: Uint8Array }
+  /** The WebSocket could not be opened, or is closed. */
+  | { readonly type: "closed"; readonly attempt: Attempt; readonly reason: string }
+  | Signature<LoginResume>
+  | Verified<"fenced">
+  /** The agent holds another credential; a client that was stopped by a refusal tries again with it. */
+  | { readonly type: "credential"; readonly credential: HeldCredential }
+  /** Our own signed record (1 byte to 8 KiB), for introductions; kept, and presented again after each login. */
+  | { readonly type: "present"; readonly record: Uint8Array }
+  /** Hand `bytes` (sealed, at most 64 KiB) to `to`; `id` (32 bits) comes back if that fails. */
+  | { readonly type: "signal"; readonly to: PeerId; readonly bytes: Uint8Array; readonly id: number }
+  /** Ask for the records of `count` members, 1 to 16. */
+  | { readonly type: "introduce"; readonly count: number }
+  /** Ask for a new token in place of this one. */
+  | { readonly type: "renew"; readonly token: string }
+  /** The network has changed, or patience has ended: try at once, or find out at once whether the server is there. */
+  | { readonly type: "nudge" }
+  /** Say goodbye and stop for good. */
+  | { readonly type: "leave" };
+
+/** Why a client is not connected at present. */
+export type OfflineReason =
+  /** Could not connect, or the connection broke. */
+  | "closed"
+  /** The server did not answer in time. */
+  | "timed-out"
+  /** Refused for a reason that may pass. */
+  | "refused"
+  /** The server closes and has said so. */
+  | "going-away"
+  /** The server broke the protocol; a `fault` has said how. */
+  | "fault"
+  /** Another session of our key took our place, or is said to. */
+  | "fenced";
+
+/** How a server misbehaves. */
+export type SignalingFault =
+  | "malformed"
+  | "unexpected"
+  /** It asks us to sign a login for another server. */
+  | "foreign-challenge"
+  /** It says that our key is in use elsewhere and cannot prove it. */
+  | "false-fence"
+  | "flood";
+
+export type SignalingOutput =
+  /** Open a WebSocket to the server and report it under this number. */
+  | { readonly type: "connect"; readonly attempt: Attempt }
+  | { readonly type: "transmit"; readonly attempt: Attempt; readonly bytes: Uint8Array }
+  /** Close the WebSocket; nothing of it is listened to any more. */
+  | { readonly type: "disconnect"; readonly attempt: Attempt }
+  | Sign<LoginResume>
+  /** `from` is our own id: a server has none. Nobody is to be blamed when it fails. */
+  | Verify<"fenced">
+  /** Logged in. */
+  | {
+      readonly type: "ready";
+      /** A member token that was issued for our credential: to be kept. */
+      readonly token?: string;
+      readonly expiresAt: Instant;
+      /** The cluster's signed list of issuing keys; unchecked. */
+      readonly issuers: Uint8Array;
+      /** Records of a few members; unchecked. */
+      readonly introductions: readonly Uint8Array[];
+      readonly iceServers: readonly IceGrant[];
+    }
+  /** Not connected: `detail` is for people; the next attempt is at `retryAt`. */
+  | {
+      readonly type: "offline";
+      readonly reason: OfflineReason;
+      readonly detail: string;
+      readonly code?: RefusalCode;
+      readonly retryAt: Instant;
+    }
+  /** The end: somebody else has our key, or the server refuses what we have; see {@link SignalingClient}. */
+  | {
+      readonly type: "stopped";
+      readonly reason: "identity-in-use" | RefusalCode;
+      readonly detail: string;
+      /** The server's clock minus ours, where it was measured: a wrong clock is a usual cause. */
+      readonly skewMs?: number;
+    }
+  | { readonly type: "introduced"; readonly records: readonly Uint8Array[] }
+  | { readonly type: "signal"; readonly from: PeerId; readonly bytes: Uint8Array }
+  /** A signal was not handed on. `offline`: it was not even sent, take another way. */
+  | {
+      readonly type: "undelivered";
+      readonly to: PeerId;
+      readonly id: number;
+      readonly reason: UndeliveredReason | "offline";
+    }
+  | {
+      readonly type: "renewed";
+      readonly token: string;
+      readonly expiresAt: Instant;
+      readonly iceServers: readonly IceGrant[];
+    }
+  | { readonly type: "unrenewed"; readonly code: RefusalCode; readonly detail: string }
+  /** The session's token expires soon, by the server's clock. */
+  | { readonly type: "expiring"; readonly expiresAt: Instant }
+  /** The server's clock minus ours, first and whenever it changes by 100 ms. */
+  | { readonly type: "skew"; readonly skewMs: number; readonly uncertaintyMs: number }
+  | { readonly type: "fault"; readonly fault: SignalingFault };
+
+/** How far a client has come. */
+export type ClientStage =
+  | { readonly at: "waiting"; readonly until: Instant }
+  | { readonly at: "connecting"; readonly attempt: Attempt; readonly until: Instant }
+  | { readonly at: "greeting"; readonly attempt: Attempt; readonly until: Instant; readonly helloAt: Instant }
+  /** The challenge is being signed. */
+  | {
+      readonly at: "signing";
+      readonly attempt: Attempt;
+      readonly until: Instant;
+      readonly serverTime: Instant;
+    }
+  | {
+      readonly at: "logging-in";
+      readonly attempt: Attempt;
+      readonly until: Instant;
+      readonly shown: Credential["kind"];
+    }
+  | { readonly at: "ready"; readonly attempt: Attempt; readonly since: Instant }
+  /** For good after `identity-in-use` and `left`; after a refusal until there is another credential or a nudge. */
+  | { readonly at: "stopped"; readonly reason: "identity-in-use" | "left" | "refused" };

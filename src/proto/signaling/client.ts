@@ -1,0 +1,393 @@
+import { assert } from "../assert.ts";
+import { type Instant, type Machine, NOTHING } from "../machine.ts";
+import type { PeerId } from "../peer-id.ts";
+import type { Random } from "../random.ts";
+import { backoffMs } from "./backoff.ts";
+import type {
+  AgentRun,
+  Attempt,
+  ClientStage,
+  HeldCredential,
+  LoginResume,
+  OfflineReason,
+  SignalingFault,
+  SignalingInput,
+  SignalingOutput,
+} from "./client-events.ts";
+import { encodeClientMessage } from "./client-messages.ts";
+import { ClockSkew } from "./clock-skew.ts";
+import { clientLimits, signalingLimits } from "./limits.ts";
+import { loginBody, loginStatement } from "./login.ts";
+import {
+  type ClientMessage,
+  type LoginProof,
+  type Malformed,
+  REFUSALS,
+  type RefusalCode,
+  type ServerMessage,
+  SIGNALING_VERSION,
+} from "./messages.ts";
+import { printable } from "./printable.ts";
+import { decodeServerMessage } from "./server-messages.ts";
+import { TokenBucket } from "./token-bucket.ts";
+
+/**
+ * An agent's connection to one signaling server, kept up: connects, proves the agent's key, shows its credential, and
+ * starts again with a growing, jittered wait whenever the connection is lost. It wants its first time-out at once.
+ *
+ * What it decides: when to try again, whether a refusal is final, whether the server still lives (a question after 6 s of
+ * silence, 6 s for the answer), how far the clocks differ. Signals are never queued: while there is no session the sender is told at
+ * once, and takes another server or the mesh.
+ *
+ * What it trusts: nothing. Records, issuers and signals are handed up unchecked. A server cannot use our login at another
+ * one, since we sign the name that *we* know it by. It cannot stop the agent by a made-up `fenced`: that counts only with
+ * a login by our key from another run that is not older than our own start. What a server can do is refuse; `stopped`
+ * with a refusal therefore concerns this server only.
+ */
+export class SignalingClient implements Machine<SignalingInput, SignalingOutput> {
+  readonly #peer: PeerId;
+  readonly #cluster: string;
+  readonly #serverName: string;
+  readonly #run: AgentRun;
+  readonly #random: Random;
+  #credential: HeldCredential;
+  #record: Uint8Array | undefined;
+  #stage: ClientStage = { at: "waiting", until: 0 };
+  #attempt: Attempt = 0;
+  #failures = 0;
+  #skew = new ClockSkew();
+  #reportedSkewMs: number | undefined;
+  #inbound = new TokenBucket(clientLimits.inbound, 0);
+  #heardAt: Instant = 0;
+  #question: { readonly id: number; readonly sentAt: Instant } | undefined;
+  #questions = 0;
+  #out: SignalingOutput[] = [];
+
+  /**
+   * @param options `serverName`: the host and port of the server's URL; what the challenge must name.
+   * `random` is used for jitter only.
+   */
+  constructor(options: {
+    readonly peer: PeerId;
+    readonly cluster: string;
+    readonly serverName: string;
+    readonly run: AgentRun;
+    readonly credential: HeldCredential;
+    readonly random: Random;
+  }) {
+    assert(options.run.instance.length === signalingLimits.instanceBytes, "an instance is 16 bytes");
+    this.#peer = options.peer;
+    this.#cluster = options.cluster;
+    this.#serverName = options.serverName;
+    this.#run = options.run;
+    this.#credential = options.credential;
+    this.#random = options.random;
+  }
+
+  /** For people: `waiting` for the next attempt, `connecting` until logged in, `ready`, or `stopped`. */
+  get state(): "waiting" | "connecting" | "ready" | "stopped" {
+    const { at } = this.#stage;
+    return at === "waiting" || at === "ready" || at === "stopped" ? at : "connecting";
+  }
+
+  deadline(): Instant | undefined {
+    switch (this.#stage.at) {
+      case "stopped":
+        return undefined;
+      case "ready":
+        return this.#question === undefined
+          ? this.#heardAt + clientLimits.keepaliveMs
+          : // Whatever is heard is a sign of life.
+            Math.max(this.#question.sentAt, this.#heardAt) + clientLimits.answerMs;
+      default:
+        return this.#stage.until;
+    }
+  }
+
+  handle(input: SignalingInput, now: Instant): readonly SignalingOutput[] {
+    this.#out = [];
+    switch (input.type) {
+      case "timeout":
+        this.#timeout(now);
+        break;
+      case "opened":
+      case "received":
+      case "closed":
+        if (this.#isCurrent(input.attempt)) this.#transport(input, now);
+        break;
+      case "signed":
+        this.#login(input.signature, input.resume);
+        break;
+      case "verified":
+        this.#stop("identity-in-use", "another agent runs with this identity: give each agent its own state directory");
+        break;
+      default:
+        this.#command(input, now);
+    }
+    return this.#out.length === 0 ? NOTHING : this.#out;
+  }
+
+  // The transport
+
+  #isCurrent(attempt: Attempt): boolean {
+    return "attempt" in this.#stage && this.#stage.attempt === attempt;
+  }
+
+  #transport(input: Extract<SignalingInput, { attempt: Attempt }>, now: Instant): void {
+    if (input.type === "closed") {
+      this.#offline("closed", printable(input.reason).slice(0, signalingLimits.detailLength), now, { closed: true });
+    } else if (input.type === "opened") {
+      if (this.#stage.at !== "connecting") return;
+      const until = now + clientLimits.greetMs;
+      this.#stage = { at: "greeting", attempt: input.attempt, until, helloAt: now };
+      const { instance } = this.#run;
+      this.#transmit({
+        type: "hello",
+        cluster: this.#cluster,
+        peer: this.#peer,
+        instance,
+        serverName: this.#serverName,
+      });
+    } else this.#message(decodeServerMessage(input.bytes), input.bytes.length, now);
+  }
+
+  #timeout(now: Instant): void {
+    if (now < (this.deadline() ?? Number.POSITIVE_INFINITY)) return;
+    const stage = this.#stage;
+    if (stage.at === "waiting") this.#connect(now);
+    else if (stage.at !== "ready") this.#offline("timed-out", `no answer while ${stage.at}`, now);
+    else if (this.#question === undefined) this.#ask(now);
+    else this.#offline("timed-out", "the server has fallen silent", now);
+  }
+
+  #connect(now: Instant): void {
+    this.#attempt++;
+    this.#skew = new ClockSkew();
+    this.#reportedSkewMs = undefined;
+    this.#question = undefined;
+    this.#inbound = new TokenBucket(clientLimits.inbound, now);
+    this.#stage = { at: "connecting", attempt: this.#attempt, until: now + clientLimits.connectMs };
+    this.#out.push({ type: "connect", attempt: this.#attempt });
+  }
+
+  /** Asks the server for its time: whether it lives, and how its clock differs. */
+  #ask(now: Instant): void {
+    this.#questions = (this.#questions + 1) >>> 0;
+    this.#question = { id: this.#questions, sentAt: now };
+    this.#transmit({ type: "time", id: this.#questions });
+  }
+
+  /** Leaves the connection, if there is one, and waits for the next attempt. */
+  #offline(
+    reason: OfflineReason,
+    detail: string,
+    now: Instant,
+    more: { readonly code?: RefusalCode; readonly closed?: boolean; readonly waitMs?: number } = {},
+  ): void {
+    const stage = this.#stage;
+    if (!more.closed && "attempt" in stage) this.#out.push({ type: "disconnect", attempt: stage.attempt });
+    if (stage.at === "ready" && now - stage.since >= clientLimits.healthyMs) this.#failures = 0;
+    const retryAt = now + (more.waitMs ?? 0) + backoffMs(this.#failures, this.#random);
+    this.#failures++;
+    this.#stage = { at: "waiting", until: retryAt };
+    this.#out.push({ type: "offline", reason, detail, ...(more.code && { code: more.code }), retryAt });
+  }
+
+  #fault(fault: SignalingFault, now: Instant): void {
+    this.#out.push({ type: "fault", fault });
+    this.#offline("fault", `the server broke the protocol: ${fault}`, now);
+  }
+
+  #stop(reason: "identity-in-use" | RefusalCode, detail: string): void {
+    const stage = this.#stage;
+    // The word that another has our key may come when all is over already.
+    if (stage.at === "stopped" && stage.reason !== "refused") return;
+    if ("attempt" in stage) this.#out.push({ type: "disconnect", attempt: stage.attempt });
+    this.#stage = { at: "stopped", reason: reason === "identity-in-use" ? reason : "refused" };
+    const skewMs = this.#reportedSkewMs;
+    this.#out.push({ type: "stopped", reason, detail, ...(skewMs !== undefined && { skewMs }) });
+  }
+
+  // What the server says
+
+  #message(message: ServerMessage | Malformed, size: number, now: Instant): void {
+    this.#heardAt = now;
+    if (message.type === "malformed") this.#fault("malformed", now);
+    else if (this.#inbound.spend(1 + (size >>> 12), clientLimits.inbound, now) < 0) this.#fault("flood", now);
+    else if (message.type === "refused") this.#refused(message.code, message.detail, now);
+    else if (message.type === "going-away") {
+      const asked = Math.min(message.reconnectAfterMs, signalingLimits.reconnectAfterMs);
+      const waitMs = asked + backoffMs(0, this.#random);
+      this.#offline("going-away", "the server closes", now, { waitMs });
+    } else if (this.#stage.at === "greeting" && message.type === "challenge") this.#challenged(message, now);
+    else if (this.#stage.at === "logging-in" && message.type === "welcome") this.#welcomed(message, now);
+    else if (this.#stage.at === "ready") this.#news(message, now);
+    else this.#fault("unexpected", now);
+  }
+
+  #challenged(challenge: Extract<ServerMessage, { type: "challenge" }>, now: Instant): void {
+    const stage = this.#stage;
+    assert(stage.at === "greeting", "a challenge answers a hello");
+    if (challenge.serverName !== this.#serverName || challenge.version !== SIGNALING_VERSION) {
+      this.#fault("foreign-challenge", now);
+      return;
+    }
+    this.#measure(stage.helloAt, now, challenge.serverTime);
+    const { attempt } = stage;
+    const { serverTime, nonce, serverName } = challenge;
+    const at = Math.round(now);
+    this.#stage = { at: "signing", attempt, until: now + clientLimits.loginMs, serverTime };
+    const body = loginBody(this.#cluster, this.#peer, { nonce, serverName, instance: this.#run.instance, at });
+    this.#out.push({ type: "sign", label: "starling/login/1", body, resume: { attempt, at } });
+  }
+
+  #login(signature: Uint8Array, resume: LoginResume): void {
+    const stage = this.#stage;
+    if (stage.at !== "signing" || stage.attempt !== resume.attempt) return;
+    const held = this.#credential;
+    const expired = held.kind === "member" && held.expiresAt <= stage.serverTime;
+    const credential = { kind: expired ? "expired" : held.kind, token: held.token } as const;
+    this.#stage = { at: "logging-in", attempt: stage.attempt, until: stage.until, shown: credential.kind };
+    this.#transmit({ type: "login", at: resume.at, signature, credential });
+  }
+
+  #welcomed(welcome: Extract<ServerMessage, { type: "welcome" }>, now: Instant): void {
+    assert(this.#stage.at === "logging-in", "a welcome answers a login");
+    const { type: _, ...facts } = welcome;
+    this.#stage = { at: "ready", attempt: this.#stage.attempt, since: now };
+    if (facts.token !== undefined) this.#hold(facts.token, facts.expiresAt);
+    if (this.#record !== undefined) this.#transmit({ type: "present", record: this.#record });
+    this.#out.push({ type: "ready", ...facts });
+  }
+
+  #news(message: ServerMessage, now: Instant): void {
+    switch (message.type) {
+      case "signal":
+      case "undelivered":
+      case "unrenewed":
+      case "expiring":
+        this.#out.push(message);
+        return;
+      case "introductions":
+        this.#out.push({ type: "introduced", records: message.records });
+        return;
+      case "renewed":
+        this.#hold(message.token, message.expiresAt);
+        this.#out.push(message);
+        return;
+      case "time":
+        // An answer to no question says nothing about the clock; it may be late, after a nudge.
+        if (this.#question?.id !== message.id) return;
+        this.#measure(this.#question.sentAt, now, message.serverTime);
+        this.#question = undefined;
+        return;
+      case "fenced":
+        this.#fenced(message.rival, now);
+        return;
+      default:
+        this.#fault("unexpected", now);
+    }
+  }
+
+  #fenced(rival: LoginProof, now: Instant): void {
+    const own = rival.instance.every((byte, index) => byte === this.#run.instance[index]);
+    if (own) {
+      const detail = "another connection of this agent took our place: is one server listed twice?";
+      this.#offline("fenced", detail, now, { waitMs: clientLimits.duplicateMs });
+      return;
+    }
+    if (rival.at < this.#run.startedAt) {
+      this.#fault("false-fence", now);
+      return;
+    }
+    const statements = [loginStatement(this.#cluster, this.#peer, rival)];
+    this.#out.push({ type: "verify", from: this.#peer, statements, resume: "fenced" });
+    const detail = "another agent with this identity took our place";
+    this.#offline("fenced", detail, now, { waitMs: clientLimits.fencedMs });
+  }
+
+  #refused(code: RefusalCode, detail: string, now: Instant): void {
+    if (this.#stage.at === "connecting") {
+      this.#fault("unexpected", now);
+      return;
+    }
+    const held = this.#credential;
+    const shown = this.#stage.at === "logging-in" ? this.#stage.shown : "member";
+    if (code === "token-expired" && held.kind === "member" && shown === "member") {
+      // Shown once more, as what it is: for seven days it buys a renewal.
+      this.#credential = { ...held, expiresAt: 0 };
+      this.#offline("refused", detail, now, { code });
+    } else if (REFUSALS[code] === "final") this.#stop(code, detail);
+    else this.#offline("refused", detail, now, { code });
+  }
+
+  #hold(token: string, expiresAt: Instant): void {
+    this.#credential = { kind: "member", token, expiresAt };
+  }
+
+  #measure(sentAt: Instant, receivedAt: Instant, serverTime: Instant): void {
+    const { skewMs, uncertaintyMs } = this.#skew.add(sentAt, receivedAt, serverTime);
+    const reported = this.#reportedSkewMs;
+    if (reported !== undefined && Math.abs(skewMs - reported) < clientLimits.skewStepMs) return;
+    this.#reportedSkewMs = skewMs;
+    this.#out.push({ type: "skew", skewMs, uncertaintyMs });
+  }
+
+  // What the agent wants
+
+  #command(
+    input: Extract<
+      SignalingInput,
+      { type: "credential" | "present" | "signal" | "introduce" | "renew" | "nudge" | "leave" }
+    >,
+    now: Instant,
+  ): void {
+    const ready = this.#stage.at === "ready";
+    switch (input.type) {
+      case "signal": {
+        const { to, bytes, id } = input;
+        assert(bytes.length <= signalingLimits.signalBytes, "a signal fits its message");
+        if (ready) this.#transmit({ type: "signal", to, bytes, id });
+        else this.#out.push({ type: "undelivered", to, id, reason: "offline" });
+        return;
+      }
+      case "present": {
+        const { record } = input;
+        assert(record.length > 0 && record.length <= signalingLimits.recordBytes, "a record fits its message");
+        this.#record = record;
+        if (ready) this.#transmit({ type: "present", record });
+        return;
+      }
+      case "introduce":
+        if (ready) this.#transmit({ type: "introduce", count: input.count });
+        return;
+      case "renew":
+        if (ready) this.#transmit({ type: "renew", token: input.token });
+        else this.#out.push({ type: "unrenewed", code: "unavailable", detail: "not connected to the server" });
+        return;
+      case "credential":
+        this.#credential = input.credential;
+        if (this.#stage.at === "stopped") this.#nudge(now);
+        return;
+      case "nudge":
+        this.#nudge(now);
+        return;
+      case "leave":
+        if (ready) this.#transmit({ type: "goodbye" });
+        if ("attempt" in this.#stage) this.#out.push({ type: "disconnect", attempt: this.#stage.attempt });
+        this.#stage = { at: "stopped", reason: "left" };
+    }
+  }
+
+  #nudge(now: Instant): void {
+    const stage = this.#stage;
+    if (stage.at === "ready") {
+      if (this.#question === undefined) this.#ask(now);
+    } else if (stage.at === "waiting" || (stage.at === "stopped" && stage.reason === "refused")) this.#connect(now);
+  }
+
+  #transmit(message: Exclude<ClientMessage, { type: "foreign-hello" }>): void {
+    assert("attempt" in this.#stage, "there is a connection");
+    this.#out.push({ type: "transmit", attempt: this.#stage.attempt, bytes: encodeClientMessage(message) });
+  }
+}

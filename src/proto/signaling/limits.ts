@@ -1,0 +1,68 @@
+import { MAX_TOKEN_LENGTH } from "../limits.ts";
+
+/** Bounds of the signaling protocol that both sides enforce; the server's own bounds stand in `signaling/proto/limits.ts`. */
+export const signalingLimits = {
+  /** Protocol versions in one hello. Room for many more than will ever be spoken at a time. */
+  versions: 8,
+  /** A cluster's id, characters: twice what is used. */
+  clusterIdLength: 64,
+  /** A server's name (`host` or `host:port`), characters: DNS allows 253, and 6 for the port. */
+  serverNameLength: 259,
+  /** A token, characters. */
+  tokenLength: MAX_TOKEN_LENGTH,
+  /** The nonce of a challenge, bytes: never repeats by chance. */
+  nonceBytes: 32,
+  /** What tells one run of an agent from the next, bytes: never repeats by chance. */
+  instanceBytes: 16,
+  /** A signed member record, bytes: a token of 4 KiB, 32 labels, and room. */
+  recordBytes: 8_192,
+  /** Records in one introduction: more than a newcomer can dial at once. */
+  introductions: 16,
+  /** A sealed signal, bytes: the largest SDP four times over. */
+  signalBytes: 65_536,
+  /** The cluster's signed list of issuing keys, bytes: about 100 keys. */
+  issuersBytes: 32_768,
+  /** The text that explains a refusal, characters: a sentence or two. */
+  detailLength: 256,
+  /** STUN and TURN servers in one grant. Every further server costs the agent candidates. */
+  iceServers: 8,
+  /** URLs of one STUN or TURN server. */
+  iceUrls: 8,
+  /** A URL, user name or credential of a TURN server, characters. */
+  iceTextLength: 512,
+  /** One message from a client, bytes: a signal of full size and its envelope. */
+  clientMessageBytes: 66_560,
+  /** One message from a client that has not logged in, bytes: a login with a token of full size. */
+  loginMessageBytes: 8_192,
+  /** One message from a server, bytes: a welcome in which everything is of full size. */
+  serverMessageBytes: 262_144,
+  /** How long a server may ask an agent to stay away, ms: a longer wait is taken for this one. */
+  reconnectAfterMs: 60_000,
+} as const;
+
+/** What the scanner allows in a message of either side: nothing nests deeper than message, list, server, URLs. */
+export const scanLimits = { depth: 4, items: 256 } as const;
+
+/** Bounds of one client. */
+export const clientLimits = {
+  /** Until the WebSocket is open, ms: DNS, TCP and TLS with a lost packet each. */
+  connectMs: 10_000,
+  /** Until the challenge, ms. */
+  greetMs: 5_000,
+  /** From the challenge to the welcome, ms: the server gives its authority 10 s. */
+  loginMs: 15_000,
+  /** Silence after which the server is asked for its time, ms. */
+  keepaliveMs: 6_000,
+  /** Until it answers, ms. With `keepaliveMs`, a dead server is found out within 12 s. */
+  answerMs: 6_000,
+  /** A connection that held this long is healthy: the next failure starts the back-off anew. */
+  healthyMs: 30_000,
+  /** How long to stay away after being fenced, ms: time to check the proof, so that two holders of one key do not fight. */
+  fencedMs: 5_000,
+  /** How long to stay away when another connection of this very agent took our place, ms. */
+  duplicateMs: 60_000,
+  /** A change of the skew that is worth a word, ms. */
+  skewStepMs: 100,
+  /** Messages of one server, each 4 KiB as one more: above what all members of a large cluster send that dial at once. */
+  inbound: { perSecond: 200, burst: 1_000 },
+} as const;

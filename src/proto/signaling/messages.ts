@@ -1,0 +1,193 @@
+import type { Instant } from "../machine.ts";
+import type { PeerId } from "../peer-id.ts";
+import type { ScanFault } from "../wire/scan.ts";
+
+/**
+ * What an agent and a signaling server say to each other, version 1.
+ *
+ *     agent                                server
+ *     hello(versions, cluster, peer)  →
+ *                                     ←    challenge(version, nonce, server name, time)
+ *     login(signature, credential)    →
+ *                                     ←    welcome(token?, issuers, introductions, ICE servers)
+ *     present, introduce, signal, renew, time, goodbye  →
+ *                                     ←    introductions, signal, undelivered, renewed, unrenewed, time,
+ *                                          expiring, fenced, refused, going-away
+ *
+ * Each message is one binary WebSocket message: a msgpack array `[kind, …]` of exactly the stated length. Records, signals
+ * and the list of issuers are opaque here: their readers check them. The kinds of the two directions are disjoint, so that
+ * an echoed message is an error and nothing else.
+ *
+ * Room to grow: a new version is negotiated in the hello, of which only the kind and the versions are fixed for ever. ICE
+ * servers travel in `welcome` and `renewed`. Roles and scopes travel inside the tokens, which the server's authority reads.
+ */
+
+/** The version that this code speaks. */
+export const SIGNALING_VERSION = 1;
+
+/** First items of the messages on the wire. */
+export const Kind = {
+  hello: 1,
+  login: 2,
+  present: 3,
+  introduce: 4,
+  signal: 5,
+  renew: 6,
+  time: 7,
+  goodbye: 8,
+  challenge: 64,
+  welcome: 65,
+  introductions: 66,
+  relayed: 67,
+  undelivered: 68,
+  renewed: 69,
+  serverTime: 70,
+  fenced: 71,
+  refused: 72,
+  goingAway: 73,
+  expiring: 74,
+  unrenewed: 75,
+} as const;
+
+/**
+ * What an agent shows for its admission: a member token bound to its key, a join token to be exchanged for one, or a
+ * member token that has expired and buys a renewal and nothing else.
+ */
+export interface Credential {
+  readonly kind: "member" | "join" | "expired";
+  readonly token: string;
+}
+
+/** Time-limited access to a STUN or TURN server. */
+export interface IceGrant {
+  readonly urls: readonly string[];
+  readonly username?: string;
+  readonly credential?: string;
+  /** When the credential ends, by the server's clock; absent for STUN. */
+  readonly expiresAt?: Instant;
+}
+
+/** What the signature of a login covers, besides cluster and peer, and the signature. */
+export interface LoginProof {
+  readonly nonce: Uint8Array;
+  readonly serverName: string;
+  readonly instance: Uint8Array;
+  /** When the agent signed, by its own clock, whole ms. */
+  readonly at: Instant;
+  readonly signature: Uint8Array;
+}
+
+export type ClientMessage =
+  | {
+      readonly type: "hello";
+      readonly cluster: string;
+      readonly peer: PeerId;
+      /** Drawn once per run of the agent: tells its own reconnect from somebody else with its key. */
+      readonly instance: Uint8Array;
+      /** The name by which the agent knows this server, from its URL: signed, so that no other server can use the login. */
+      readonly serverName: string;
+    }
+  /** A hello of which the sender speaks none of our versions; nothing else of it is read. */
+  | { readonly type: "foreign-hello" }
+  | {
+      readonly type: "login";
+      readonly at: Instant;
+      readonly signature: Uint8Array;
+      readonly credential: Credential;
+    }
+  | { readonly type: "present"; readonly record: Uint8Array }
+  | { readonly type: "introduce"; readonly count: number }
+  | { readonly type: "signal"; readonly to: PeerId; readonly bytes: Uint8Array; readonly id: number }
+  | { readonly type: "renew"; readonly token: string }
+  | { readonly type: "time"; readonly id: number }
+  | { readonly type: "goodbye" };
+
+/** Why a signal was not handed on: nobody of that name is here, or the sender is over its rate. */
+export type UndeliveredReason = "absent" | "rate-limited";
+
+export type ServerMessage =
+  | {
+      readonly type: "challenge";
+      readonly version: number;
+      readonly nonce: Uint8Array;
+      readonly serverName: string;
+      readonly serverTime: Instant;
+    }
+  | {
+      readonly type: "welcome";
+      /** A member token, where the credential was exchanged or renewed. */
+      readonly token?: string;
+      /** When the session's token expires, by the server's clock. */
+      readonly expiresAt: Instant;
+      readonly issuers: Uint8Array;
+      readonly introductions: readonly Uint8Array[];
+      readonly iceServers: readonly IceGrant[];
+    }
+  | { readonly type: "introductions"; readonly records: readonly Uint8Array[] }
+  | { readonly type: "signal"; readonly from: PeerId; readonly bytes: Uint8Array }
+  | {
+      readonly type: "undelivered";
+      readonly to: PeerId;
+      readonly id: number;
+      readonly reason: UndeliveredReason;
+    }
+  | {
+      readonly type: "renewed";
+      readonly token: string;
+      readonly expiresAt: Instant;
+      readonly iceServers: readonly IceGrant[];
+    }
+  | { readonly type: "unrenewed"; readonly code: RefusalCode; readonly detail: string }
+  | { readonly type: "time"; readonly id: number; readonly serverTime: Instant }
+  /** The session's token expires soon: the last call to renew. */
+  | { readonly type: "expiring"; readonly expiresAt: Instant }
+  /** A newer session of the same key has logged in; its login is the proof. */
+  | { readonly type: "fenced"; readonly rival: LoginProof }
+  | { readonly type: "refused"; readonly code: RefusalCode; readonly detail: string }
+  | { readonly type: "going-away"; readonly reconnectAfterMs: number };
+
+/** Bytes that are no message. */
+export interface Malformed {
+  readonly type: "malformed";
+  readonly fault: ScanFault | "oversize" | "shape";
+}
+
+/**
+ * Why a server ends or refuses a session. The order is for people; `final` codes do not get better by trying again with
+ * the same credential.
+ */
+export const REFUSALS = {
+  /** No common version. */
+  version: "final",
+  /** The server goes by other names than the agent's URL says. */
+  "server-name": "final",
+  /** Not a cluster of this server, or a credential of another cluster. */
+  "cluster-unknown": "final",
+  "signature-invalid": "final",
+  "token-invalid": "final",
+  /** The token belongs to another key. */
+  "token-mismatch": "final",
+  "token-expired": "final",
+  "token-revoked": "final",
+  /** A join token whose uses are spent. */
+  "token-used": "final",
+  /** Valid, but without the right. */
+  "not-permitted": "final",
+  /** The clocks of issuer and server differ, or the token begins later. */
+  "token-not-yet-valid": "transient",
+  malformed: "transient",
+  unexpected: "transient",
+  "login-timeout": "transient",
+  "rate-limited": "transient",
+  full: "transient",
+  silent: "transient",
+  /** The server cannot decide now. */
+  unavailable: "transient",
+} as const satisfies Record<string, "final" | "transient">;
+
+export type RefusalCode = keyof typeof REFUSALS;
+
+/** The code that `text` names; undefined for any other. */
+export function refusalCode(text: string): RefusalCode | undefined {
+  return Object.hasOwn(REFUSALS, text) ? (text as RefusalCode) : undefined;
+}

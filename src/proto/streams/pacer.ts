@@ -1,0 +1,315 @@
+import { MAX_FRAME_BYTES } from "../limits.ts";
+import type { Instant } from "../machine.ts";
+import { Delivery } from "./delivery.ts";
+import { RATE_ROUNDS, RateWindow } from "./rate-window.ts";
+import { MINIMUM_WINDOW_MS, RoundTrip } from "./round-trip.ts";
+
+/**
+ * Decides how much may be on its way: enough to keep the path full, little enough that a probe gets through.
+ *
+ * Below a link is a queue that we neither see nor can reorder: the stack's buffer, SCTP's window, routers. What we hand
+ * down beyond what the path holds waits there, and every probe waits behind it. So the bytes outstanding (sent and not
+ * acknowledged by the peer's link) are kept at
+ *
+ *     delivery rate x (smallest round trip + TARGET_QUEUE_MS)
+ *
+ * in the manner of BBR (Cardwell et al., 2016): the rate is the largest of the last ten round trips, the round trip
+ * the smallest of the last ten seconds. The queue of TARGET_QUEUE_MS is both the slack that keeps a path busy while this
+ * process does something else and the probe for more: if the path gets faster the queue empties, the same bytes are
+ * delivered sooner, the rate rises, and with it the limit, by 25 ms / round trip in every round trip.
+ *
+ * Phases. `startup` doubles at least in each round trip and ends when a queue has formed or the rate stands still.
+ * `steady` is the rule above. A drain (`emptying`, then `looking`) lets the path run half empty for one round trip, every ten seconds while it is
+ * kept full, because the smallest round trip is not to be seen through one's own queue (about 1 % of throughput at 100 ms,
+ * less below). A rate that has fallen means that the path has become slower, and its queue must shrink, or longer, and the
+ * smallest round trip is out of date; which of the two only an empty path tells. So a drain follows then too, what it sees
+ * replaces the smallest round trip, and startup finds the rate again. The same if the queue is several times too long for half a
+ * second on end. A stall (SCTP repeats a lost packet after 1 s at the earliest) is one long round trip and changes nothing.
+ *
+ * It does not share fairly with other links over the same bottleneck beyond what the congestion control of SCTP below
+ * does, and does not space frames in time: the stack does.
+ */
+export class Pacer {
+  readonly #options: Required<PacerOptions>;
+  readonly #delivery = new Delivery();
+  readonly #roundTrip = new RoundTrip();
+  readonly #rates = new RateWindow();
+  #phase: Phase = { name: "startup", rate: 0, flatRounds: 0 };
+  /** The round trip under way ends when this much is delivered. */
+  #roundEnd = 0;
+  /** Acknowledgements in a row that show a queue, and since when they show a long one. */
+  #queuedSamples = 0;
+  #longSince: Instant | undefined;
+  /** When the path was last seen without a queue of ours, the largest rate since, and the round trips since. */
+  #clearAt: Instant | undefined;
+  #clearRate = 0;
+  #clearRounds = 0;
+  #limit = INITIAL_BYTES;
+  #frameBytes = INITIAL_FRAME_BYTES;
+
+  constructor(options: PacerOptions = {}) {
+    this.#options = { maxFrames: 2_048, maxBytes: 32 * 1_048_576, ...options };
+  }
+
+  /** Numbered frames and bytes in flight, and what was delivered. */
+  get delivery(): Readonly<Omit<Delivery, "sent" | "idle" | "acknowledged">> {
+    return this.#delivery;
+  }
+
+  /** The round-trip time. */
+  get roundTrip(): Readonly<Omit<RoundTrip, "observe" | "smooth" | "restart">> {
+    return this.#roundTrip;
+  }
+
+  /** What the path is believed to take, bytes/ms; 0 before the first acknowledgement. */
+  get rate(): number {
+    return this.#rates.rate;
+  }
+
+  /** Bytes that may be outstanding. */
+  get limitBytes(): number {
+    return this.#limit;
+  }
+
+  /** How large a frame should be: 5 ms of the path, so that a frame under way does not hold up a probe. */
+  get frameBytes(): number {
+    return this.#frameBytes;
+  }
+
+  /** What the stack may hold unsent: the target queue, and more on a path too slow for a few frames. */
+  get stackBytes(): number {
+    return Math.max(MIN_STACK_BYTES, this.#rates.rate * TARGET_QUEUE_MS);
+  }
+
+  /** Whether another numbered frame may be sent. The last one may exceed the limit by its length. */
+  get open(): boolean {
+    const delivery = this.#delivery;
+    return (
+      delivery.outstandingBytes < this.#limit &&
+      delivery.framesSent - delivery.framesAcknowledged < this.#options.maxFrames
+    );
+  }
+
+  /** Whether an urgent numbered frame may be sent: twice the bound in frames, for a peer that never acknowledges. */
+  get openForUrgent(): boolean {
+    const delivery = this.#delivery;
+    return delivery.framesSent - delivery.framesAcknowledged < this.#options.maxFrames * 2;
+  }
+
+  /** A numbered frame was handed down. */
+  sent(bytes: number, now: Instant): void {
+    this.#delivery.sent(bytes, now);
+  }
+
+  /** Everything that could be sent has been, and the path would take more. */
+  idle(): void {
+    this.#delivery.idle();
+  }
+
+  /** A ping has come back. */
+  answered(rttMs: number, now: Instant): void {
+    if (rttMs > LARGEST_RTT_MS) return;
+    this.#roundTrip.observe(rttMs, now);
+    this.#roundTrip.smooth(rttMs);
+  }
+
+  /**
+   * The peer has the first `frames` numbered frames, and held this acknowledgement back for `delayMs`. False, and nothing
+   * changed, when that cannot be.
+   */
+  acknowledged(frames: number, delayMs: number, now: Instant): boolean {
+    const delivery = this.#delivery;
+    if (frames < delivery.framesAcknowledged || frames > delivery.framesSent) return false;
+    if (frames === delivery.framesAcknowledged) return true;
+    const sample = delivery.acknowledged(frames, now);
+    if (sample.elapsedMs > LARGEST_RTT_MS) return true;
+    const rttMs = Math.max(sample.elapsedMs - Math.min(delayMs, MAX_CREDIBLE_DELAY_MS), SMALLEST_RTT_MS);
+    this.#roundTrip.observe(rttMs, now);
+    if (sample.limited || this.#clearAt === undefined) this.#clearAt = now;
+    const rate = sample.bytes / Math.max(sample.intervalMs, SHORTEST_INTERVAL_MS);
+    const roundEnded = sample.deliveredBefore >= this.#roundEnd;
+    if (roundEnded) {
+      this.#roundTrip.smooth(rttMs);
+      this.#roundEnd = delivery.deliveredBytes;
+      this.#endRound(now);
+    }
+    this.#rates.add(rate, sample.limited);
+    this.#judgeQueue(rttMs - this.#roundTrip.minimumMs, rate, now);
+    if (this.#phase.name === "emptying") this.#empty(this.#phase, now);
+    else if (this.#phase.name === "looking") this.#look(this.#phase, roundEnded, rttMs, now);
+    this.#limit = this.#newLimit();
+    this.#frameBytes = this.#newFrameBytes();
+    return true;
+  }
+
+  #endRound(now: Instant): void {
+    const before = this.#rates.rate;
+    if (!this.#rates.endRound()) return;
+    const { rate } = this.#rates;
+    const phase = this.#phase;
+    this.#clearRounds++;
+    this.#clearRate = Math.max(this.#clearRate, rate);
+    if (phase.name === "startup") {
+      if (before >= phase.rate * STARTUP_GROWTH) this.#phase = { name: "startup", rate: before, flatRounds: 0 };
+      else if (phase.flatRounds + 1 < STARTUP_FLAT_ROUNDS)
+        this.#phase = { name: "startup", rate: phase.rate, flatRounds: phase.flatRounds + 1 };
+      else this.#phase = STEADY;
+    } else if (phase.name === "steady") {
+      if (rate < this.#clearRate * FALLEN_RATE && this.#clearRounds > RATE_ROUNDS) this.#startDrain("fallen", now);
+      else if (now - (this.#clearAt ?? now) > MINIMUM_WINDOW_MS) this.#startDrain("routine", now);
+    }
+  }
+
+  #judgeQueue(queueMs: number, rate: number, now: Instant): void {
+    const startupQueueMs = Math.max(STARTUP_QUEUE_MS, this.#roundTrip.minimumMs / 6);
+    this.#queuedSamples = queueMs > startupQueueMs ? this.#queuedSamples + 1 : 0;
+    if (this.#phase.name === "startup" && this.#queuedSamples >= STARTUP_QUEUED_SAMPLES) this.#phase = STEADY;
+    if (queueMs <= LONG_QUEUE_MS + this.#roundTrip.minimumMs || this.#draining) this.#longSince = undefined;
+    else if (this.#longSince === undefined) this.#longSince = now;
+    else if (now - this.#longSince >= LONG_QUEUE_FOR_MS) {
+      this.#rates.restart(rate);
+      this.#startDrain("clogged", now);
+    }
+  }
+
+  #startDrain(reason: DrainReason, now: Instant): void {
+    this.#longSince = undefined;
+    this.#phase = { name: "emptying", reason, since: now, deliveredBefore: this.#delivery.deliveredBytes };
+  }
+
+  /** Waits until few bytes are outstanding. Of a clogged path this shows the rate: it is full all the while. */
+  #empty(phase: Phase & { name: "emptying" }, now: Instant): void {
+    const { deliveredBytes, outstandingBytes } = this.#delivery;
+    const elapsedMs = now - phase.since;
+    if (phase.reason === "clogged" && elapsedMs >= LONG_ENOUGH_MS)
+      this.#rates.restart((deliveredBytes - phase.deliveredBefore) / elapsedMs);
+    if (outstandingBytes > this.#drainLimit()) return;
+    this.#roundEnd = deliveredBytes + outstandingBytes;
+    this.#phase = { name: "looking", reason: phase.reason, minimumMs: Number.POSITIVE_INFINITY };
+  }
+
+  /** Looks at the path with few bytes outstanding, for one round trip. */
+  #look(phase: Phase & { name: "looking" }, roundEnded: boolean, rttMs: number, now: Instant): void {
+    const minimumMs = Math.min(phase.minimumMs, rttMs);
+    if (!roundEnded) {
+      this.#phase = { ...phase, minimumMs };
+      return;
+    }
+    this.#clearAt = now;
+    this.#clearRate = this.#rates.rate;
+    this.#clearRounds = 0;
+    if (phase.reason === "routine") this.#phase = STEADY;
+    else {
+      this.#roundTrip.restart(minimumMs, now);
+      this.#phase = { name: "startup", rate: 0, flatRounds: 0 };
+    }
+  }
+
+  get #draining(): boolean {
+    return this.#phase.name === "emptying" || this.#phase.name === "looking";
+  }
+
+  #newLimit(): number {
+    const minimumMs = this.#roundTrip.minimumMs;
+    if (this.#draining) return this.#drainLimit();
+    const pathMs = this.#phase.name === "startup" ? minimumMs * 2 : minimumMs;
+    const bytes = this.#rates.rate * (pathMs + TARGET_QUEUE_MS);
+    // Until the path has been full once the rate says only what was offered.
+    const least = this.#rates.measured ? this.#frameBytes * MIN_FRAMES : INITIAL_BYTES;
+    return Math.min(Math.max(bytes, least), this.#options.maxBytes);
+  }
+
+  #drainLimit(): number {
+    const half = (this.#rates.rate * this.#roundTrip.minimumMs) / 2;
+    return Math.min(Math.max(half, this.#frameBytes * 2), this.#options.maxBytes);
+  }
+
+  #newFrameBytes(): number {
+    const least = this.#rates.measured ? MIN_FRAME_BYTES : INITIAL_FRAME_BYTES;
+    return Math.min(Math.max(Math.floor(this.#rates.rate * FRAME_MS), least), MAX_FRAME_BYTES);
+  }
+}
+
+export interface PacerOptions {
+  /**
+   * Numbered frames in flight. Default 2,048 (with full frames the bound in bytes). For a stack whose cost grows with
+   * the messages it holds (werift) 64, which bounds a link to 1 MiB in flight, as its own window does.
+   */
+  readonly maxFrames?: number;
+  /** Bytes in flight. Default 32 MiB: 300 MB/s at 100 ms. */
+  readonly maxBytes?: number;
+}
+
+/** Why the path is drained: it is time, the rate has fallen, or the queue is far too long. See the head of the module. */
+type DrainReason = "routine" | "fallen" | "clogged";
+
+type Phase =
+  | { readonly name: "startup"; readonly rate: number; readonly flatRounds: number }
+  | { readonly name: "steady" }
+  | {
+      readonly name: "emptying";
+      readonly reason: DrainReason;
+      readonly since: Instant;
+      readonly deliveredBefore: number;
+    }
+  | { readonly name: "looking"; readonly reason: DrainReason; readonly minimumMs: number };
+
+const STEADY: Phase = { name: "steady" };
+
+/**
+ * The queue that a path under load carries. A probe must come back within 50 ms of the round trip in 99 of 100 cases: half
+ * of that for this queue, the rest for errors of the rate, the frame under way (5 ms) and the turns of two event loops.
+ */
+export const TARGET_QUEUE_MS = 25;
+
+/** Duration of a frame: a fifth of the target, so that the limit is met closely and turns between streams are short. */
+const FRAME_MS = 5;
+
+/** The smallest frame: one packet of the stacks below. */
+const MIN_FRAME_BYTES = 1_152;
+
+/** Before anything is known: 26 ms of a 10 Mbit/s path, in frames of 3 ms. */
+const INITIAL_BYTES = 32_768;
+const INITIAL_FRAME_BYTES = 4_096;
+
+/** Frames that may always be outstanding, or a delayed acknowledgement would stop the path. */
+const MIN_FRAMES = 4;
+
+/** What a stack may always hold unsent. */
+const MIN_STACK_BYTES = 65_536;
+
+/** Startup ends after this many round trips in a row in which the rate grew by less than a quarter (BBR). */
+const STARTUP_GROWTH = 1.25;
+const STARTUP_FLAT_ROUNDS = 3;
+
+/**
+ * Startup ends as well when this many acknowledgements in a row show a queue near the target, or longer than a sixth of the
+ * round trip: on a long path a doubled window arrives in lumps (as HyStart does).
+ */
+const STARTUP_QUEUE_MS = 0.75 * TARGET_QUEUE_MS;
+const STARTUP_QUEUED_SAMPLES = 4;
+
+/**
+ * A queue longer than the round trip by so much, for so long, is not ours by the rules above, those of startup included. After
+ * a stall everything comes at once, not for so long.
+ */
+const LONG_QUEUE_MS = 4 * TARGET_QUEUE_MS;
+const LONG_QUEUE_FOR_MS = 500;
+
+/** Over which a rate can be told from a burst. */
+const LONG_ENOUGH_MS = 20;
+
+/** A rate that has fallen so far: more than noise, little enough to be found out before the limit has followed it down. */
+const FALLEN_RATE = 0.85;
+
+/** Rates over less are noise of clocks and of the event loop. */
+const SHORTEST_INTERVAL_MS = 1;
+
+/** Half the resolution of the delay that acknowledgements state. */
+const SMALLEST_RTT_MS = 0.05;
+
+/** Whoever waits longer for an answer slept meanwhile: nothing about the path. */
+const LARGEST_RTT_MS = 10_000;
+
+/** An honest peer holds an acknowledgement back for 2 ms; a busy one for a turn of its event loop. */
+const MAX_CREDIBLE_DELAY_MS = 100;

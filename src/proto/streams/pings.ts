@@ -1,0 +1,30 @@
+import { RecentMap } from "../bounded.ts";
+import type { Instant } from "../machine.ts";
+import { MAX_PENDING_PINGS } from "./limits.ts";
+
+interface Ping {
+  /** Who asked: the driver's own number, or undefined for a heartbeat. */
+  readonly id: number | undefined;
+  readonly sentAt: Instant;
+}
+
+/** The pings of this side that have not come back. Numbers on the wire are its own, so that none is used twice. */
+export class Pings {
+  readonly #pending = new RecentMap<number, Ping>(MAX_PENDING_PINGS);
+  #next = 0;
+
+  /** Records a ping; returns its number on the wire. */
+  sent(id: number | undefined, now: Instant): number {
+    const wire = this.#next++;
+    this.#pending.set(wire, { id, sentAt: now });
+    return wire;
+  }
+
+  /** What the pong with this number on the wire answers; undefined when nothing of ours. */
+  answered(wire: number, now: Instant): { readonly id: number | undefined; readonly rttMs: number } | undefined {
+    const ping = this.#pending.get(wire);
+    if (ping === undefined) return undefined;
+    this.#pending.delete(wire);
+    return { id: ping.id, rttMs: now - ping.sentAt };
+  }
+}

@@ -1,0 +1,76 @@
+import type { PeerId } from "./proto/peer-id.ts";
+
+/**
+ * What `agent.status()` returns and `starling status --json` prints. Stable: fields are added, never renamed or removed.
+ * Times are milliseconds, sizes bytes.
+ */
+export interface AgentStatus {
+  readonly self: SelfStatus;
+  readonly signaling: readonly SignalingStatus[];
+  /** Every known member, this agent included, by id. */
+  readonly members: readonly MemberStatus[];
+  readonly links: readonly LinkStatus[];
+  readonly buckets: readonly BucketStatus[];
+}
+
+export interface SelfStatus {
+  readonly id: PeerId;
+  readonly name: string;
+  readonly cluster: string;
+  /** `joining` until the first member is known and linked or the signaling server says that there is none. */
+  readonly state: "joining" | "joined" | "leaving" | "closed";
+  readonly version: string;
+  /** ISO 8601; null before a member token is held. */
+  readonly tokenExpiresAt: string | null;
+  readonly scopes: readonly string[];
+}
+
+export interface SignalingStatus {
+  readonly url: string;
+  /** `refused` is final until the agent is restarted; `lastError` says why. */
+  readonly state: "connecting" | "ready" | "waiting" | "refused" | "fenced";
+  readonly lastError?: string;
+  /** The server's clock minus ours; absent before the first answer. */
+  readonly skewMs?: number;
+}
+
+export type MemberState = "alive" | "suspect" | "down" | "left";
+
+/** How frames travel to a member. `none`: this agent itself, or no way known. */
+export type MemberPath = "direct" | "turn" | "relay" | "routed" | "none";
+
+export interface MemberStatus {
+  readonly id: PeerId;
+  readonly name: string;
+  readonly state: MemberState;
+  readonly incarnation: number;
+  readonly path: MemberPath;
+  /** Smoothed; null without a link. */
+  readonly rttMs: number | null;
+  /** Since something was last heard from it over a link of ours; null without one. */
+  readonly lastSeenMs: number | null;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface LinkStatus {
+  readonly peer: PeerId;
+  readonly path: MemberPath;
+  /** The WebRTC stack that carries it. */
+  readonly rtc: string;
+  /** `kind address:port`; null where the stack does not tell. */
+  readonly localCandidate: string | null;
+  readonly remoteCandidate: string | null;
+  readonly rttMs: number | null;
+  readonly txBytes: number;
+  readonly rxBytes: number;
+  readonly sinceMs: number;
+}
+
+export interface BucketStatus {
+  readonly name: string;
+  readonly keys: number;
+  readonly bytes: number;
+  /** Equal on two members exactly if they hold the same entries. */
+  readonly digest: string;
+  readonly replicas: "all" | number;
+}

@@ -1,0 +1,388 @@
+import { expect, test } from "vitest";
+import { concat, utf8 } from "../../../src/proto/bytes.ts";
+import { sha256 } from "../../../src/proto/hash.ts";
+import type { Instant } from "../../../src/proto/machine.ts";
+import { SeededRandom } from "../../../src/proto/random.ts";
+import { encodeParcel } from "../../../src/proto/replication/batch.ts";
+import type { ReplicationInput, ReplicationOutput } from "../../../src/proto/replication/effects.ts";
+import type { Entry } from "../../../src/proto/replication/entry.ts";
+import {
+  encodeBatchMessage,
+  encodeBuckets,
+  encodeCompare,
+  encodeDiffer,
+  encodeEntries,
+  encodeFetch,
+  encodeFragment,
+  encodeOffer,
+  encodeRoot,
+  encodeTokens,
+  encodeTokensWanted,
+  encodeVerdict,
+  encodeWant,
+  type ReplicationMessage,
+} from "../../../src/proto/replication/messages.ts";
+import { decodeMessage } from "../../../src/proto/replication/parse-message.ts";
+import { Replication } from "../../../src/proto/replication/replication.ts";
+import { idOf } from "../../../src/proto/replication/version-id.ts";
+import { encode } from "../../../src/proto/wire/codec.ts";
+import { makeBatch } from "./make.ts";
+import { check, peerNumber, START, tokenFor } from "./world.ts";
+
+const self = peerNumber(0);
+const peer = peerNumber(1);
+const another = peerNumber(2);
+
+/** A replica with one link, and what it says on it. */
+class Victim {
+  readonly replication = new Replication({
+    self,
+    random: new SeededRandom(1),
+    tokenOf: (member) => (member === peerNumber(9) ? undefined : tokenFor(member)),
+  });
+  now: Instant = START;
+
+  constructor() {
+    this.input({ type: "link-up", peer });
+  }
+
+  /** Applies an input and answers its verifications. */
+  input(input: ReplicationInput): ReplicationOutput[] {
+    const outputs = [...this.replication.handle(input, this.now)];
+    for (const output of outputs) {
+      if (output.type !== "verify") continue;
+      const facts = check(output, this.now);
+      if (facts !== undefined) outputs.push(...this.input({ type: "verified", resume: output.resume, token: facts }));
+    }
+    return outputs;
+  }
+
+  hear(bytes: Uint8Array, from = peer): ReplicationOutput[] {
+    return this.input({ type: "message", peer: from, bytes });
+  }
+
+  /** Lets time pass, timeout by timeout. */
+  wait(ms: number): ReplicationOutput[] {
+    const until = this.now + ms;
+    const outputs: ReplicationOutput[] = [];
+    for (let at = this.replication.deadline(); at !== undefined && at <= until; at = this.replication.deadline()) {
+      this.now = Math.max(this.now, at);
+      outputs.push(...this.input({ type: "timeout" }));
+    }
+    this.now = until;
+    return outputs;
+  }
+
+  /** Stores entries as if they had been broadcast. */
+  fill(count: number): readonly Entry[] {
+    const stored: Entry[] = [];
+    for (let start = 0; start < count; start += 64) {
+      const contents = Array.from({ length: Math.min(64, count - start) }, (_, index) => {
+        return ["app", `key ${start + index}`, `value ${index}`] as const;
+      });
+      const { batch, entries } = makeBatch(2, contents, START - 10_000 + start);
+      this.hear(encodeBatchMessage(batch, entries));
+      stored.push(...entries);
+    }
+    return stored;
+  }
+}
+
+function said<T extends ReplicationMessage["type"]>(
+  outputs: readonly ReplicationOutput[],
+  type: T,
+): Extract<ReplicationMessage, { readonly type: T }>[] {
+  return outputs.flatMap((output) => {
+    const message = output.type === "send" ? decodeMessage(output.bytes) : undefined;
+    const isIt = typeof message === "object" && message.type === type;
+    return isIt ? [message as Extract<ReplicationMessage, { readonly type: T }>] : [];
+  });
+}
+
+const faults = (outputs: readonly ReplicationOutput[]): string[] =>
+  outputs.flatMap((output) =>
+    output.type === "fault" ? [`${output.peer === peer ? "peer" : "?"} ${output.fault}`] : [],
+  );
+
+const salt = new Uint8Array(8);
+const strangeId = "\x01\x02\x03\x04\x05\x06\x07";
+
+/** Brings an exchange of the victim's to the point where it has asked for one entry. */
+function wanting(victim: Victim, entry: Entry): { readonly seq: number; readonly outputs: ReplicationOutput[] } {
+  const outputs = victim.hear(encodeOffer([{ bucket: "app", ids: [idOf(entry)] }]));
+  const [want] = said(outputs, "want");
+  if (want === undefined) throw new Error("the entry is wanted");
+  return { seq: want.seq, outputs };
+}
+
+test("equal replicas find out with one message each way, 64 bytes in all", () => {
+  const victim = new Victim();
+  const other = new Victim();
+  victim.fill(100);
+  other.fill(100);
+  const [root] = victim.wait(60_000).filter((output) => output.type === "send");
+  if (root?.type !== "send") throw new Error("the periodic exchange begins");
+  const [verdict] = other.hear(root.bytes);
+  if (verdict?.type !== "send") throw new Error("it is answered");
+  expect(decodeMessage(verdict.bytes)).toMatchObject({ type: "verdict", busy: false });
+  expect(root.bytes.length + verdict.bytes.length).toBeLessThanOrEqual(64);
+});
+
+test.each([
+  ["noise", utf8("noise")],
+  ["nothing", new Uint8Array(0)],
+  ["an unknown kind", encode([99])],
+  ["a negative kind", encode([-1, 1])],
+  ["a kind that is no integer", encode([1.5, 1])],
+  ["a missing field", encode([3, 1])],
+  ["a field too many", encode([10, true, true])],
+  ["a request number of zero", encodeVerdict(0, true)],
+  ["a list of ids cut short", encode([7, [["app", new Uint8Array(13)]]])],
+  ["a bucket that cannot be", encode([7, [["App", new Uint8Array(14)]]])],
+  ["a range that is none", encode([5, 1, salt, [["app", 1, 1, 1, new Uint8Array(0)]]])],
+  ["a range too deep", encode([5, 1, salt, [["app", 9, 0, 1, new Uint8Array(0)]]])],
+  ["fingerprints of keys alone", encode([5, 1, salt, [["app", 8, 0, 0, new Uint8Array(96)]]])],
+  ["129 ranges", encode([5, 1, salt, new Array(129).fill(["app", 0, 0, 1, new Uint8Array(0)])])],
+  ["41 tokens", encodeTokens(1, new Array(41).fill("t"))],
+  ["a fragment of nothing", encodeFragment(1, new Uint8Array(0))],
+  ["a fragment too long", encodeFragment(1, new Uint8Array(131_073))],
+])("%s is malformed and has no other effect", (_name, bytes) => {
+  expect(new Victim().hear(bytes)).toEqual([{ type: "fault", peer, fault: "malformed" }]);
+});
+
+test("an answer that nobody asked for is a fault", () => {
+  const victim = new Victim();
+  for (const bytes of [
+    encodeVerdict(77, false),
+    encodeBuckets(77, []),
+    encodeDiffer(77, []),
+    encodeEntries(77, 0, []),
+    encodeTokens(77, []),
+    encodeFragment(77, utf8("x")),
+  ]) {
+    expect(victim.hear(bytes)).toEqual([{ type: "fault", peer, fault: "unsolicited" }]);
+  }
+});
+
+test("an answer from another peer than the one that was asked is that peer's fault", () => {
+  const victim = new Victim();
+  victim.input({ type: "link-up", peer: another });
+  const [entry] = makeBatch(2, [["app", "a", "x"]]).entries as [Entry];
+  const { seq } = wanting(victim, entry);
+  const bytes = encodeEntries(seq, 0, [encodeParcel(entry.batch, [entry])]);
+  expect(victim.hear(bytes, another)).toEqual([{ type: "fault", peer: another, fault: "unsolicited" }]);
+  expect(victim.hear(bytes)).toContainEqual(expect.objectContaining({ type: "changed", key: "a" }));
+});
+
+test("entries that were not asked for are refused with the whole answer", () => {
+  const victim = new Victim();
+  const { entries } = makeBatch(2, [
+    ["app", "a", "x"],
+    ["app", "b", "y"],
+  ]);
+  const { seq } = wanting(victim, entries[0] as Entry);
+  const outputs = victim.hear(encodeEntries(seq, 0, [encodeParcel((entries[0] as Entry).batch, entries)]));
+  expect(faults(outputs)).toEqual(["peer unsolicited"]);
+  expect(victim.replication.buckets()).toEqual([]);
+});
+
+test("an entry is asked of one peer only, and of another after the first has not answered", () => {
+  const victim = new Victim();
+  victim.input({ type: "link-up", peer: another });
+  const [entry] = makeBatch(2, [["app", "a", "x"]]).entries as [Entry];
+  wanting(victim, entry);
+  const offer = encodeOffer([{ bucket: "app", ids: [idOf(entry)] }]);
+  expect(said(victim.hear(offer, another), "want")).toEqual([]);
+  victim.wait(10_001);
+  expect(said(victim.hear(offer, another), "want")).toHaveLength(1);
+});
+
+test("a peer that lists what it never sends is shunned", () => {
+  const victim = new Victim();
+  const all: string[] = [];
+  for (let number = 0; number < 12; number++) {
+    const id = `${String.fromCharCode(number)}\x02\x03\x04\x05\x06\x07`;
+    const outputs = victim.hear(encodeOffer([{ bucket: "app", ids: [id] }]));
+    const [want] = said(outputs, "want");
+    if (want !== undefined) outputs.push(...victim.hear(encodeEntries(want.seq, 0, [])));
+    all.push(...faults(outputs));
+  }
+  expect(all).toEqual(["peer no-progress"]);
+  expect(victim.hear(encodeOffer([{ bucket: "app", ids: [strangeId] }]))).toEqual([]);
+  victim.input({ type: "link-down", peer });
+  victim.input({ type: "link-up", peer });
+  expect(said(victim.hear(encodeOffer([{ bucket: "app", ids: [strangeId] }])), "want")).toHaveLength(1);
+});
+
+test("a peer that says for ever that it differs, and never how, is shunned", () => {
+  const victim = new Victim();
+  victim.fill(3_000);
+  const all: string[] = [];
+  let comparisons = 0;
+  for (let round = 0; round < 12; round++) {
+    let outputs = victim.wait(60_000);
+    for (let step = 0; step < 5_000 && outputs.length > 0; step++) {
+      const answers: ReplicationOutput[] = [];
+      all.push(...faults(outputs));
+      for (const { seq } of said(outputs, "root"))
+        answers.push(...victim.hear(encodeBuckets(seq, [["app", new Uint8Array(6)]])));
+      for (const { seq, ranges } of said(outputs, "compare")) {
+        comparisons++;
+        const masks = ranges.map(({ depth, form }) => (depth === 8 || form === "ids" ? new Uint8Array(0) : 0xffff));
+        answers.push(
+          ...victim.hear(
+            encodeDiffer(
+              seq,
+              ranges.length === 1 ? [0xffff] : masks.map((mask) => (typeof mask === "number" ? mask : null)),
+            ),
+          ),
+        );
+      }
+      outputs = answers;
+      victim.now += 1;
+    }
+  }
+  expect(all).toEqual(["peer no-progress"]);
+  expect(comparisons).toBeLessThan(4 * 4_096 + 8);
+});
+
+test("a flood of messages is a fault, and is not heard from there on", () => {
+  const victim = new Victim();
+  const all: string[] = [];
+  for (let count = 0; count < 20_000; count++)
+    all.push(...faults(victim.hear(encodeRoot(1, salt, new Uint8Array(16)))));
+  expect(all).toEqual(["peer flood"]);
+});
+
+test("requests beyond a peer's share are answered busy, and cost little", () => {
+  const victim = new Victim();
+  victim.fill(2_000);
+  const ranges = Array.from({ length: 100 }, () => {
+    return { bucket: "app", depth: 0, path: 0, form: "ids", body: new Uint8Array(0) } as const;
+  });
+  let bytes = 0;
+  let busy = 0;
+  for (let seq = 1; seq <= 3_000; seq++) {
+    for (const output of victim.hear(encodeCompare(seq, salt, ranges)))
+      if (output.type === "send") bytes += output.bytes.length;
+    victim.now += 0.01;
+    if (said(victim.hear(encodeCompare(seq, salt, [])), "verdict").length > 0) busy++;
+  }
+  expect(busy).toBeGreaterThan(2_000);
+  expect(bytes).toBeLessThan(16_000_000);
+});
+
+test("no answer is larger than a message may be, and what has no room is asked for again", () => {
+  const victim = new Victim();
+  const entries = victim.fill(5_000);
+  const ids = entries.map(idOf);
+  const sizes: number[] = [];
+  let left = ids;
+  for (let seq = 1; left.length > 0 && seq < 20; seq++) {
+    const outputs = victim.hear(encodeWant(seq, [{ bucket: "app", ids: left }]));
+    for (const output of outputs) if (output.type === "send") sizes.push(output.bytes.length);
+    const parcels = said(outputs, "entries").flatMap((message) => message.parcels);
+    const got = new Set(parcels.flatMap((parcel) => parcel.entries.map(({ head }) => head.key)));
+    const states = said(outputs, "entries").map(({ state }) => state);
+    expect(states.at(-1)).toBe(got.size === left.length ? 0 : 1);
+    left = left.filter((_, index) => !got.has(entries.filter((entry) => left.includes(idOf(entry)))[index]?.key ?? ""));
+  }
+  expect(left).toEqual([]);
+  expect(Math.max(...sizes)).toBeLessThan(205_000);
+});
+
+test("an answer with more parts than allowed is a fault", () => {
+  const victim = new Victim();
+  const { entries } = makeBatch(
+    2,
+    Array.from({ length: 8 }, (_, index) => ["app", `${index}`, "x"] as const),
+  );
+  const [want] = said(victim.hear(encodeOffer([{ bucket: "app", ids: entries.map(idOf) }])), "want");
+  const seq = want?.seq ?? 0;
+  const all = entries.flatMap((entry) =>
+    faults(victim.hear(encodeEntries(seq, 2, [encodeParcel(entry.batch, [entry])]))),
+  );
+  expect(all[0]).toBe("peer unsolicited");
+});
+
+test("a batch whose author's token is unknown waits for it, and only the token that was asked for is taken", () => {
+  const victim = new Victim();
+  const { batch, entries } = makeBatch(9, [["app", "a", "x"]]);
+  const outputs = victim.hear(encodeBatchMessage(batch, entries));
+  expect(said(outputs, "tokens-wanted")).toMatchObject([{ hashes: [batch.tokenHash] }]);
+  const [asked] = said(outputs, "tokens-wanted");
+  const seq = asked?.seq ?? 0;
+  expect(victim.hear(encodeTokens(seq, ["another token", tokenFor(peerNumber(9))]))).toContainEqual(
+    expect.objectContaining({ type: "changed", key: "a" }),
+  );
+  const known = said(victim.hear(encodeTokensWanted(1, [sha256(utf8("another token")), batch.tokenHash])), "tokens");
+  expect(known).toEqual([{ type: "tokens", seq: 1, tokens: [tokenFor(peerNumber(9))] }]);
+});
+
+test("batches that wait for tokens are bounded, and given up after a while", () => {
+  const victim = new Victim();
+  for (let number = 0; number < 100; number++) {
+    const token = `unknown ${number}`;
+    const { batch, entries } = makeBatch(9, [["app", `${number}`, "x"]], START, token);
+    victim.hear(encodeBatchMessage(batch, entries));
+  }
+  victim.wait(11_000);
+  expect(victim.replication.buckets()).toEqual([]);
+});
+
+test("a large value that is not what its author signed is its supplier's fault, and is pulled from another", () => {
+  const victim = new Victim();
+  victim.input({ type: "link-up", peer: another });
+  const value = new Uint8Array(200_000).map((_, index) => index);
+  const { batch, entries } = makeBatch(2, [["app", "big", value]]);
+  const first = victim.hear(encodeBatchMessage(batch, entries));
+  const [fetch, second, ...none] = said(first, "fetch");
+  expect(none).toEqual([]);
+  expect([fetch?.offset, second?.offset]).toEqual([0, 131_072]);
+  victim.hear(encodeBatchMessage(batch, entries), another);
+  victim.hear(encodeFragment(fetch?.seq ?? 0, value.subarray(0, 131_072)));
+  const outputs = victim.hear(encodeFragment(second?.seq ?? 0, new Uint8Array(68_928)));
+  expect(faults(outputs)).toEqual(["peer bad-value"]);
+  const again = outputs.filter((output) => output.type === "send" && output.peer === another);
+  const [one, two] = said(again, "fetch");
+  victim.hear(encodeFragment(one?.seq ?? 0, value.subarray(0, 131_072)), another);
+  expect(victim.hear(encodeFragment(two?.seq ?? 0, value.subarray(131_072)), another)).toContainEqual(
+    expect.objectContaining({ type: "changed", key: "big" }),
+  );
+  expect(victim.replication.get("app", "big")?.value).toEqual(value);
+});
+
+test("a fragment of the wrong length is refused at once", () => {
+  const victim = new Victim();
+  const { batch, entries } = makeBatch(2, [["app", "big", new Uint8Array(200_000)]]);
+  const [fetch] = said(victim.hear(encodeBatchMessage(batch, entries)), "fetch");
+  expect(faults(victim.hear(encodeFragment(fetch?.seq ?? 0, new Uint8Array(10))))).toEqual(["peer bad-value"]);
+});
+
+test("who asks for a value that is still being pulled is told when it is complete", () => {
+  const victim = new Victim();
+  victim.input({ type: "link-up", peer: another });
+  const value = new Uint8Array(60_000);
+  const { batch, entries } = makeBatch(2, [["app", "big", value]]);
+  const [fetch] = said(victim.hear(encodeBatchMessage(batch, entries)), "fetch");
+  const id = idOf(entries[0] as Entry);
+  const ask = encodeFetch(5, { bucket: "app", key: "big", id, offset: 0 });
+  expect(said(victim.hear(ask, another), "lacking")).toEqual([{ type: "lacking", seq: 5 }]);
+  const outputs = victim.hear(encodeFragment(fetch?.seq ?? 0, value));
+  const told = outputs.filter((output) => output.type === "send" && output.peer === another);
+  expect(said(told, "have")).toEqual([{ type: "have", id }]);
+  expect(said(victim.hear(ask, another), "fragment")).toEqual([{ type: "fragment", seq: 5, bytes: value }]);
+});
+
+test("nothing keeps a reference to a message that has been heard", () => {
+  const victim = new Victim();
+  const { batch, entries } = makeBatch(2, [["app", "a", "value"]]);
+  const bytes = encodeBatchMessage(batch, entries);
+  victim.hear(bytes);
+  const before = JSON.stringify([victim.replication.buckets(), victim.replication.get("app", "a")]);
+  bytes.fill(0);
+  expect(JSON.stringify([victim.replication.buckets(), victim.replication.get("app", "a")])).toBe(before);
+  const stored = victim.replication.get("app", "a")?.value;
+  expect(stored?.buffer.byteLength).toBe(5);
+  expect(concat(stored ?? new Uint8Array(0))).toEqual(utf8("value"));
+});
