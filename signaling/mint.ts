@@ -42,7 +42,7 @@ export interface Mint {
 }
 
 /** What a join token shall grant. */
-export interface JoinRequest {
+interface JoinRequest {
   /** Default: the mesh and its values, streams and topics. */
   readonly scopes?: readonly string[];
   /** Default `member`. */
@@ -54,7 +54,7 @@ export interface JoinRequest {
 }
 
 /** What a member token shall grant. */
-export interface MemberRequest {
+interface MemberRequest {
   readonly subject: PeerId;
   readonly scopes?: readonly string[];
   readonly role?: string;
@@ -78,13 +78,13 @@ export type IssueFault =
   | "journal-full";
 
 /** The answer without a token. */
-export interface NotIssued {
+interface NotIssued {
   readonly ok: false;
   readonly fault: IssueFault;
 }
 
 /** A token, or why there is none. */
-export type Issued = { readonly ok: true; readonly token: string; readonly expiresAt: Instant } | NotIssued;
+type Issued = { readonly ok: true; readonly token: string; readonly expiresAt: Instant } | NotIssued;
 
 /** A member token with what it says, or why there is none. */
 export type IssuedMember = { readonly ok: true; readonly token: string; readonly claims: MemberClaims } | NotIssued;

@@ -38,7 +38,7 @@ export interface Authority {
 }
 
 /** Where log lines go. */
-export interface SignalingLogger {
+interface SignalingLogger {
   info(message: string, fields?: Readonly<Record<string, unknown>>): void;
   warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
 }

@@ -19,10 +19,12 @@ import type { AgentStatus, MemberPath } from "./status.ts";
 
 /** How long `leave` waits for what is queued, ms. */
 const DRAIN_MS = 2_000;
+/** How long the WebRTC stack gets to let go of what it holds, ms. Nothing of ours waits for the rest. */
+const STACK_MS = 2_000;
 /** How long an announcement of leaving gets to spread before the links close, ms. */
 const FAREWELL_MS = 150;
 /** While no link stands, members are asked for at this pace and then ever more slowly; with links, to merge what was split. */
-const SEEK_MS = 1_000;
+const SEEK_MS = 250;
 const LONGEST_SEEK_MS = 15_000;
 const MERGE_MS = 60_000;
 /** Records of members are kept for the next start at this pace, ms: a crash loses a minute of news. */
@@ -410,7 +412,7 @@ export class Agent extends AgentEventTarget {
     this.#host?.close();
     this.#connections.close();
     await this.#servers.close();
-    await this.#prepared.stack.close();
+    await Promise.race([this.#prepared.stack.close(), new Promise((resolve) => setTimeout(resolve, STACK_MS).unref())]);
     await this.#prepared.state.close();
     this.#closed.resolve(failure);
   }

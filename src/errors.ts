@@ -108,6 +108,6 @@ export class StarlingError extends Error {
 }
 
 /** Whether `text` is one of the codes. */
-export function isErrorCode(text: string): text is ErrorCode {
+function isErrorCode(text: string): text is ErrorCode {
   return Object.hasOwn(MEANINGS, text);
 }

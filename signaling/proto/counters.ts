@@ -1,5 +1,5 @@
 /** What a signaling server counts; every refusal and every kind of bad input has a name here. */
-export const COUNTERS = [
+const COUNTERS = [
   /** Connections admitted past the bounds on their number and rate. */
   "connections",
   /** Connections refused: the server is full, or has too many that have not logged in. */

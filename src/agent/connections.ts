@@ -134,6 +134,7 @@ export class Connections {
     const patience = new Promise<void>((resolve) => setTimeout(resolve, limitMs));
     await Promise.race([Promise.all(links.map((link) => link.drain())), patience]);
     for (const link of links) link.close("leaving");
+    await Promise.race([Promise.all(links.map((link) => link.over)), patience]);
   }
 
   /** Ends everything at once. */

@@ -3,6 +3,7 @@ import type { Instant } from "../proto/machine.ts";
 import type { RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { AdmittedPeer } from "../proto/session/admission.ts";
+import type { Role } from "../proto/session/transcript.ts";
 import type { GoodbyeReason, LinkInput, LinkOutput, StreamPriority } from "../proto/streams/events.ts";
 import { LANES } from "../proto/streams/chunk.ts";
 import type { Lane } from "../proto/streams/lanes.ts";
@@ -22,14 +23,21 @@ export interface LinkListener {
   lost(link: PeerLink, reason: string): void;
 }
 
-/** How long a goodbye may take to leave before the channel closes, ms. */
-const GOODBYE_MS = 200;
+/**
+ * How long after a goodbye each side closes the channel, ms. The sides differ so that two that leave at once do not close one
+ * channel at the same moment, from which the native stack does not always recover.
+ */
+const GOODBYE_MS = { dialer: 100, answerer: 400 } as const;
+
+/** How long a channel whose peer said goodbye is left for the peer to close, ms. */
+const LINGER_MS = 1_000;
 
 /** An admitted channel and the {@link Link} that runs over it. */
 export class PeerLink implements StreamCarrier {
   readonly peer: AdmittedPeer;
   readonly stack: string;
   readonly since: Instant;
+  readonly #role: Role;
   readonly #connection: RtcConnection;
   readonly #listener: LinkListener;
   readonly #now: () => Instant;
@@ -39,6 +47,7 @@ export class PeerLink implements StreamCarrier {
   readonly #opening: PromiseWithResolvers<MeshStream>[] = [];
   readonly #pongs = new Map<number, (rttMs: number) => void>();
   readonly #drained: (() => void)[] = [];
+  readonly #ended = Promise.withResolvers<void>();
   #state: "open" | "ending" | "over" = "open";
   #pings = 0;
   #txBytes = 0;
@@ -52,6 +61,7 @@ export class PeerLink implements StreamCarrier {
     options: { readonly stack: string; readonly link?: LinkOptions; readonly now: () => Instant; readonly listener: LinkListener },
   ) {
     this.peer = channel.peer;
+    this.#role = channel.role;
     this.stack = options.stack;
     this.#connection = channel.connection;
     this.#listener = options.listener;
@@ -74,6 +84,11 @@ export class PeerLink implements StreamCarrier {
 
   get id(): PeerId {
     return this.peer.id;
+  }
+
+  /** Resolves when the link is over. */
+  get over(): Promise<void> {
+    return this.#ended.promise;
   }
 
   get rttMs(): number | undefined {
@@ -164,7 +179,7 @@ export class PeerLink implements StreamCarrier {
     this.#state = "ending";
     this.#runner.input({ type: "goodbye", reason });
     this.#runner.input({ type: "flush", bufferedBytes: this.#connection.bufferedAmount });
-    setTimeout(() => this.#over(reason), GOODBYE_MS);
+    setTimeout(() => this.#over(reason), GOODBYE_MS[this.#role]);
   }
 
   /** Closes the channel at once, without a word. */
@@ -208,7 +223,9 @@ export class PeerLink implements StreamCarrier {
         for (const resolve of this.#drained.splice(0)) resolve();
         break;
       case "goodbye":
-        this.#over(`peer: ${output.reason}`);
+        // Who said it closes the channel.
+        this.#finish(`peer: ${output.reason}`);
+        setTimeout(() => this.#connection.close(), LINGER_MS);
         break;
       case "dropped":
         this.#listener.fault(this.id, "lane-full");
@@ -279,15 +296,21 @@ export class PeerLink implements StreamCarrier {
   }
 
   #over(reason: string): void {
+    this.#finish(reason);
+    this.#connection.close();
+  }
+
+  /** The end of the link; its channel may linger. */
+  #finish(reason: string): void {
     if (this.#state === "over") return;
     this.#state = "over";
     this.#runner.close();
-    this.#connection.close();
     const failure = new StarlingError("closed", `the link to the member ended: ${reason}`);
     for (const stream of this.#streams.values()) stream.fail(failure);
     for (const opening of this.#opening.splice(0)) opening.reject(failure);
     for (const resolve of this.#drained.splice(0)) resolve();
     this.#streams.clear();
+    this.#ended.resolve();
     this.#listener.lost(this, reason);
   }
 }

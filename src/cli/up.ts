@@ -11,6 +11,9 @@ import { print, say, warn } from "./output.ts";
 import { resolveSettings } from "./settings.ts";
 import { readStdin } from "./stdin.ts";
 
+/** How long a finished agent's process may take to end by itself, ms. */
+const EXIT_GRACE_MS = 2_000;
+
 interface UpFlags {
   readonly inviteFile?: string;
   readonly json?: boolean;
@@ -67,6 +70,8 @@ export async function runAgent(
   if (interrupted.signal.aborted) void agent.leave();
   const failure = await agent.closed;
   await control.close();
+  // A native stack that never reports its last connection closed must not keep a finished command alive.
+  setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();
   if (failure) throw failure;
 }
 

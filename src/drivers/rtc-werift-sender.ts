@@ -10,7 +10,7 @@ import type { RTCDataChannel } from "werift";
  */
 
 /** Messages handed to werift at once. Measured at 100 B, 16 KiB and 64 KiB: fewer starve the path, more cost time. */
-const HANDED_AT_ONCE = Number(process.env["HANDED"] ?? 16);
+const HANDED_AT_ONCE = 16;
 
 /** Sends frames over one open channel, in order. */
 export class WeriftSender {

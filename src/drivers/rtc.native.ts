@@ -36,6 +36,9 @@ const MAX_FRAME_BYTES = 65_536;
 
 const LABEL = "starling";
 
+/** What the library gives as the stream of a channel that has none yet; a real one is 0 or 1. */
+const NO_STREAM = 65_535;
+
 /** Below libjuice's own host candidates, so that they are tried first (RFC 8445, section 5.1.2.1, local preference 0). */
 const EXTRA_PRIORITY = 126 * 2 ** 24 + 255;
 
@@ -385,7 +388,9 @@ class NativeConnection implements RtcConnection {
     const phase = this.#phase;
     this.#phase = { at: "closed" };
     if (phase.at === "connecting" || phase.at === "open") {
-      phase.channel?.close();
+      // The library closes channels that have a stream. Closing such a one here as well would now and then lose its last
+      // callback, namely when the peer closes it at the same moment, and the process would never exit.
+      if (phase.channel?.getId() === NO_STREAM) phase.channel.close();
       phase.peer.close();
     }
     this.#dispose(Promise.all(this.#released).then(() => {}));

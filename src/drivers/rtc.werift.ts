@@ -41,6 +41,9 @@ const LABEL = "starling";
 /** Where werift's own default would be a public server. Nothing is sent there either: see `#watch`. */
 const NO_STUN = "stun:127.0.0.1:9";
 
+/** Frames kept until the channel is known to be open: a handshake is one, the first flight of a sender a few. */
+const MAX_EARLY_FRAMES = 64;
+
 /** Bursts of the peer wait in the kernel while JavaScript is busy; 4 MiB holds 3,500 packets. Capped by the system. */
 const UDP_RECEIVE_BUFFER_BYTES = 4 * 1_048_576;
 
@@ -126,6 +129,7 @@ class WeriftConnection implements RtcConnection {
   readonly #candidates: CandidateInbox;
   #phase: Phase = { at: "new" };
   #lowWaterMark = 0;
+  readonly #early: Uint8Array[] = [];
   #hasStun = false;
 
   constructor(
@@ -347,11 +351,14 @@ class WeriftConnection implements RtcConnection {
     const sender = new WeriftSender(channel, this.#lowWaterMark, drained);
     this.#phase = { at: "open", peer: phase.peer, link: phase.link, sender };
     this.#outlet.emit({ type: "open" });
+    for (const bytes of this.#early.splice(0)) this.#frame(bytes);
   }
 
+  /** The answerer may speak as soon as it has acknowledged the channel, and werift tells of that a turn later. */
   #frame(bytes: Uint8Array): void {
     if (this.#phase.at === "open") this.#outlet.emit({ type: "frame", bytes });
-    else if (this.#phase.at !== "closed") this.#end("a frame before the channel was open");
+    else if (this.#phase.at === "connecting" && this.#early.length < MAX_EARLY_FRAMES) this.#early.push(bytes);
+    else if (this.#phase.at !== "closed") this.#end("too many frames before the channel was open");
   }
 
   /** There is one media section, whatever name the peer has for it. A candidate that werift refuses is one less. */

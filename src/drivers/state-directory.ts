@@ -20,12 +20,11 @@ import type { Cluster } from "../proto/trust/cluster.ts";
 import type { Crypto, SigningKey } from "../proto/trust/crypto.ts";
 import { CLUSTER_FILE, readClusterFiles, writeClusterFiles } from "./state/cluster-files.ts";
 import { createSigningKeyFile, readSigningKeyFile } from "./state/key-file.ts";
-import { acquireLock, type Lock } from "./state/lock.ts";
+import { acquireLock, LOCK_FILE, type Lock } from "./state/lock.ts";
 import { readMemberCache, writeMemberCache } from "./state/member-cache.ts";
 import { ensurePrivateFolder, exists, readPrivateText, removeAbandoned, writePrivate } from "./state/private-files.ts";
 
-export const NODE_KEY_FILE = "node.key";
-export const LOCK_FILE = "lock";
+const NODE_KEY_FILE = "node.key";
 const TOKEN_FILE = "token";
 const BOOT_FILE = "boot";
 const MEMBERS_FILE = "members.cache";

@@ -33,13 +33,13 @@ import { type IssuingKey, issuerOf, kidOf, MAX_ISSUERS } from "../proto/trust/is
 const MAX_CACHED_TOKENS = 8_192;
 
 /** A member token that holds. */
-export interface VerifiedMember extends MemberClaims {
+interface VerifiedMember extends MemberClaims {
   /** Names the issuing key that signed it. */
   readonly kid: string;
 }
 
 /** A join token that holds. Whether uses are left only its issuer knows. */
-export interface VerifiedJoin extends JoinClaims {
+interface VerifiedJoin extends JoinClaims {
   readonly kid: string;
 }
 

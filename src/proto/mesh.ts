@@ -10,7 +10,7 @@ import type {
   MemberToken,
 } from "./membership/effects.ts";
 import { Membership } from "./membership/membership.ts";
-import type { MemberProfile, MemberRecord } from "./membership/record.ts";
+import type { MemberProfile, MemberRecord, RecordShelf } from "./membership/record.ts";
 import { Overlay, type OverlayInput, type OverlayOutput } from "./overlay/overlay.ts";
 import type { PeerId } from "./peer-id.ts";
 import type { Random } from "./random.ts";
@@ -77,7 +77,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
         this.#linkUp(input.peer, input.rttMs, now);
         break;
       case "link-down":
-        this.#linkDown(input.peer, now);
+        this.#linkDown(input.peer, input.deliberate ?? false, now);
         break;
       case "dial-failed":
       case "dial-refused":
@@ -138,11 +138,11 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
     this.#toReplication({ type: "link-up", peer }, now);
   }
 
-  #linkDown(peer: PeerId, now: Instant): void {
+  #linkDown(peer: PeerId, deliberate: boolean, now: Instant): void {
     if (!this.#links.delete(peer)) return;
     this.#toBroadcast({ type: "neighbour-down", peer }, now);
     this.#toReplication({ type: "link-down", peer }, now);
-    this.#toMembership({ type: "link-down", peer }, now);
+    this.#toMembership({ type: "link-down", peer, deliberate }, now);
     this.#toOverlay({ type: "link-down", peer }, now);
   }
 
@@ -294,6 +294,8 @@ export interface MeshOptions {
   readonly profile: MemberProfile;
   readonly token: MemberToken;
   readonly random: Random;
+  /** Decoded records, shared between the meshes of one process. Default: a shelf of its own. */
+  readonly shelf?: RecordShelf;
 }
 
 /** What comes back with a signature. */
@@ -308,7 +310,8 @@ export type MeshVerifyResume =
 
 export type MeshInput =
   | { readonly type: "link-up"; readonly peer: PeerId; readonly rttMs: number }
-  | { readonly type: "link-down"; readonly peer: PeerId }
+  /** `deliberate`: one side ended it in good order, which is no hint that the peer is gone. Default false. */
+  | { readonly type: "link-down"; readonly peer: PeerId; readonly deliberate?: boolean }
   | { readonly type: "message"; readonly peer: PeerId; readonly lane: Lane; readonly bytes: Uint8Array }
   | Extract<OverlayInput, { type: "dial-failed" | "dial-refused" | "asked" | "try" }>
   | Extract<MembershipInput, { type: "introduced" | "update" | "leave" | "revoke" }>

@@ -1,10 +1,10 @@
 /**
  * The link alone, on one core: `node test/bench/link.ts`.
  *
- * Both ends run in this process and every figure includes both: queueing, packing, the copy into frames, parsing, messages
- * out, acknowledgements back. "pure" hands frames over at once with a clock that stands; "pipe" hands them over by
- * `setImmediate` with the real clock, so pacing, acknowledgement delays and credit take part. Each figure is the best of
- * three rounds after one to warm up; the machine is shared.
+ * Both ends run in this process and every figure includes both: queueing, packing, the copy into frames, parsing,
+ * messages out, acknowledgements back. "pure" hands frames over at once with a clock that stands; "pipe" hands them
+ * over by `setImmediate` with the real clock, so pacing, acknowledgement delays and credit take part. Each figure is
+ * the best of three rounds after one to warm up; the machine is shared.
  */
 
 import type { LinkInput, LinkOutput } from "../../src/proto/streams/events.ts";

@@ -85,22 +85,37 @@ export function nobodyDeadIsUp(): Checker {
   };
 }
 
+/** The newest record that one node, in one life, has shown of each member. */
+interface Shown {
+  readonly life: number;
+  readonly boots: Float64Array;
+  readonly incarnations: Float64Array;
+}
+
 /** In the list of a node that goes on running, no member's boot count and incarnation ever go back. */
 export function incarnationsNeverGoBack(): Checker {
-  const newest = new Map<string, readonly [number, number]>();
+  const byNode = new Map<number, Shown>();
   return {
     name: "incarnations never go back",
     during(observation) {
       const failures: string[] = [];
       for (const index of running(observation)) {
+        const life = observation.bootOf(index);
+        let shown = byNode.get(index);
+        if (shown?.life !== life) {
+          const { size } = observation;
+          shown = { life, boots: new Float64Array(size), incarnations: new Float64Array(size) };
+          byNode.set(index, shown);
+        }
+        const { boots, incarnations } = shown;
         for (const { member, boot, incarnation } of observation.view?.(index) ?? []) {
-          const key = `${index}/${observation.bootOf(index)}/${member}`;
-          const [oldBoot, oldIncarnation] = newest.get(key) ?? [0, 0];
+          const [oldBoot, oldIncarnation] = [boots[member] as number, incarnations[member] as number];
           if (boot < oldBoot || (boot === oldBoot && incarnation < oldIncarnation)) {
             const from = `${oldBoot}.${oldIncarnation}`;
             failures.push(`node ${index} went from incarnation ${from} of node ${member} to ${boot}.${incarnation}`);
           }
-          newest.set(key, [boot, incarnation]);
+          boots[member] = boot;
+          incarnations[member] = incarnation;
         }
       }
       return failures;
@@ -134,15 +149,21 @@ export function broadcastsArriveOnce(): Checker {
   };
 }
 
-/** After the quiet tail, all nodes that hold a bucket hold the same. */
-export function replicasAreEqual(): Checker {
+/**
+ * After the quiet tail, all nodes that hold a bucket hold the same.
+ *
+ * @param everywhere buckets that every node must hold; none by default, because a bucket may have few replicas.
+ */
+export function replicasAreEqual(everywhere: readonly string[] = []): Checker {
   return {
     name: "replicas are equal",
     after(observation) {
       const first = new Map<string, readonly [number, string]>();
       const failures: string[] = [];
       for (const index of running(observation)) {
-        for (const [bucket, digest] of observation.replicas?.(index) ?? []) {
+        const held = new Map(observation.replicas?.(index) ?? []);
+        for (const bucket of everywhere) if (!held.has(bucket)) failures.push(`node ${index} lacks bucket ${bucket}`);
+        for (const [bucket, digest] of held) {
           const other = first.get(bucket);
           if (other === undefined) first.set(bucket, [index, digest]);
           else if (other[1] !== digest)

@@ -23,10 +23,10 @@ import { KEY_BYTES, keyWeakness } from "../../proto/trust/key-strength.ts";
 import { checkScopes, SCOPE_ALL } from "../../proto/trust/scopes.ts";
 import { CLUSTER_FILE, CLUSTER_KEY_FILE, KEYRING_FILE, writeClusterFiles } from "./cluster-files.ts";
 import { createSecretFile, createSigningKeyFile } from "./key-file.ts";
-import { acquireLock } from "./lock.ts";
+import { acquireLock, LOCK_FILE } from "./lock.ts";
 import { createPrivate, ensurePrivateFolder, exists } from "./private-files.ts";
 
-export const ROOT_KEY_FILE = "root.key";
+const ROOT_KEY_FILE = "root.key";
 export const ISSUING_KEY_FILE = "issuing.key";
 /** Stands beside every issuing key; its content is the same for all issuers of a cluster. */
 export const PLACE_KEY_FILE = "place.key";
@@ -68,7 +68,7 @@ export async function createCluster(folder: string, options: ClusterOptions, cry
   checkOptions(name, signaling, iceServers);
   if (checkScopes(scopes) === undefined) throw new StarlingError("usage", "the ceiling is not a list of scopes");
   await ensurePrivateFolder(folder);
-  const lock = await acquireLock(join(folder, "lock"));
+  const lock = await acquireLock(join(folder, LOCK_FILE));
   try {
     await refuseExisting(folder);
     const root = signingKey(crypto);

@@ -28,6 +28,9 @@ const MAX_CHAIN = 64;
 /** What a claim's name has behind that of the lock. */
 const CLAIM = /^(?:[0-9a-f]{32}|damaged)$/;
 
+/** The lock of a state directory. */
+export const LOCK_FILE = "lock";
+
 /** A lock that this process holds. */
 export interface Lock {
   /** Gives it up. Idempotent. */

@@ -12,7 +12,7 @@ import { readPrivate, writePrivate } from "./private-files.ts";
 /** Records that are kept: enough to find one that is still there, after the loss of 99 in 100. */
 export const MAX_CACHED_RECORDS = 512;
 /** One record, bytes: a token of full size and labels. */
-export const MAX_CACHED_RECORD_BYTES = 16_384;
+const MAX_CACHED_RECORD_BYTES = 16_384;
 
 const DIGEST_BYTES = 32;
 const MAX_FILE_BYTES = DIGEST_BYTES + 8 + MAX_CACHED_RECORDS * (MAX_CACHED_RECORD_BYTES + 8);

@@ -97,7 +97,7 @@ export function corrupt(path: string, detail: string): StarlingError {
 }
 
 /** Makes what was done to the names in `folder` durable. */
-export async function syncFolder(folder: string): Promise<void> {
+async function syncFolder(folder: string): Promise<void> {
   // Windows cannot open a folder, and needs no such call.
   if (process.platform === "win32") return;
   const handle = await open(folder, constants.O_RDONLY);

@@ -60,8 +60,8 @@ export class Missing {
       this.#dueBy(now + patienceMs);
       return;
     }
-    if (known.announcers.length >= MAX_ANNOUNCERS) return;
     for (const announcer of known.announcers) if (announcer.neighbour === neighbour) return;
+    if (known.announcers.length >= MAX_ANNOUNCERS && !dropDeadAnnouncer(known)) return;
     known.announcers.push({ neighbour, hops, pushedAt: now - ageMs });
     neighbour.owed++;
     // All the others have been asked in vain: there is nothing to be patient about.
@@ -125,6 +125,15 @@ function nextAnnouncer(absence: Absence): Announcer | undefined {
     if (announcer.neighbour.up) return announcer;
   }
   return undefined;
+}
+
+/** Makes room for an announcer by forgetting one whose link is gone; false when all are up. */
+function dropDeadAnnouncer(absence: Absence): boolean {
+  const dead = absence.announcers.findIndex((announcer) => !announcer.neighbour.up);
+  if (dead < 0) return false;
+  absence.announcers.splice(dead, 1);
+  if (dead < absence.asked) absence.asked--;
+  return true;
 }
 
 /** How long a graft may take: two round trips for the queues on the way, 100 ms for the answerer. */

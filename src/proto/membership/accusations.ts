@@ -7,7 +7,6 @@ import { type Context, Meter, move } from "./context.ts";
 import type { MembershipResume, Source } from "./effects.ts";
 import {
   ACCUSER_RATE,
-  CLEARED_MS,
   CONFIRMATIONS,
   EVIDENCE_MS,
   REFUTATION_WINDOW_MS,
@@ -157,7 +156,8 @@ export class Accusations {
     out.verdict(source, member === undefined ? "ignore" : "accept");
     if (member === undefined || member.record.boot !== boot) return;
     const link = links.of(accused);
-    if (link !== undefined && link.misses > 0) link.deaf = true;
+    if (link === undefined) table.proven(accused, 0);
+    else if (link.misses > 0) link.deaf = true;
     table.cleared(accused, now);
     const concluded = this.#cases.isConcluded(id, accused, boot);
     if (this.#cases.answer(id, accused, now)) move(this.#context, accused, "alive", "answer", now);
@@ -203,13 +203,16 @@ export class Accusations {
 
   /** Which silence may be held against a member. */
   #isEvidence(member: Member, by: "link" | "helper" | "route" | "no-path", now: Instant): boolean {
-    const proven = member.provenBoot === member.record.boot;
     if (by === "helper" || by === "route") return true;
+    const link = this.#context.links.of(member.record.id);
+    if (link?.deaf === true) return false;
     // A link that has shown no life of this start may belong to the one before.
-    if (by === "link" && proven && this.#context.links.of(member.record.id)?.deaf === false) return true;
-    // A failed dial says nothing. That a link to a neighbour is lost, or never came about in a long time, says a little.
-    if (now - member.clearedAt < CLEARED_MS || !this.#isNeighbour(member)) return false;
-    return proven || now - member.knownSince >= UNPROVEN_MS;
+    const proven = member.provenBoot === member.record.boot;
+    if (link !== undefined && proven) return true;
+    // A failed dial says nothing. That a link to a neighbour is lost, or never came about in a long time, says a little,
+    // until the member has shown that it lives where we cannot reach it.
+    const unheard = member.clearedAt === Number.NEGATIVE_INFINITY && now - member.knownSince >= UNPROVEN_MS;
+    return (proven || unheard) && this.#isNeighbour(member);
   }
 
   /** Whether we should have a link with `member`. */

@@ -2,7 +2,7 @@ import { RecentMap } from "../bounded.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
-import { CONFIRMATIONS, MAX_CHARGES, MAX_PAST_CHARGES, SOLE_ACCUSER_MS } from "./limits.ts";
+import { BUMP_SPACING_MS, CONFIRMATIONS, MAX_CHARGES, MAX_PAST_CHARGES, SOLE_ACCUSER_MS } from "./limits.ts";
 import type { Suspicion } from "./statements.ts";
 
 /**
@@ -10,7 +10,7 @@ import type { Suspicion } from "./statements.ts";
  *
  * Each id is a *charge* with a clock of its own, because an answer ends the charge whose id it signs and no other. The
  * first accuser opens it, other observers join it. A *claim* is a charge without accusers: somebody told us, unsigned,
- * that the member is down, and we wait as long as for a sole accuser.
+ * that the member is down, and we wait a little longer than for a sole accuser.
  *
  * Observers who accuse at the same moment open several charges. They agree on the smallest id without a word: whoever has
  * evidence joins that one too, so that confirmations gather in one place.
@@ -207,7 +207,7 @@ export class CaseBook {
     const members = this.#measures.members();
     const windowMs = this.#measures.windowMs(now);
     const observers = this.#measures.observers(entry.accused);
-    let due = entry.claimedAt === undefined ? Number.POSITIVE_INFINITY : entry.claimedAt + soleAccuserMs(members);
+    let due = entry.claimedAt === undefined ? Number.POSITIVE_INFINITY : entry.claimedAt + claimMs(members);
     for (const { since, accusers } of entry.charges.values()) {
       due = Math.min(due, since + suspicionMs(accusers.length - 1, observers - 1, members, windowMs));
     }
@@ -232,6 +232,11 @@ export function suspicionMs(confirmations: number, others: number, members: numb
 /** How long a sole accuser has to wait, ms: grows with the binary digits of the number of members, as gossip takes. */
 export function soleAccuserMs(members: number): number {
   return SOLE_ACCUSER_MS * (32 - Math.clz32(members));
+}
+
+/** How long a mere claim runs, ms: its subject may have to wait until it may sign another record. */
+export function claimMs(members: number): number {
+  return soleAccuserMs(members) + BUMP_SPACING_MS;
 }
 
 /** By needed confirmations, then by those that are there: log(there + 1) / log(needed + 1). */

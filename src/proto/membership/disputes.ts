@@ -26,7 +26,7 @@ import { isThere, type Member, MemberTable } from "./table.ts";
  *
  * After a partition, a sleep or a lost broadcast one side holds a member for down that the other holds for alive, under
  * the same record. Neither is believed. The one that holds it for alive broadcasts a *notice* that names it, and holds
- * it under suspicion for as long as for a sole accuser. If the member lives, it finds itself in the notice and signs a
+ * it under suspicion for somewhat longer than for a sole accuser. If the member lives, it finds itself in the notice and signs a
  * newer record, which convinces both sides and whoever else is in doubt. If it does not, it goes down.
  *
  * So a liar who claims that somebody is down costs that somebody a signature, at a bounded rate, and a liar who claims
@@ -66,9 +66,8 @@ export class Disputes {
     const member = table.get(entry.id);
     if (member === undefined || !isThere(member.state) || !isSame(member, entry)) return;
     if (entry.ageSeconds * 1_000 < CLAIM_AGE_MS || this.#accusations.cases.of(entry.id) !== undefined) return;
-    if (!this.#claimants.admits(from, now)) return;
-    this.#accusations.claimed(member, now);
-    this.#notice(entry.id, now);
+    // No suspicion without a notice: its subject must hear of it to answer.
+    if (this.#claimants.admits(from, now) && this.#notice(entry.id, now)) this.#accusations.claimed(member, now);
   }
 
   /** A notice that reached us. */
@@ -115,12 +114,15 @@ export class Disputes {
     this.#noticeAt = this.#pending.size > 0 ? now + NOTICE_DELAY_MS : undefined;
   }
 
-  #notice(id: PeerId, now: Instant): void {
+  /** False when the member has been named lately, or too many wait to be. */
+  #notice(id: PeerId, now: Instant): boolean {
     const last = this.#noticed.get(id);
-    if ((last !== undefined && now - last < NOTICE_SPACING_MS) || this.#pending.size >= MAX_PENDING_NOTICES) return;
+    if (last !== undefined && now - last < NOTICE_SPACING_MS) return false;
+    if (this.#pending.size >= MAX_PENDING_NOTICES) return false;
     this.#noticed.set(id, now);
     this.#pending.add(id);
     this.#noticeAt ??= now + NOTICE_DELAY_MS;
+    return true;
   }
 }
 

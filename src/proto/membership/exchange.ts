@@ -42,7 +42,7 @@ import { Transfers } from "./transfers.ts";
  *     B: the records that you lack or have older; keys of those that I lack or have older; members that I hold for down
  *     A: those records
  *
- * Two equal lists of 10,000 cost one frame of 11 bytes. The lower PeerId begins on a new link. A member into which records
+ * Two equal lists of 10,000 cost one message of 12 bytes. The lower PeerId begins on a new link. A member into which records
  * are pouring begins and answers nothing else until they stop, so that a newcomer learns the list once and not from each
  * of its links. What an exchange has taught is passed on: broadcast when it is little, and otherwise by exchanges with
  * all other links, each of which costs only what is still different.

@@ -67,9 +67,6 @@ export const SOLE_ACCUSER_MS = 1_500;
 /** A member without a link that has given no sign may be accused after this; a dial ladder takes less. */
 export const UNPROVEN_MS = 60_000;
 
-/** After an answer to a suspicion, the absence of a path is no evidence for this long: a new link takes a few seconds. */
-export const CLEARED_MS = 10_000;
-
 /** How long a member's own failed probe stays good enough to confirm a suspicion without another one. */
 export const EVIDENCE_MS = 1_500;
 

@@ -87,7 +87,7 @@ export class Link {
   readonly roundTrip = new RoundTrip();
   /** Probes in a row without an answer. */
   misses = 0;
-  /** The last probe that was given up, whose answer would be the proof of a stall. */
+  /** The first of them, whose answer would come first and be the proof of a stall. */
   missedSequence = -1;
   missedSentAt: Instant = 0;
   stalledAt: Instant = Number.NEGATIVE_INFINITY;

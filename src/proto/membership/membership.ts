@@ -306,6 +306,7 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
     this.#accusations.timeout(now);
     this.#disputes.timeout(now);
     this.#exchange.timeout(now);
+    this.#own.timeout(now);
     this.#records.timeout(now);
     this.#retries.timeout(now);
   }
@@ -316,6 +317,7 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
     let next: Instant = Math.min(this.#prober.deadline(), this.#retries.deadline(), this.#context.table.dueAt);
     next = earlier(next, this.#accusations.deadline()) ?? next;
     next = earlier(next, this.#disputes.deadline()) ?? next;
+    next = earlier(next, this.#own.deadline()) ?? next;
     return earlier(next, this.#exchange.deadline()) ?? next;
   }
 

@@ -303,9 +303,10 @@ export class Prober {
   }
 
   #missed(link: Link, probe: Probe): void {
-    link.misses++;
-    link.missedSequence = probe.sequence;
-    link.missedSentAt = probe.sentAt;
+    if (link.misses++ === 0) {
+      link.missedSequence = probe.sequence;
+      link.missedSentAt = probe.sentAt;
+    }
     if (link.misses === 2) this.#context.out.push({ type: "link-silent", peer: link.peer });
     if (this.#isolated) return;
     for (const other of this.#context.links.all()) if (other.misses === 0) return;

@@ -22,6 +22,7 @@ export class SelfRecord {
   /** What is signed: nothing yet, or the last record; with or without another on its way. */
   #signing: "no" | "yes" | "stale" = "no";
   #bumpedAt: Instant = Number.NEGATIVE_INFINITY;
+  #bumpAt: Instant | undefined;
   #superseded = 0;
 
   constructor(context: Context, boot: number, profile: MemberProfile, token: MemberToken) {
@@ -61,12 +62,24 @@ export class SelfRecord {
     this.#next();
   }
 
+  /** When a bump that came too soon after another is due. */
+  deadline(): Instant | undefined {
+    return this.#bumpAt;
+  }
+
+  timeout(now: Instant): void {
+    if (this.#bumpAt === undefined || now < this.#bumpAt) return;
+    this.#bumpAt = undefined;
+    this.#bumpedAt = now;
+    this.#next();
+  }
+
   /** Somebody holds us for down under a record of this version: a newer one proves the contrary. */
   bump(boot: number, incarnation: number, now: Instant): void {
     if (boot !== this.#boot || incarnation !== this.incarnation || this.#signing !== "no") return;
-    if (this.#status === "left" || now - this.#bumpedAt < BUMP_SPACING_MS) return;
-    this.#bumpedAt = now;
-    this.#next();
+    if (this.#status === "left") return;
+    this.#bumpAt ??= Math.max(now, this.#bumpedAt + BUMP_SPACING_MS);
+    this.timeout(now);
   }
 
   /** A record that carries our own signature and is newer than what we have signed. */
@@ -77,10 +90,9 @@ export class SelfRecord {
       this.#context.out.push({ type: "superseded", boot: record.boot });
     } else if (record.boot === this.#boot && record.incarnation >= this.#incarnation) {
       // A copy of us, or of our state, runs elsewhere. Signaling lets one of the two live; until then we are heard.
-      if (now - this.#bumpedAt < BUMP_SPACING_MS) return;
-      this.#bumpedAt = now;
       this.#incarnation = record.incarnation;
-      this.#next();
+      this.#bumpAt ??= Math.max(now, this.#bumpedAt + BUMP_SPACING_MS);
+      this.timeout(now);
     }
   }
 
@@ -110,6 +122,8 @@ export class SelfRecord {
       this.#signing = "stale";
       return;
     }
+    // Whatever the reason for a new record, it is newer than what somebody holds for down.
+    this.#bumpAt = undefined;
     this.#incarnation++;
     this.#sign();
   }

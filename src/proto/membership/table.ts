@@ -22,11 +22,11 @@ export interface Member {
   readonly state: MemberState;
   /** When it came into this state; for `down` and `left`, as far as anybody who told us knew. */
   readonly since: Instant;
-  /** Since when it has been in the list. */
+  /** Since when this start of it has been known as there, without a break. */
   readonly knownSince: Instant;
   /** Since when it has stood in the rings, while it does. */
   readonly seatedSince: Instant;
-  /** When it last answered a suspicion. */
+  /** When this start of it last answered a suspicion; minus Infinity: never. */
   readonly clearedAt: Instant;
   /** The boot count of which a link has shown life; 0: none. */
   readonly provenBoot: number;
@@ -86,15 +86,16 @@ export class MemberTable {
     const old = this.#rows.get(record.id);
     if (old === undefined && this.#rows.size >= MAX_MEMBERS && !this.#makeRoom()) return false;
     if (old !== undefined) this.#unhook(old);
+    const same = old !== undefined && isThere(old.state) && old.record.boot === record.boot;
     const row: Row = {
       record,
       facts,
       seat: old !== undefined && samePlace(old.facts, facts) ? old.seat : seatOf(record.id, facts.place),
       state,
       since,
-      knownSince: old?.knownSince ?? now,
+      knownSince: same ? old.knownSince : now,
       seatedSince: old !== undefined && isThere(old.state) ? old.seatedSince : now,
-      clearedAt: old?.clearedAt ?? Number.NEGATIVE_INFINITY,
+      clearedAt: same ? old.clearedAt : Number.NEGATIVE_INFINITY,
       provenBoot: old?.provenBoot ?? 0,
       lapsed: false,
     };
@@ -108,7 +109,10 @@ export class MemberTable {
     const row = this.#rows.get(id);
     if (row === undefined || row.state === state) return;
     this.#unhook(row);
-    if (isThere(state) && !isThere(row.state)) row.seatedSince = now;
+    if (isThere(state) && !isThere(row.state)) {
+      row.seatedSince = now;
+      row.knownSince = now;
+    }
     row.state = state;
     row.since = now;
     this.#hook(row);

@@ -90,6 +90,7 @@ function isWithinReach(
   subject: RingSeat,
   unsettled: ((id: PeerId) => boolean) | undefined,
 ): boolean {
+  const absent = !rings.has(observer.id);
   const distance = distanceOf(ring, direction, subject, observer);
   let counted = 0;
   let passed = 0;
@@ -97,8 +98,7 @@ function isWithinReach(
     const id = rings.step(ring, subject, direction * step);
     // Past the last other member: nobody is left between the two.
     if (id === undefined || id === observer.id) return true;
-    const seat = rings.seat(id) as RingSeat;
-    if (distanceOf(ring, direction, subject, seat) >= distance) return true;
+    if (absent && distanceOf(ring, direction, subject, rings.seat(id) as RingSeat) >= distance) return true;
     if (unsettled?.(id) === true && passed < neighbourLimits.passedOver) passed++;
     else if (++counted >= neighbourLimits.reach) return false;
   }

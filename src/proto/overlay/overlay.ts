@@ -139,7 +139,7 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
     const failures = state.failures + Math.max(1, weight);
     const failuresOfPath = state.failuresOfPath + weight;
     this.#forget(peer);
-    const skip = failuresOfPath >= overlayLimits.failuresToSkip && this.#rings.has(peer);
+    const skip = failuresOfPath >= overlayLimits.failuresToSkip;
     const grew = skip && !this.#unconnectable.has(peer);
     if (grew) this.#unconnectable.add(peer);
     if (this.#seeks(peer)) this.#retreat(peer, failures, failuresOfPath, now);

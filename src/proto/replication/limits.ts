@@ -132,7 +132,7 @@ export const MAX_SCANNED = 32_768;
 
 /** Comparisons under way at once, and in one exchange; the rest is found by the next exchange. */
 export const MAX_COMPARES_OUTSTANDING = 4;
-export const MAX_COMPARES_PER_EXCHANGE = 4_096;
+export const MAX_COMPARES_PER_EXCHANGE = 1_024;
 
 /** Ranges that wait to be compared; further ones are found by the next exchange. */
 export const MAX_RANGES_QUEUED = 16_384;

@@ -5,8 +5,8 @@ import { type Clock, instantOf } from "./hlc.ts";
 /**
  * Ids: how anti-entropy names versions in lists.
  *
- * An id is 14 bytes: the key's place in the tree (4), the second of the clock (4), and the beginning of the digest (6). The
- * digest tells versions apart; place and second say which of two versions of a key is the older, so that nobody asks for a version only to find
+ * An id is 14 bytes: the key's place in the tree (4), the clock in ticks of 16 ms (5), and the beginning of the digest (5).
+ * The digest tells versions apart; place and tick say which of two versions of a key is the older, so that nobody asks for a version only to find
  * it superseded. In memory an id is a string of 7 characters of 16 bits each, fit to be the key of a map.
  *
  * Of two ids with one place the older is taken for an older version of the same key. Two keys may share a place: then the
@@ -14,22 +14,25 @@ import { type Clock, instantOf } from "./hlc.ts";
  */
 export type VersionId = string;
 
+/** Five bytes of these last for five centuries. */
+const TICK_MS = 16;
+
 /** Bytes of an id on the wire. */
 export const ID_BYTES = 14;
 
 /** The id of a version whose digest is number `index` of `batch`. */
 export function versionId(path: number, clock: Clock, batch: Batch, index: number): VersionId {
-  const second = Math.floor(instantOf(clock) / 1_000);
+  const tick = Math.floor(instantOf(clock) / TICK_MS);
   const { digests } = batch;
   const start = index * 32;
   return String.fromCharCode(
     path >>> 16,
     path & 0xffff,
-    second >>> 16,
-    second & 0xffff,
-    ((digests[start] as number) << 8) | (digests[start + 1] as number),
-    ((digests[start + 2] as number) << 8) | (digests[start + 3] as number),
-    ((digests[start + 4] as number) << 8) | (digests[start + 5] as number),
+    Math.floor(tick / 0x100_0000),
+    (tick >>> 8) & 0xffff,
+    ((tick & 0xff) << 8) | (digests[start] as number),
+    ((digests[start + 1] as number) << 8) | (digests[start + 2] as number),
+    ((digests[start + 3] as number) << 8) | (digests[start + 4] as number),
   );
 }
 
@@ -43,9 +46,9 @@ export function placeOf(id: VersionId): number {
   return ((id.charCodeAt(0) << 16) | id.charCodeAt(1)) >>> 0;
 }
 
-/** The second of the clock. */
-export function secondOf(id: VersionId): number {
-  return id.charCodeAt(2) * 65_536 + id.charCodeAt(3);
+/** The clock in ticks. */
+function tickOf(id: VersionId): number {
+  return id.charCodeAt(2) * 0x100_0000 + id.charCodeAt(3) * 0x100 + (id.charCodeAt(4) >>> 8);
 }
 
 /** Ids as one byte string. */
@@ -106,8 +109,8 @@ export function compareLists(
   const theirLatest = latestByPlace(missing);
   const myLatest = latestByPlace(surplus);
   return {
-    missing: [...missing].filter((id) => (myLatest.get(placeOf(id)) ?? 0) <= secondOf(id)),
-    surplus: surplus.filter((id) => (theirLatest.get(placeOf(id)) ?? 0) <= secondOf(id)),
+    missing: [...missing].filter((id) => (myLatest.get(placeOf(id)) ?? 0) <= tickOf(id)),
+    surplus: surplus.filter((id) => (theirLatest.get(placeOf(id)) ?? 0) <= tickOf(id)),
   };
 }
 
@@ -115,7 +118,7 @@ function latestByPlace(ids: Iterable<VersionId>): ReadonlyMap<number, number> {
   const latest = new Map<number, number>();
   for (const id of ids) {
     const place = placeOf(id);
-    latest.set(place, Math.max(latest.get(place) ?? 0, secondOf(id)));
+    latest.set(place, Math.max(latest.get(place) ?? 0, tickOf(id)));
   }
   return latest;
 }

@@ -50,4 +50,4 @@ export class Acknowledgements {
 export const ACK_BYTES = 65_536;
 
 /** Time for an answer to carry it; small against the round trips that matter. */
-export const ACK_DELAY_MS = 2;
+const ACK_DELAY_MS = 2;

@@ -5,18 +5,18 @@
  *
  *     varint (stream << 2 | kind)   varint length   payload
  *
- * with the kinds of {@link Kind}. A message that fits is one `final` chunk. A longer one is a `more` chunk whose payload
- * begins with the length of the whole message as a varint, any number of further `more` chunks, and a `final` chunk;
- * pieces of different streams interleave, those of one stream do not. Because the length comes first, the receiver can
- * refuse what is too long before it keeps anything, and allocate once.
+ * with the kinds of {@link Kind}. A message that fits is one `final` chunk. A longer one is a `more` chunk whose
+ * payload begins with the length of the whole message as a varint, any number of further `more` chunks, and a `final`
+ * chunk; pieces of different streams interleave, those of one stream do not. Because the length comes first, the
+ * receiver can refuse what is too long before it keeps anything, and allocate once.
  *
  * Streams 0 to 3 are the lanes, 4 to 7 are reserved, the dialer opens even numbers from 8 and the answerer odd numbers
  * from 9, each in sequence. Control chunks (`control.ts`) belong to the stream in their head; those of the link itself
  * travel on stream 0.
  *
- * A frame with a chunk of any stream but 0 is *numbered*: both sides count these frames alike from 1, and their count is
- * what is acknowledged. Frames with nothing but probes, acknowledgements and heartbeats are outside the count, so that
- * an idle mesh sends no frame that only says that a frame has come.
+ * A frame with a chunk of any stream but 0 is *numbered*: both sides count these frames alike from 1, and their count
+ * is what is acknowledged. Frames with nothing but probes, acknowledgements and heartbeats are outside the count, so
+ * that an idle mesh sends no frame that only says that a frame has come.
  */
 
 /** First byte of every frame: framing version 1. */

@@ -3,17 +3,19 @@ import type { Instant } from "../machine.ts";
 /**
  * Counts the numbered frames in flight and measures how fast they are delivered.
  *
- * The estimator is that of BBR (draft-cheng-iccrg-delivery-rate-estimation): for the frame that an acknowledgement covers
- * last, what was delivered between its sending and its acknowledgement, over the longer of the time that took and the time
- * the same frames took to be sent. The second guards against acknowledgements that arrive in a burst: after a stall all
- * that was held back comes at once, and its rate is not the path's.
+ * The estimator is that of BBR (draft-cheng-iccrg-delivery-rate-estimation): for the frame that an acknowledgement
+ * covers last, what was delivered between its sending and its acknowledgement, over the longer of the time that took
+ * and the time the same frames took to be sent. The second guards against acknowledgements that arrive in a burst:
+ * after a stall all that was held back comes at once, and its rate is not the path's.
  *
  * A sample taken while there was nothing more to send says what was offered, not what the path takes: it is `limited`.
  */
 export class Delivery {
   #sentAt = new Float64Array(INITIAL_RECORDS);
   #bytes = new Float64Array(INITIAL_RECORDS);
-  /** Bytes delivered, when that was, and when the frame then last delivered was sent, all as of this frame's sending. */
+  /**
+   * Bytes delivered, when that was, and when the frame then last delivered was sent, all as of this frame's sending.
+   */
   #deliveredBefore = new Float64Array(INITIAL_RECORDS);
   #deliveredAtBefore = new Float64Array(INITIAL_RECORDS);
   #firstSentAt = new Float64Array(INITIAL_RECORDS);

@@ -61,13 +61,16 @@ export type LinkFault =
 
 export type LinkInput =
   /**
-   * Queues a message on a lane, or on an application stream that is {@link Link.writable}. 0 bytes are a message too. The
-   * link copies `bytes` at a later flush: do not change them before.
+   * Queues a message on a lane, or on an application stream that is {@link Link.writable}. 0 bytes are a message too.
+   * The link copies `bytes` at a later flush: do not change them before.
    */
   | { readonly type: "send"; readonly stream: number; readonly bytes: Uint8Array }
   /** A frame from the channel. It belongs to the link: messages that come out may be views of it. */
   | { readonly type: "frame"; readonly bytes: Uint8Array }
-  /** Emits as many frames as the path takes. `bufferedBytes`: what the stack reports as not sent; 0 where it does not tell. */
+  /**
+   * Emits as many frames as the path takes. `bufferedBytes`: what the stack reports as not sent; 0 where it does not
+   * tell.
+   */
   | { readonly type: "flush"; readonly bufferedBytes: number }
   /** As a flush, when {@link Link.deadline} has come. Without `bufferedBytes` the last figure holds. */
   | { readonly type: "timeout"; readonly bufferedBytes?: number }
@@ -86,15 +89,22 @@ export type LinkInput =
   | { readonly type: "ping"; readonly id: number }
   /** Asks for one `drained`, when nothing is queued and every numbered frame is acknowledged. */
   | { readonly type: "drain" }
-  /** Tells the peer why the link ends, ahead of everything queued. The driver closes the channel after the next flush. */
+  /**
+   * Tells the peer why the link ends, ahead of everything queued. The driver closes the channel after the next flush.
+   */
   | { readonly type: "goodbye"; readonly reason: GoodbyeReason };
 
 export type LinkOutput =
-  /** Hand `bytes` to the channel; the link keeps no reference. `number`: its place in the count of numbered frames, else 0. */
+  /**
+   * Hand `bytes` to the channel; the link keeps no reference. `number`: its place in the count of numbered frames, else
+   * 0.
+   */
   | { readonly type: "frame"; readonly bytes: Uint8Array; readonly number: number }
   /** A message; `bytes` may be a view of a frame, which it keeps alive: copy what is to be kept for long. */
   | { readonly type: "message"; readonly stream: number; readonly bytes: Uint8Array }
-  /** Our open has this number; messages may be sent at once, {@link EARLY_CREDIT_BYTES} of them before it is accepted. */
+  /**
+   * Our open has this number; messages may be sent at once, {@link EARLY_CREDIT_BYTES} of them before it is accepted.
+   */
   | { readonly type: "opening"; readonly stream: number; readonly protocol: string }
   /** Our open came to nothing: too many streams, or no numbers left (then the link must be replaced). */
   | { readonly type: "unopened"; readonly protocol: string; readonly reason: "too-many-streams" | "exhausted" }

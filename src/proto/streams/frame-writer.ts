@@ -5,9 +5,10 @@ import { varintSize, writeVarint } from "./varint.ts";
 /**
  * Fills one frame after another. Payload is copied once, straight into the memory of the frame that goes out.
  *
- * Frames are built in a spare buffer of full size. One that ends up at least half full takes the buffer with it; a smaller
- * one is cut out as a copy of its own, so that a probe of 40 bytes does not pin 16 KiB. The spare is shared by all links:
- * nothing of it survives a call of `finish`, and a frame is always begun and finished within one input of one machine.
+ * Frames are built in a spare buffer of full size. One that ends up at least half full takes the buffer with it; a
+ * smaller one is cut out as a copy of its own, so that a probe of 40 bytes does not pin 16 KiB. The spare is shared by
+ * all links: nothing of it survives a call of `finish`, and a frame is always begun and finished within one input of
+ * one machine.
  */
 let spare = new Uint8Array(MAX_FRAME_BYTES);
 
@@ -65,7 +66,10 @@ export class FrameWriter {
     else for (let index = 0; index < length; index++) spare[at++] = message[index] as number;
   }
 
-  /** Appends `message` from `start` to `end`: the first of several pieces if `start` is 0, the last if `end` is its length. */
+  /**
+   * Appends `message` from `start` to `end`: the first of several pieces if `start` is 0, the last if `end` is its
+   * length.
+   */
   piece(stream: number, message: Uint8Array, start: number, end: number): void {
     const prefix = start === 0 ? varintSize(message.length) : 0;
     const kind = end === message.length ? Kind.final : Kind.more;

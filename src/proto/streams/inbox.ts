@@ -31,7 +31,9 @@ export class Inbox {
     return this.#state === "idle";
   }
 
-  /** Bytes of all pieces so far, and {@link MESSAGE_OVERHEAD_BYTES} for each message begun: what credit is measured in. */
+  /**
+   * Bytes of all pieces so far, and {@link MESSAGE_OVERHEAD_BYTES} for each message begun: what credit is measured in.
+   */
   get cost(): number {
     return this.#cost;
   }
@@ -46,7 +48,9 @@ export class Inbox {
     return this.#state === "assembling" ? this.#total + MESSAGE_OVERHEAD_BYTES : 0;
   }
 
-  /** Takes the piece from `start` to `end`: a complete message (a view or a buffer of its own), nothing yet, or a fault. */
+  /**
+   * Takes the piece from `start` to `end`: a complete message (a view or a buffer of its own), nothing yet, or a fault.
+   */
   take(kind: number, bytes: Uint8Array, start: number, end: number): Uint8Array | InboxFault | undefined {
     if (this.#state === "idle") {
       if (kind === Kind.more) return this.#begin(bytes, start, end);

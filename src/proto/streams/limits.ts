@@ -1,6 +1,6 @@
 /**
- * Every bound of a link, with its reason. `LIMITS.md` lists the same names with what happens at each. The sizes of a frame
- * and of a message stand in `src/proto/limits.ts`, because other parts share them.
+ * Every bound of a link, with its reason. `LIMITS.md` lists the same names with what happens at each. The sizes of a
+ * frame and of a message stand in `src/proto/limits.ts`, because other parts share them.
  */
 
 /** Application streams that one side may have open at once: a busy SOCKS proxy needs a few hundred. */

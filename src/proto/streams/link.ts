@@ -21,19 +21,22 @@ import { type LinkRole, StreamSet } from "./stream-set.ts";
 /**
  * A link: messages, streams and heartbeats over one reliable, ordered, message-based channel.
  *
- * The bytes are in `chunk.ts` and `control.ts`; what goes first in `scheduler.ts`; how much is under way in `pacer.ts`; when
- * the peer is given up in `liveness.ts`; streams in `stream-set.ts`. This machine puts them together: inputs queue,
- * a flush (one for each turn of the event loop) packs what is queued into frames, a frame is taken apart at once.
+ * The bytes are in `chunk.ts` and `control.ts`; what goes first in `scheduler.ts`; how much is under way in `pacer.ts`;
+ * when the peer is given up in `liveness.ts`; streams in `stream-set.ts`. This machine puts them together: inputs
+ * queue, a flush (one for each turn of the event loop) packs what is queued into frames, a frame is taken apart at
+ * once.
  *
- * All outputs of an input are to be carried out, in order, before the next input: frames must not overtake each other. Only a
- * `send` that is taken may come in between, as it has no outputs.
+ * All outputs of an input are to be carried out, in order, before the next input: frames must not overtake each other.
+ * Only a `send` that is taken may come in between, as it has no outputs.
  *
  * {@link Link.deadline} lies in the past while a flush has something to emit. While the path is full it does not: the
- * acknowledgement that makes room comes as a `frame`, after which the deadline is in the past again. When the stack reported
- * too much unsent, the driver flushes on its `drained`; the link also looks again by itself after a few milliseconds.
+ * acknowledgement that makes room comes as a `frame`, after which the deadline is in the past again. When the stack
+ * reported too much unsent, the driver flushes on its `drained`; the link also looks again by itself after a few
+ * milliseconds.
  *
  * It trusts the channel to keep order and lose nothing, and the peer not at all: whatever arrives is an output, memory
- * stays within `limits.ts`, and a peer that keeps breaking the rules ends the link. After `dead` every input is ignored.
+ * stays within `limits.ts`, and a peer that keeps breaking the rules ends the link. After `dead` every input is
+ * ignored.
  *
  * The count of numbered frames belongs to the session and would go on over another channel; round trips, rates and
  * liveness belong to the channel below.
@@ -78,7 +81,10 @@ export class Link implements Machine<LinkInput, LinkOutput> {
     return this.#pacer.roundTrip.smoothedMs;
   }
 
-  /** The smallest round trip of the last 10 to 20 s, milliseconds: what the path takes; undefined before the first answer. */
+  /**
+   * The smallest round trip of the last 10 to 20 s, milliseconds: what the path takes; undefined before the first
+   * answer.
+   */
   get minRttMs(): number | undefined {
     const { minimumMs } = this.#pacer.roundTrip;
     return Number.isFinite(minimumMs) ? minimumMs : undefined;
@@ -251,7 +257,9 @@ export class Link implements Machine<LinkInput, LinkOutput> {
     return out.length > 0 ? out : NOTHING;
   }
 
-  /** Emits one frame; returns its length, 0 when there is nothing to be sent. `open`: more than urgent things may go. */
+  /**
+   * Emits one frame; returns its length, 0 when there is nothing to be sent. `open`: more than urgent things may go.
+   */
   #frame(open: boolean, now: Instant, out: LinkOutput[]): number {
     const scheduler = this.#scheduler;
     const urgent = scheduler.urgent && this.#pacer.openForUrgent;
@@ -373,8 +381,8 @@ export class Link implements Machine<LinkInput, LinkOutput> {
 
 export interface LinkOptions extends PacerOptions {
   /**
-   * What the stack may report as unsent before the link waits, bytes. Default 25 ms of the path, at least 64 KiB. For a stack
-   * whose figure falls only when everything is sent (werift), as much as it may hold.
+   * What the stack may report as unsent before the link waits, bytes. Default 25 ms of the path, at least 64 KiB. For a
+   * stack whose figure falls only when everything is sent (werift), as much as it may hold.
    */
   readonly maxBufferedBytes?: number;
 }

@@ -4,13 +4,13 @@ import type { RoundTrip } from "./round-trip.ts";
 /**
  * Decides when to ask the peer for a sign of life, and when to give it up.
  *
- * A *question* is anything that a living peer answers within a round trip: a ping, or a numbered frame. While a question is
- * open and nothing at all comes from the peer for the time-out, the link is dead. The time-out is RFC 6298's (round trip
- * plus four deviations) or three times the longest recent round trip if that is more: at least 1.5 s, because one loss stalls
- * SCTP for a second, and at most 2.75 s, as it is while losses are seen (two in a row, or one each way, take 2 s), so that
- * with the ping after a second of silence a dead peer is noticed within 4 s. A frame that stays unacknowledged for 30 s is the end even
- * if the peer is heard. Without application streams nothing is asked for its own
- * sake: the mesh probes its links, and decides about members.
+ * A *question* is anything that a living peer answers within a round trip: a ping, or a numbered frame. While a
+ * question is open and nothing at all comes from the peer for the time-out, the link is dead. The time-out is RFC
+ * 6298's (round trip plus four deviations) or three times the longest recent round trip if that is more: at least 1.5
+ * s, because one loss stalls SCTP for a second, and at most 2.75 s, as it is while losses are seen (two in a row, or
+ * one each way, take 2 s), so that with the ping after a second of silence a dead peer is noticed within 4 s. A frame
+ * that stays unacknowledged for 30 s is the end even if the peer is heard. Without application streams nothing is asked
+ * for its own sake: the mesh probes its links, and decides about members.
  *
  * A time-out noticed more than a second late means that this process slept: the peer gets a fresh question first.
  */
@@ -39,8 +39,8 @@ export class Liveness {
   }
 
   /**
-   * When {@link judge} has something to say; undefined when nothing is awaited. `unackedSince`: when the oldest frame not
-   * acknowledged was sent. `watched`: whether silence itself is a reason to ask.
+   * When {@link judge} has something to say; undefined when nothing is awaited. `unackedSince`: when the oldest frame
+   * not acknowledged was sent. `watched`: whether silence itself is a reason to ask.
    */
   deadline(unackedSince: Instant | undefined, watched: boolean, roundTrip: Timing): Instant | undefined {
     if (unackedSince !== undefined) {
@@ -79,16 +79,16 @@ function timeoutMs({ smoothedMs, variationMs, largestMs }: Timing): number {
 }
 
 /**
- * Silence after which each side of a link with application streams asks. The answerer waits a little longer, so that as a rule the
- * dialer's ping, which is a sign of life too, saves its own.
+ * Silence after which each side of a link with application streams asks. The answerer waits a little longer, so that as
+ * a rule the dialer's ping, which is a sign of life too, saves its own.
  */
 export const SILENCE_MS = { dialer: 1_000, answerer: 1_250 } as const;
 
 /** One retransmission of SCTP (1 s at least), and half a second for the path. */
-export const MIN_TIMEOUT_MS = 1_500;
+const MIN_TIMEOUT_MS = 1_500;
 
 /** With the answerer's silence: 4 s until a dead peer is noticed. Two retransmissions and their round trips fit. */
-export const MAX_TIMEOUT_MS = 2_750;
+const MAX_TIMEOUT_MS = 2_750;
 
 /** A peer that sends but does not acknowledge for so long is broken: on an ordered channel nothing explains it. */
 export const MAX_UNACKED_MS = 30_000;

@@ -26,9 +26,10 @@ const FIN_BYTES = 7;
 /**
  * The messages that wait to be sent on one stream, and how they are cut into chunks.
  *
- * A message that fits goes whole. One that would fit into an empty frame waits for it when this one is half full already,
- * because a message in one piece costs the receiver no copy; anything longer is cut so that frames are full. Turns are
- * counted in bytes and a debt is carried over (surplus round robin), so streams of small and of large messages share alike.
+ * A message that fits goes whole. One that would fit into an empty frame waits for it when this one is half full
+ * already, because a message in one piece costs the receiver no copy; anything longer is cut so that frames are full.
+ * Turns are counted in bytes and a debt is carried over (surplus round robin), so streams of small and of large
+ * messages share alike.
  */
 export class Outbox {
   readonly stream: number;

@@ -13,18 +13,19 @@ import { MINIMUM_WINDOW_MS, RoundTrip } from "./round-trip.ts";
  *
  *     delivery rate x (smallest round trip + TARGET_QUEUE_MS)
  *
- * in the manner of BBR (Cardwell et al., 2016): the rate is the largest of the last ten round trips, the round trip
- * the smallest of the last ten seconds. The queue of TARGET_QUEUE_MS is both the slack that keeps a path busy while this
+ * in the manner of BBR (Cardwell et al., 2016): the rate is the largest of the last ten round trips, the round trip the
+ * smallest of the last ten seconds. The queue of TARGET_QUEUE_MS is both the slack that keeps a path busy while this
  * process does something else and the probe for more: if the path gets faster the queue empties, the same bytes are
  * delivered sooner, the rate rises, and with it the limit, by 25 ms / round trip in every round trip.
  *
  * Phases. `startup` doubles at least in each round trip and ends when a queue has formed or the rate stands still.
- * `steady` is the rule above. A drain (`emptying`, then `looking`) lets the path run half empty for one round trip, every ten seconds while it is
- * kept full, because the smallest round trip is not to be seen through one's own queue (about 1 % of throughput at 100 ms,
- * less below). A rate that has fallen means that the path has become slower, and its queue must shrink, or longer, and the
- * smallest round trip is out of date; which of the two only an empty path tells. So a drain follows then too, what it sees
- * replaces the smallest round trip, and startup finds the rate again. The same if the queue is several times too long for half a
- * second on end. A stall (SCTP repeats a lost packet after 1 s at the earliest) is one long round trip and changes nothing.
+ * `steady` is the rule above. A drain (`emptying`, then `looking`) lets the path run half empty for one round trip,
+ * every ten seconds while it is kept full, because the smallest round trip is not to be seen through one's own queue
+ * (about 1 % of throughput at 100 ms, less below). A rate that has fallen means that the path has become slower, and
+ * its queue must shrink, or longer, and the smallest round trip is out of date; which of the two only an empty path
+ * tells. So a drain follows then too, what it sees replaces the smallest round trip, and startup finds the rate again.
+ * The same if the queue is several times too long for half a second on end. A stall (SCTP repeats a lost packet after 1
+ * s at the earliest) is one long round trip and changes nothing.
  *
  * It does not share fairly with other links over the same bottleneck beyond what the congestion control of SCTP below
  * does, and does not space frames in time: the stack does.
@@ -114,8 +115,8 @@ export class Pacer {
   }
 
   /**
-   * The peer has the first `frames` numbered frames, and held this acknowledgement back for `delayMs`. False, and nothing
-   * changed, when that cannot be.
+   * The peer has the first `frames` numbered frames, and held this acknowledgement back for `delayMs`. False, and
+   * nothing changed, when that cannot be.
    */
   acknowledged(frames: number, delayMs: number, now: Instant): boolean {
     const delivery = this.#delivery;
@@ -240,7 +241,9 @@ export interface PacerOptions {
   readonly maxBytes?: number;
 }
 
-/** Why the path is drained: it is time, the rate has fallen, or the queue is far too long. See the head of the module. */
+/**
+ * Why the path is drained: it is time, the rate has fallen, or the queue is far too long. See the head of the module.
+ */
 type DrainReason = "routine" | "fallen" | "clogged";
 
 type Phase =
@@ -257,10 +260,11 @@ type Phase =
 const STEADY: Phase = { name: "steady" };
 
 /**
- * The queue that a path under load carries. A probe must come back within 50 ms of the round trip in 99 of 100 cases: half
- * of that for this queue, the rest for errors of the rate, the frame under way (5 ms) and the turns of two event loops.
+ * The queue that a path under load carries. A probe must come back within 50 ms of the round trip in 99 of 100 cases:
+ * half of that for this queue, the rest for errors of the rate, the frame under way (5 ms) and the turns of two event
+ * loops.
  */
-export const TARGET_QUEUE_MS = 25;
+const TARGET_QUEUE_MS = 25;
 
 /** Duration of a frame: a fifth of the target, so that the limit is met closely and turns between streams are short. */
 const FRAME_MS = 5;
@@ -283,15 +287,15 @@ const STARTUP_GROWTH = 1.25;
 const STARTUP_FLAT_ROUNDS = 3;
 
 /**
- * Startup ends as well when this many acknowledgements in a row show a queue near the target, or longer than a sixth of the
- * round trip: on a long path a doubled window arrives in lumps (as HyStart does).
+ * Startup ends as well when this many acknowledgements in a row show a queue near the target, or longer than a sixth of
+ * the round trip: on a long path a doubled window arrives in lumps (as HyStart does).
  */
 const STARTUP_QUEUE_MS = 0.75 * TARGET_QUEUE_MS;
 const STARTUP_QUEUED_SAMPLES = 4;
 
 /**
- * A queue longer than the round trip by so much, for so long, is not ours by the rules above, those of startup included. After
- * a stall everything comes at once, not for so long.
+ * A queue longer than the round trip by so much, for so long, is not ours by the rules above, those of startup
+ * included. After a stall everything comes at once, not for so long.
  */
 const LONG_QUEUE_MS = 4 * TARGET_QUEUE_MS;
 const LONG_QUEUE_FOR_MS = 500;
@@ -299,7 +303,9 @@ const LONG_QUEUE_FOR_MS = 500;
 /** Over which a rate can be told from a burst. */
 const LONG_ENOUGH_MS = 20;
 
-/** A rate that has fallen so far: more than noise, little enough to be found out before the limit has followed it down. */
+/**
+ * A rate that has fallen so far: more than noise, little enough to be found out before the limit has followed it down.
+ */
 const FALLEN_RATE = 0.85;
 
 /** Rates over less are noise of clocks and of the event loop. */

@@ -1,8 +1,8 @@
 /**
  * The largest delivery rate of the last {@link RATE_ROUNDS} round trips, bytes/ms.
  *
- * A rate that was limited by what was offered can raise it, never lower it: round trips with no other kind are not counted, so
- * that a path is remembered while it is not used to the full.
+ * A rate that was limited by what was offered can raise it, never lower it: round trips with no other kind are not
+ * counted, so that a path is remembered while it is not used to the full.
  */
 export class RateWindow {
   readonly #largest = new Float64Array(RATE_ROUNDS);

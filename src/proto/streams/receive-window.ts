@@ -76,8 +76,8 @@ export class ReceiveWindow {
   }
 
   /**
-   * Credit to be given so that a message of `messageCost`, after which the cost will be `cost`, can be completed: 0 when the
-   * window allows it sooner or later, undefined when the budget is used up.
+   * Credit to be given so that a message of `messageCost`, after which the cost will be `cost`, can be completed: 0
+   * when the window allows it sooner or later, undefined when the budget is used up.
    */
   promise(messageCost: number, cost: number): number | undefined {
     const missing = cost - this.#granted;

@@ -2,7 +2,8 @@ import type { Instant } from "../machine.ts";
 
 /**
  * The round-trip time of a link: smoothed with its variation (RFC 6298), for time-outs and for people, and its recent
- * minimum, which is what the path takes when nothing queues, and its recent maximum, which tells whether packets get lost.
+ * minimum, which is what the path takes when nothing queues, and its recent maximum, which tells whether packets get
+ * lost.
  */
 export class RoundTrip {
   #smoothedMs: number | undefined;
@@ -29,7 +30,9 @@ export class RoundTrip {
     return Math.min(this.#minimumMs, this.#earlierMinimumMs);
   }
 
-  /** The largest of the last {@link STALL_WINDOW_MS} to twice as long; at the start {@link ASSUMED_STALL_MS} at least. */
+  /**
+   * The largest of the last {@link STALL_WINDOW_MS} to twice as long; at the start {@link ASSUMED_STALL_MS} at least.
+   */
   get largestMs(): number {
     return Math.max(this.#largestMs, this.#earlierLargestMs);
   }
@@ -49,7 +52,9 @@ export class RoundTrip {
     } else if (rttMs > this.#largestMs) this.#largestMs = rttMs;
   }
 
-  /** Takes a sample for the smoothed value: one for each round trip, or the variation would forget a stall in no time. */
+  /**
+   * Takes a sample for the smoothed value: one for each round trip, or the variation would forget a stall in no time.
+   */
   smooth(rttMs: number): void {
     if (this.#smoothedMs === undefined) {
       this.#smoothedMs = rttMs;
@@ -72,7 +77,7 @@ export class RoundTrip {
 export const MINIMUM_WINDOW_MS = 10_000;
 
 /** How long a stall is remembered: a path that has lost a packet will lose more. */
-export const STALL_WINDOW_MS = 30_000;
+const STALL_WINDOW_MS = 30_000;
 
 /** Until a path has shown itself for a while it is assumed to stall as one with losses does: SCTP's time-out of 1 s. */
-export const ASSUMED_STALL_MS = 1_000;
+const ASSUMED_STALL_MS = 1_000;

@@ -6,9 +6,9 @@ import type { Outbox } from "./outbox.ts";
 /**
  * Decides what goes into the next frame: strict priority between classes, turns within a class.
  *
- * The first class is *urgent*: controls (in the order in which they were made, so that streams open in sequence) and then
- * probes. It may be sent while the path is full; the other classes wait for the pacer. Strict priority means that a class
- * can starve those below it: the mesh must stay alive before an application is served, and the mesh is frugal.
+ * The first class is *urgent*: controls (in the order in which they were made, so that streams open in sequence) and
+ * then probes. It may be sent while the path is full; the other classes wait for the pacer. Strict priority means that
+ * a class can starve those below it: the mesh must stay alive before an application is served, and the mesh is frugal.
  */
 
 /** The class of each lane by number: probes, gossip, signals, replication. */

@@ -25,9 +25,9 @@ export type LinkRole = "dialer" | "answerer";
 /**
  * The application streams of a link: opening, credit, half close, reset.
  *
- * Numbers are used once and in sequence. What arrives for a number that was used and is gone is ignored: the peer may not
- * know yet. An opener may send {@link EARLY_CREDIT_BYTES} before it is accepted. Either side may end its direction; when
- * both have, or on a reset or a refusal, everything about the stream is forgotten.
+ * Numbers are used once and in sequence. What arrives for a number that was used and is gone is ignored: the peer may
+ * not know yet. An opener may send {@link EARLY_CREDIT_BYTES} before it is accepted. Either side may end its direction;
+ * when both have, or on a reset or a refusal, everything about the stream is forgotten.
  */
 export class StreamSet {
   readonly #streams = new Map<number, AppStream>();

@@ -1,6 +1,6 @@
 /**
- * Unsigned integers of 1 to 8 bytes, 7 bits each, least significant first (LEB128), up to 2^53 - 1. Only the shortest form
- * is accepted, so the length of what was read follows from its value and no reader object is needed.
+ * Unsigned integers of 1 to 8 bytes, 7 bits each, least significant first (LEB128), up to 2^53 - 1. Only the shortest
+ * form is accepted, so the length of what was read follows from its value and no reader object is needed.
  */
 
 /** Returned by {@link readVarint} instead of a value. */
@@ -34,8 +34,8 @@ export function writeVarint(bytes: Uint8Array, offset: number, value: number): n
 }
 
 /**
- * The value at `offset`, before `end`; {@link NO_VARINT} when it is cut short, not in its shortest form, or beyond 2^53 - 1.
- * It ends at `offset + varintSize(value)`.
+ * The value at `offset`, before `end`; {@link NO_VARINT} when it is cut short, not in its shortest form, or beyond 2^53
+ * - 1. It ends at `offset + varintSize(value)`.
  */
 export function readVarint(bytes: Uint8Array, offset: number, end: number): number {
   let value = 0;

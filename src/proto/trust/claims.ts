@@ -21,8 +21,8 @@ import { CLOCK_LEEWAY_MS, fromSeconds } from "./times.ts";
  * gets a new `aud`.
  */
 
-export const MEMBER_AUDIENCE = "starling/member/1";
-export const JOIN_AUDIENCE = "starling/join/1";
+const MEMBER_AUDIENCE = "starling/member/1";
+const JOIN_AUDIENCE = "starling/join/1";
 
 /** A member token's life unless told otherwise, ms: a day, renewed at half of it. */
 export const MEMBER_LIFE_MS = 24 * 3_600_000;

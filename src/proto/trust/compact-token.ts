@@ -17,7 +17,7 @@ import { MAX_TOKEN_LENGTH } from "../limits.ts";
 export type CompactFault = "too-long" | "malformed" | "forbidden-header" | "wrong-algorithm";
 
 /** A token whose form is right; nothing in it is verified yet. */
-export interface CompactToken {
+interface CompactToken {
   /** Names the issuing key. */
   readonly kid: string;
   readonly payload: Readonly<Record<string, unknown>>;

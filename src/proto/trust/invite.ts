@@ -60,7 +60,7 @@ export type InviteResult =
   | { readonly ok: false; readonly fault: InviteFault };
 
 /** The body, bytes: full lists of issuers and servers, and a token. */
-export const MAX_INVITE_BYTES = 49_152;
+const MAX_INVITE_BYTES = 49_152;
 /** The text with its white space, characters. */
 export const MAX_INVITE_LENGTH = 80_000;
 

@@ -15,7 +15,7 @@ export const MAX_SCOPE_LENGTH = 128;
 /** Scopes in one token or ceiling: what a person can still read. */
 export const MAX_SCOPES = 32;
 /** All of them joined by spaces, characters: a token with them stays below its own bound. */
-export const MAX_SCOPES_LENGTH = 1_536;
+const MAX_SCOPES_LENGTH = 1_536;
 
 /** What every member needs to be in the mesh at all. */
 export const SCOPE_JOIN = "mesh:join";

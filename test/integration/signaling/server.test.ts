@@ -4,6 +4,9 @@ import { type Authority, type SignalingServer, startSignalingServer } from "../.
 import { systemClock } from "../../../src/drivers/clock.ts";
 import { systemRandom } from "../../../src/drivers/entropy.ts";
 import { connectSignaling, parseSignalingUrl, type SignalingEvent } from "../../../src/drivers/signaling.ts";
+import type { ServerMessage } from "../../../src/proto/signaling/messages.ts";
+import { encodeServerMessage } from "../../../src/proto/signaling/server-messages.ts";
+import type { Statement } from "../../../src/proto/signed.ts";
 import { createIdentity, FakeAuthority, memberToken } from "../../contract/signaling/authority.ts";
 import { joinRaw, RawClient, tcp } from "./raw-client.ts";
 
@@ -200,6 +203,50 @@ describe("the signaling client's driver", () => {
     expect(await once(`ws://127.0.0.1:${port}`, "stopped")).toMatchObject({ reason: "server-name" });
     expect(honest.counters().logins).toBe(0);
     thief.close();
+  });
+
+  test("is not stopped by a server that makes up a rival", async () => {
+    const { WebSocketServer } = await import("ws");
+    const liar = new WebSocketServer({ host: "127.0.0.1", port: 0 });
+    await new Promise((resolve) => liar.once("listening", resolve));
+    const address = liar.address();
+    const serverName = `127.0.0.1:${typeof address === "object" ? address?.port : 0}`;
+    const nonce = new Uint8Array(32);
+    const rival = {
+      nonce,
+      serverName,
+      instance: new Uint8Array(16).fill(9),
+      at: now() + 1_000,
+      signature: new Uint8Array(64),
+    };
+    liar.on("connection", (socket) => {
+      let heard = 0;
+      const say = (message: ServerMessage) => socket.send(encodeServerMessage(message));
+      socket.on("message", () => {
+        if (++heard === 1) say({ type: "challenge", version: 1, nonce, serverName, serverTime: now() });
+        else {
+          say({ type: "welcome", expiresAt: now() + 1e6, issuers: nonce, introductions: [], iceServers: [] });
+          say({ type: "fenced", rival: { ...rival, at: Math.round(rival.at) } });
+        }
+      });
+    });
+    const events: string[] = [];
+    const options = optionsFor(`ws://${serverName}`);
+    let checked = (): void => {};
+    const done = new Promise<void>((resolve) => {
+      checked = resolve;
+    });
+    const verify = (statement: Statement): boolean => {
+      setImmediate(checked);
+      return options.keys.verify(statement) === true;
+    };
+    const keys = { ...options.keys, verify };
+    const connection = connectSignaling({ ...options, keys }, (event) => events.push(event.type));
+    await done;
+    expect(events).toEqual(["skew", "ready", "offline"]);
+    expect(connection.state).toBe("waiting");
+    await connection.close();
+    liar.close();
   });
 
   test("is quiet and without effect once it is closed", async () => {

@@ -13,9 +13,24 @@ afterEach(() => {
   children.clear();
 });
 
+const drivers = new URL("../../../src/drivers/", import.meta.url).href;
+
+/** Opens the state directory named on the command line, says how that went, and holds it until its input ends. */
+const HOLD = `
+  import { nodeCrypto } from "${drivers}crypto.ts";
+  import { openStateDirectory } from "${drivers}state-directory.ts";
+  try {
+    const state = await openStateDirectory(process.argv[1], nodeCrypto());
+    process.stdout.write("held " + state.bootCount);
+    process.stdin.on("end", () => state.close().then(() => process.exit(0))).resume();
+  } catch (error) {
+    process.stdout.write(String(error.code));
+  }
+`;
+
 /** A process that opens the state directory `folder`, and the line that it says. */
 async function start(folder: string): Promise<{ child: ChildProcess; said: string }> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "hold.ts"), folder], {
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", HOLD, folder], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   children.add(child);

@@ -95,7 +95,8 @@ export class Agent {
   do(input: MembershipInput): MembershipOutput[] {
     const rest: MembershipOutput[] = [];
     for (const output of this.machine.handle(input, this.now)) {
-      if (output.type === "sign") rest.push(...this.do({ type: "signed", signature: SIGNATURE, resume: output.resume }));
+      if (output.type === "sign")
+        rest.push(...this.do({ type: "signed", signature: SIGNATURE, resume: output.resume }));
       else if (output.type !== "verify") rest.push(output);
       else if (this.good) {
         const { resume, token, statements } = output;

@@ -1,16 +1,28 @@
 import { describe, expect, test } from "vitest";
 import { AssertionFailure } from "../../../src/proto/assert.ts";
+import { hex } from "../../../src/proto/bytes.ts";
 import { compareRecords, encodeRecord, RecordShelf, readRecord } from "../../../src/proto/membership/record.ts";
 import { publicKeyOf } from "../../../src/proto/peer-id.ts";
-import { encode } from "../../../src/proto/wire/codec.ts";
+import { encode, type WireValue } from "../../../src/proto/wire/codec.ts";
 import { DRAFT, id, record, SIGNATURE } from "./fixtures.ts";
 
 const fields = [
-  1, publicKeyOf(id(1)), 1, 0, 0, "node", [["zone", "a"]], 1, 2, DRAFT.exchangeKey, 100, "a.b.c",
+  1,
+  publicKeyOf(id(1)),
+  1,
+  0,
+  0,
+  "node",
+  [["zone", "a"]],
+  1,
+  2,
+  DRAFT.exchangeKey,
+  100,
+  "a.b.c",
 ] as const;
 
 /** The body with one field replaced. */
-function body(field: number, value: (typeof fields)[number] | readonly (readonly string[])[]): Uint8Array {
+function body(field: number, value: WireValue): Uint8Array {
   return encode(fields.map((item, index) => (index === field ? value : item)));
 }
 
@@ -20,7 +32,7 @@ test("a record comes back from its bytes as it was", () => {
   expect(subject).toBe(id(1));
   expect(key).toEqual(publicKeyOf(id(1)));
   expect(signature).toEqual(SIGNATURE);
-  expect(bytes).toEqual(encode(fields));
+  expect(hex(bytes)).toBe(hex(encode(fields)));
   expect(fingerprint.every((word) => word >= 0 && word <= 0xffff_ffff)).toBe(true);
 });
 
@@ -46,10 +58,28 @@ describe("a record is refused", () => {
     ["with a fractional incarnation", body(3, 0.5)],
     ["of unknown status", body(4, 2)],
     ["with a name too long", body(5, "n".repeat(65))],
-    ["with labels out of order", body(6, [["b", ""], ["a", ""]])],
-    ["with a label twice", body(6, [["a", "1"], ["a", "2"]])],
+    [
+      "with labels out of order",
+      body(6, [
+        ["b", ""],
+        ["a", ""],
+      ]),
+    ],
+    [
+      "with a label twice",
+      body(6, [
+        ["a", "1"],
+        ["a", "2"],
+      ]),
+    ],
     ["with a label too long", body(6, [["a", "x".repeat(129)]])],
-    ["with too many labels", body(6, Array.from({ length: 33 }, (_, index) => [String(index + 10), ""]))],
+    [
+      "with too many labels",
+      body(
+        6,
+        Array.from({ length: 33 }, (_, index) => [String(index + 10), ""]),
+      ),
+    ],
     ["with versions the wrong way round", body(8, 0)],
     ["with an exchange key of the wrong length", body(9, new Uint8Array(33))],
     ["with a capacity too large", body(10, 65_536)],

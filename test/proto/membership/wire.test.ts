@@ -1,6 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { hex } from "../../../src/proto/bytes.ts";
-import { type Entry, packEntries, packKeys, packNamed, unpackEntries, unpackKeys, unpackNamed } from "../../../src/proto/membership/entries.ts";
+import {
+  type Entry,
+  packEntries,
+  packKeys,
+  packNamed,
+  unpackEntries,
+  unpackKeys,
+  unpackNamed,
+} from "../../../src/proto/membership/entries.ts";
 import * as messages from "../../../src/proto/membership/messages.ts";
 import * as probes from "../../../src/proto/membership/probe-frames.ts";
 import { RecordShelf } from "../../../src/proto/membership/record.ts";
@@ -26,7 +34,10 @@ describe("probe frames", () => {
   test("are five bytes: the kind and a sequence that comes back", () => {
     expect(hex(probes.encodeProbe("probe", 0xfedcba98))).toBe("01fedcba98");
     expect(hex(probes.encodeProbe("answer", 1))).toBe("0200000001");
-    expect(probes.decodeProbeFrame(probes.encodeProbe("probe", 0xfedcba98))).toEqual({ type: "probe", sequence: 0xfedcba98 });
+    expect(probes.decodeProbeFrame(probes.encodeProbe("probe", 0xfedcba98))).toEqual({
+      type: "probe",
+      sequence: 0xfedcba98,
+    });
     expect(probes.decodeProbeFrame(probes.encodeProbe("answer", 1))).toEqual({ type: "answer", sequence: 1 });
   });
 
@@ -35,7 +46,11 @@ describe("probe frames", () => {
     expect(request.length).toBe(37);
     expect(probes.decodeProbeFrame(request)).toEqual({ type: "request", sequence: 7, target: id(1) });
     for (const verdict of ["reached", "silent", "no-link"] as const)
-      expect(probes.decodeProbeFrame(probes.encodeReport(7, verdict))).toEqual({ type: "report", sequence: 7, verdict });
+      expect(probes.decodeProbeFrame(probes.encodeReport(7, verdict))).toEqual({
+        type: "report",
+        sequence: 7,
+        verdict,
+      });
   });
 
   test.each(["", "01000000", "010000000100", "0300000001", "04000000010300", "040000000103", "0500000001"])(

@@ -43,7 +43,7 @@ export class World {
   readonly nodes = new Map<PeerId, Node>();
   readonly events: LoggedEvent[] = [];
   readonly faults: string[] = [];
-  readonly options: Required<Omit<WorldOptions, "noticeMs">> & { noticeMs: number };
+  readonly options: { -readonly [Option in keyof WorldOptions]-?: NonNullable<WorldOptions[Option]> };
   readonly shelf = new RecordShelf();
   now: Instant = EPOCH;
   frames = 0;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { encodeClientMessage } from "../../../src/proto/signaling/client-messages.ts";
 import { loginBody } from "../../../src/proto/signaling/login.ts";
 import { admission, CLUSTER, DAY, instanceOf, SERVER, Server, START, testPeer, told } from "./rooms-harness.ts";
 
@@ -81,6 +82,23 @@ describe("a login", () => {
       at: START,
     });
     expect(asked.request.statement.body).not.toEqual(replayed);
+  });
+
+  test("signs what the hello said when it came, whatever becomes of its buffer", () => {
+    const server = new Server();
+    server.connect(1);
+    const hello = {
+      type: "hello",
+      cluster: CLUSTER,
+      peer: alice,
+      instance: instanceOf(1),
+      serverName: SERVER,
+    } as const;
+    const bytes = encodeClientMessage(hello);
+    const nonce = nonceIn(server.handle({ type: "message", connection: 1, bytes }));
+    bytes.fill(0);
+    const body = loginBody(CLUSTER, alice, { nonce, serverName: SERVER, instance: instanceOf(1), at: START });
+    expect(server.login(1)).toMatchObject([{ type: "authenticate", request: { statement: { body } } }]);
   });
 
   test("for a name that is not the server's is refused, with the name that would be right", () => {

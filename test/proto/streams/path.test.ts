@@ -34,6 +34,19 @@ describe("a link under bulk", () => {
     expect((load.received - before) / (2_000 * 100_000)).toBeGreaterThanOrEqual(0.95);
   });
 
+  test.each(paths.filter(([mbit]) => mbit < 1_000))(
+    "does so too when both event loops go round once in 10 ms: %d Mbit/s at %d ms",
+    (mbit, rttMs) => {
+      const path = new Path({ bytesPerMs: mbit * MBIT, rttMs, turnMs: 10 });
+      const load = bulk(path, { probeIntervalMs: 19.7 });
+      path.run(2_000);
+      const before = load.received;
+      path.run(8_000);
+      expect((load.received - before) / (8_000 * mbit * MBIT)).toBeGreaterThanOrEqual(0.95);
+      expect(quantile(load.probeDelaysMs, 0.99)).toBeLessThan(60);
+    },
+  );
+
   test("small messages fill a path as well as large ones", () => {
     const path = new Path({ bytesPerMs: 100 * MBIT, rttMs: 10 });
     const load = bulk(path, { messageBytes: 100 });
@@ -57,7 +70,8 @@ describe("a link under bulk", () => {
     const path = new Path({ bytesPerMs: 10 * MBIT, rttMs: 50 });
     bulk(path);
     path.run(120_000);
-    // Every sample holds the 5 ms that its own frame takes at the bottleneck; with the standing queue it would hold 25 more.
+    // Every sample holds the 5 ms that its own frame takes at the bottleneck; with the standing queue it would hold 25
+    // more.
     expect(path.dialer.link.minRttMs).toBeLessThan(60);
     expect(path.dialer.link.rttMs).toBeLessThan(90);
   });

@@ -3,9 +3,9 @@ import type { LinkInput, LinkOutput } from "../../../src/proto/streams/events.ts
 import { Link, type LinkOptions } from "../../../src/proto/streams/link.ts";
 
 /**
- * A deterministic model of what lies below two links: in each direction a stack that takes everything, a bottleneck that
- * serves frames in order at a fixed rate, a delay, and (on request) losses that hold back everything behind them until
- * SCTP repeats the packet. Time is virtual; equal options give equal runs.
+ * A deterministic model of what lies below two links: in each direction a stack that takes everything, a bottleneck
+ * that serves frames in order at a fixed rate, a delay, and (on request) losses that hold back everything behind them
+ * until SCTP repeats the packet. Time is virtual; equal options give equal runs.
  */
 export interface PathOptions {
   /** Of the bottleneck, either way. */
@@ -16,6 +16,8 @@ export interface PathOptions {
   readonly hiddenBytes?: number;
   /** Probability that a frame stalls its direction, and for how long. */
   readonly stall?: { readonly probability: number; readonly ms: number; readonly random: Random };
+  /** The ends look at what has come only once in so long, as busy event loops do. Default: at once. */
+  readonly turnMs?: number;
   readonly link?: LinkOptions;
 }
 
@@ -42,7 +44,8 @@ class Direction {
     const { stall } = this.#options;
     const stalled = stall !== undefined && fraction(stall.random) < stall.probability ? stall.ms : 0;
     this.#latestArrival = Math.max(this.#latestArrival, this.#freeAt + this.delayMs + stalled);
-    return this.#latestArrival;
+    const { turnMs = 0 } = this.#options;
+    return turnMs === 0 ? this.#latestArrival : Math.ceil(this.#latestArrival / turnMs) * turnMs;
   }
 
   bufferedBytes(now: number): number {
@@ -72,8 +75,8 @@ export class End {
   }
 
   /**
-   * Applies one input and, at the end of the turn, whatever the link wants at once. Inputs that `onOutput` makes wait until
-   * all outputs of the one before are carried out, or frames would overtake each other.
+   * Applies one input and, at the end of the turn, whatever the link wants at once. Inputs that `onOutput` makes wait
+   * until all outputs of the one before are carried out, or frames would overtake each other.
    */
   handle(input: LinkInput): void {
     this.#inputs.push(input);

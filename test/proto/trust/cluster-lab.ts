@@ -9,9 +9,9 @@ import { encodeIssuers, type IssuingKey, kidOf } from "../../../src/proto/trust/
 export const crypto = portableCrypto();
 export const NOW = 1_800_000_000_000;
 
-export const rootSeed = new Uint8Array(randomBytes(32));
+const rootSeed = new Uint8Array(randomBytes(32));
 export const root = crypto.authority(rootSeed);
-export const issuingSeed = new Uint8Array(randomBytes(32));
+const issuingSeed = new Uint8Array(randomBytes(32));
 export const issuing = crypto.authority(issuingSeed);
 
 export function entry(change: Partial<IssuingKey> = {}): IssuingKey {

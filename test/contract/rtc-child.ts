@@ -1,0 +1,28 @@
+import { chooseStack } from "../../src/drivers/rtc.auto.ts";
+import { closePair, openPair, pairOf } from "./rtc-pair.ts";
+
+/**
+ * A process that uses a stack and then has nothing more to do: `rtc-child.ts STACK STEP`. It closes both ends when the
+ * initiator says STEP (or before it has said anything: `new`), and writes the time to standard output. It never calls
+ * `process.exit`.
+ */
+const [word, step] = process.argv.slice(2);
+if (word !== "native" && word !== "werift") throw new Error("which stack?");
+const stack = await chooseStack(word);
+
+if (step === "exchange") {
+  const pair = await openPair(stack, stack);
+  pair.initiator.connection.send(new Uint8Array(65_536));
+  await pair.answerer.received(1);
+  await closePair(pair);
+} else {
+  const pair = pairOf(stack, stack);
+  pair.initiator.connection.offer();
+  await pair.initiator.until(
+    `${step}`,
+    () => step === "new" || pair.initiator.events.some(({ type }) => type === step),
+  );
+  await closePair(pair);
+}
+await stack.close();
+process.stdout.write(String(Date.now()));

@@ -1,0 +1,193 @@
+import { describe, expect, test } from "vitest";
+import { Digest } from "../../../src/proto/membership/digest.ts";
+import { Links } from "../../../src/proto/membership/links.ts";
+import { LocalHealth } from "../../../src/proto/membership/local-health.ts";
+import { Rotation } from "../../../src/proto/membership/rotation.ts";
+import { MemberTable } from "../../../src/proto/membership/table.ts";
+import { observersOf } from "../../../src/proto/overlay/neighbours.ts";
+import { seatOf } from "../../../src/proto/overlay/seat.ts";
+import { SeededRandom, shuffle } from "../../../src/proto/random.ts";
+import { facts, id, NOW, record } from "./fixtures.ts";
+
+const HOUR = 3_600_000;
+
+describe("local health", () => {
+  test("stretches time-outs from once to nine times and no further", () => {
+    const health = new LocalHealth();
+    expect(health.stretch).toBe(1);
+    for (let count = 0; count < 20; count++) health.worse();
+    expect(health.stretch).toBe(9);
+    for (let count = 0; count < 20; count++) health.better();
+    expect(health.stretch).toBe(1);
+  });
+});
+
+describe("the time-out of a link", () => {
+  test("is at least 250 ms and follows the round trip and its variation", () => {
+    const links = new Links();
+    const near = links.open(id(1), 2, NOW);
+    const far = links.open(id(2), 400, NOW);
+    expect(links.timeoutMs(near, NOW)).toBe(250);
+    expect(links.timeoutMs(far, NOW)).toBe(400 + 4 * 200 + 50);
+    for (let count = 0; count < 50; count++) links.answered(far, 400, NOW);
+    expect(Math.round(links.timeoutMs(far, NOW))).toBe(450);
+  });
+
+  test("grows by a stall where one was seen, for a minute, and for twenty seconds elsewhere", () => {
+    const links = new Links();
+    const stalled = links.open(id(1), 2, NOW);
+    const other = links.open(id(2), 2, NOW);
+    links.answered(stalled, 1_010, NOW);
+    expect(stalled.roundTrip.smoothedMs).toBe(2);
+    expect(links.timeoutMs(stalled, NOW + 59_000)).toBe(1_302);
+    expect(links.timeoutMs(stalled, NOW + 61_000)).toBe(250);
+    expect(links.timeoutMs(other, NOW + 19_000)).toBe(1_302);
+    expect(links.timeoutMs(other, NOW + 21_000)).toBe(250);
+  });
+
+  test("has no part in the refutation window but through stalls and long paths", () => {
+    const links = new Links();
+    expect(links.windowMs(NOW)).toBe(1_000);
+    const link = links.open(id(1), 150, NOW);
+    expect(links.windowMs(NOW)).toBe(1_300);
+    links.answered(link, 1_200, NOW);
+    expect(links.windowMs(NOW)).toBe(3_300);
+    expect(links.windowMs(NOW + 60_000)).toBe(1_300);
+  });
+});
+
+describe("the rotation", () => {
+  const peers = [1, 2, 3, 4, 5].map(id);
+
+  test("takes every target once a round", () => {
+    const rotation = new Rotation(new SeededRandom(1));
+    rotation.update(new Set(peers));
+    for (let round = 0; round < 3; round++) expect(new Set(peers.map(() => rotation.next()))).toEqual(new Set(peers));
+  });
+
+  test("lets nobody wait longer because others come and go", () => {
+    const rotation = new Rotation(new SeededRandom(2));
+    rotation.update(new Set(peers));
+    let waited = 0;
+    for (let step = 0; step < 200; step++) {
+      if (step % 2 === 0) rotation.update(new Set([...peers.slice(0, 3), id(10 + (step % 3))]));
+      waited = rotation.next() === peers[0] ? 0 : waited + 1;
+      expect(waited).toBeLessThanOrEqual(8);
+    }
+  });
+
+  test("has nothing to offer without targets", () => {
+    const rotation = new Rotation(new SeededRandom(3));
+    expect(rotation.next()).toBeUndefined();
+    rotation.update(new Set(peers));
+    rotation.update(new Set());
+    expect(rotation.next()).toBeUndefined();
+  });
+});
+
+describe("the digest", () => {
+  const records = Array.from({ length: 40 }, (_, number) => record(id(number)));
+
+  test("does not depend on the order of changes, and sees each of them", () => {
+    const [one, other] = [new Digest(), new Digest()];
+    for (const item of records) one.toggle(item, false);
+    for (const item of shuffle(new SeededRandom(4), [...records])) other.toggle(item, false);
+    expect(one.root()).toEqual(other.root());
+    expect(one.differing(other.sums())).toEqual([]);
+    other.toggle(records[3] as never, false);
+    expect(one.root()).not.toEqual(other.root());
+    expect(one.differing(other.sums()).length).toBe(1);
+    other.toggle(records[3] as never, true);
+    expect(one.differing(other.sums()).length).toBe(1);
+    other.toggle(records[3] as never, true);
+    other.toggle(records[3] as never, false);
+    expect(one.root()).toEqual(other.root());
+  });
+});
+
+describe("the table", () => {
+  function table(members: number): MemberTable {
+    const result = new MemberTable(seatOf(id(0), facts(id(0)).place));
+    for (let number = 0; number < members; number++)
+      result.put(record(id(number)), facts(id(number)), "alive", NOW, NOW);
+    return result;
+  }
+
+  test("keeps counts, rings and digest in step with every change", () => {
+    const members = table(10);
+    const before = members.digest.root();
+    members.move(id(3), "suspect", NOW + 1);
+    expect(members.counts).toEqual({ alive: 9, suspect: 1, down: 0, left: 0 });
+    expect(members.rings.size).toBe(10);
+    expect(members.digest.root()).toEqual(before);
+    members.move(id(3), "down", NOW + 2);
+    expect(members.rings.has(id(3))).toBe(false);
+    expect(members.digest.root()).not.toEqual(before);
+    members.move(id(3), "alive", NOW + 3);
+    expect(members.rings.has(id(3))).toBe(true);
+    expect(members.digest.root()).toEqual(before);
+    members.remove(id(3));
+    members.put(record(id(3)), facts(id(3)), "alive", NOW, NOW);
+    expect(members.digest.root()).toEqual(before);
+    expect(members.get(id(3))).toMatchObject({ state: "alive", provenBoot: 0 });
+  });
+
+  test("takes an expired token out of the rings and out of what is told, and keeps its member for a retry", () => {
+    const members = table(3);
+    members.put(record(id(5)), facts(id(5), NOW + HOUR), "alive", NOW, NOW);
+    const due = NOW + HOUR + 60_000;
+    expect(members.dueAt).toBe(due);
+    expect(members.due(due - 1)).toEqual({ lapsed: [], forgotten: [] });
+    const { lapsed } = members.due(due);
+    expect(lapsed.map((member) => member.record.id)).toEqual([id(5)]);
+    members.lapse(id(5), due);
+    expect(members.digest.root()).toEqual(table(3).digest.root());
+    expect(members.get(id(5))).toMatchObject({ state: "down", lapsed: true });
+    expect(members.dueAt).toBe(due + 72 * HOUR);
+    expect(members.due(due + 72 * HOUR).forgotten.map((member) => member.record.id)).toEqual([id(5)]);
+  });
+
+  test("remembers the down for 72 hours, and those that left for as long as their tokens live", () => {
+    const members = table(3);
+    members.move(id(1), "down", NOW);
+    members.put(record(id(2), { incarnation: 1, status: "left" }), facts(id(2), NOW + 100 * HOUR), "left", NOW, NOW);
+    expect(members.due(NOW + 71 * HOUR)).toEqual({ lapsed: [], forgotten: [] });
+    expect(members.due(NOW + 72 * HOUR).forgotten.map((member) => member.record.id)).toEqual([id(1)]);
+    members.remove(id(1));
+    expect(members.due(NOW + 101 * HOUR).forgotten.map((member) => member.record.id)).toEqual([id(2)]);
+  });
+
+  test("lets the observers of a member accuse it and nobody else, once things have settled", () => {
+    const members = table(40);
+    const later = NOW + 31_000;
+    const observers = observersOf(members.rings, seatOf(id(7), facts(id(7)).place));
+    for (let number = 0; number < 40; number++) {
+      expect(members.mayAccuse(id(number), id(7), later), `member ${number}`).toBe(observers.has(id(number)));
+    }
+    expect(members.mayAccuse(id(99), id(7), later)).toBe(false);
+  });
+
+  test("accepts the accusers of a view without the arrivals of the last 30 s", () => {
+    const members = table(40);
+    const later = NOW + 31_000;
+    const before = observersOf(members.rings, seatOf(id(7), facts(id(7)).place));
+    for (let number = 40; number < 60; number++)
+      members.put(record(id(number)), facts(id(number)), "alive", later, later);
+    for (const observer of before) expect(members.mayAccuse(observer, id(7), later + 29_000)).toBe(true);
+    const displaced = [...before].filter((observer) => !members.mayAccuse(observer, id(7), later + 30_000));
+    expect(displaced.length).toBeGreaterThan(0);
+  });
+
+  test("accepts the accusers of a view that no longer has those whom we suspect", () => {
+    const [members, ahead] = [table(40), table(40)];
+    const seat = seatOf(id(7), facts(id(7)).place);
+    const later = NOW + 31_000;
+    for (const suspect of [...observersOf(members.rings, seat)].slice(0, 3)) {
+      members.move(suspect, "suspect", later);
+      ahead.move(suspect, "down", later);
+    }
+    const observers = observersOf(ahead.rings, seat);
+    expect([...observers].every((observer) => members.mayAccuse(observer, id(7), later))).toBe(true);
+    expect([...observers].some((observer) => !table(40).mayAccuse(observer, id(7), later))).toBe(true);
+  });
+});

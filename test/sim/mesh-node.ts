@@ -1,0 +1,173 @@
+import { Deadlines } from "../../src/proto/deadlines.ts";
+import type { Instant } from "../../src/proto/machine.ts";
+import type { RecordShelf } from "../../src/proto/membership/record.ts";
+import { Mesh, type MeshInput, type MeshOutput } from "../../src/proto/mesh.ts";
+import type { PeerId } from "../../src/proto/peer-id.ts";
+import { fraction, randomBytes, SeededRandom } from "../../src/proto/random.ts";
+import type { TokenFacts } from "../../src/proto/signed.ts";
+import type { NodeContext, SimInput, SimNode, SimOutput } from "./node.ts";
+import type { FakeSigner } from "./signer.ts";
+import { EPOCH_MS } from "./world.ts";
+
+/** Introductions are asked for as the agent does (`src/agent.ts`): ever more slowly while no link stands, rarely with links. */
+const SEEK_MS = 1_000;
+const LONGEST_SEEK_MS = 15_000;
+const MERGE_MS = 60_000;
+/** Records are kept for the next start six times as often as the agent keeps them: runs are short. */
+const REMEMBER_MS = 10_000;
+const MAX_REMEMBERED = 512;
+/** Beyond any run. */
+const TOKEN_LIFE_MS = 86_400_000;
+const SCOPES = ["mesh:join", "kv:*"];
+const MEMORY = "members";
+
+/** What a scenario asks of a node. */
+export type MeshCommand = Extract<MeshInput, { readonly type: "put" | "delete" | "leave" | "token" | "update" }>;
+
+/** What a node tells that is not for the world. */
+export type MeshEvent = Exclude<
+  MeshOutput,
+  { readonly type: "send" | "dial" | "ask" | "drop" | "present" | "sign" | "verify" | "link-silent" | "isolated" }
+>;
+
+export interface MeshNodeOptions {
+  readonly signer: FakeSigner;
+  /** Decoded records, shared by the nodes of a world: a record is decoded once and not once by everybody. */
+  readonly shelf?: RecordShelf;
+  /** Outputs for which it holds are not carried out: a mesh that is broken on purpose. */
+  readonly broken?: (output: MeshOutput) => boolean;
+}
+
+/**
+ * The mesh as an agent runs it, in the world: {@link Mesh} itself, and around it what the agent does for it without a
+ * machine of its own. It seeks introductions, gives up links that have fallen silent, and remembers members for the next start.
+ */
+export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
+  readonly mesh: Mesh;
+  readonly #self: PeerId;
+  readonly #disk: Map<string, unknown>;
+  readonly #broken: ((output: MeshOutput) => boolean) | undefined;
+  readonly #chores = new Deadlines<"begin" | "seek" | "remember">();
+  #seekMs = SEEK_MS;
+  /** Links that this side has given up: their end is no farewell. */
+  readonly #silent = new Set<PeerId>();
+
+  constructor(context: NodeContext, options: MeshNodeOptions) {
+    const { id, index, boot, random, now, disk } = context;
+    const { signer, shelf, broken } = options;
+    this.#self = id;
+    this.#disk = disk;
+    this.#broken = broken;
+    const facts: TokenFacts = {
+      subject: id,
+      expiresAt: EPOCH_MS + TOKEN_LIFE_MS,
+      scopes: SCOPES,
+      place: placeOf(id),
+    };
+    this.mesh = new Mesh(
+      {
+        self: id,
+        boot,
+        profile: {
+          name: `node-${index}`,
+          labels: [],
+          protocols: { least: 1, most: 1 },
+          exchangeKey: randomBytes(random.fork("exchange key"), 32),
+          capacity: 100,
+        },
+        token: { token: signer.token(facts), facts },
+        random,
+        ...(shelf && { shelf }),
+      },
+      now,
+    );
+    this.#chores.set("begin", now);
+    this.#chores.set("seek", now + SEEK_MS);
+    this.#chores.set("remember", now + REMEMBER_MS * fraction(random.fork("chores")));
+  }
+
+  handle(input: SimInput | MeshCommand, now: Instant): readonly (SimOutput | MeshEvent)[] {
+    switch (input.type) {
+      case "timeout":
+        return this.#timeout(now);
+      case "link-up":
+        this.#seekMs = SEEK_MS;
+        this.#silent.delete(input.peer);
+        return this.#carry(this.mesh.handle(input, now));
+      case "link-down": {
+        const deliberate = input.deliberate && !this.#silent.delete(input.peer);
+        return this.#carry(this.mesh.handle({ type: "link-down", peer: input.peer, deliberate }, now));
+      }
+      default:
+        // What comes back with a check or a signature is what the mesh has sent along with it.
+        return this.#carry(this.mesh.handle(input as MeshInput, now));
+    }
+  }
+
+  deadline(): Instant | undefined {
+    const chore = this.#chores.next() ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.mesh.deadline() ?? chore, chore);
+  }
+
+  #timeout(now: Instant): readonly (SimOutput | MeshEvent)[] {
+    const due = this.mesh.deadline() ?? Number.POSITIVE_INFINITY;
+    if ((this.#chores.next() ?? now + 1) > now) return this.#carry(this.mesh.handle({ type: "timeout" }, now));
+    const outputs: (SimOutput | MeshEvent)[] = [];
+    if (due <= now) outputs.push(...this.#carry(this.mesh.handle({ type: "timeout" }, now)));
+    for (let chore = this.#chores.take(now); chore !== undefined; chore = this.#chores.take(now)) {
+      if (chore === "begin") {
+        const records = (this.#disk.get(MEMORY) ?? []) as readonly Uint8Array[];
+        outputs.push(...this.#carry(this.mesh.handle({ type: "introduced", standing: "remembered", records }, now)));
+      } else if (chore === "seek") {
+        outputs.push({ type: "introduce" });
+        this.#chores.set("seek", now + this.#nextSeekMs());
+      } else {
+        this.#remember();
+        this.#chores.set("remember", now + REMEMBER_MS);
+      }
+    }
+    return outputs;
+  }
+
+  #nextSeekMs(): number {
+    const linked = this.mesh.links.size > 0;
+    this.#seekMs = linked ? SEEK_MS : Math.min(this.#seekMs * 2, LONGEST_SEEK_MS);
+    return linked ? MERGE_MS : this.#seekMs;
+  }
+
+  #remember(): void {
+    const records: Uint8Array[] = [];
+    for (const { record, state } of this.mesh.membership.members()) {
+      if (record.id === this.#self || state === "left" || records.length === MAX_REMEMBERED) continue;
+      const bytes = this.mesh.membership.record(record.id);
+      if (bytes !== undefined) records.push(bytes);
+    }
+    this.#disk.set(MEMORY, records);
+  }
+
+  /** The mesh's outputs as the world takes them. Most lists pass as they are. */
+  #carry(outputs: readonly MeshOutput[]): readonly (SimOutput | MeshEvent)[] {
+    for (const { type } of outputs) {
+      if (type === "link-silent" || type === "isolated" || this.#broken !== undefined) return this.#translate(outputs);
+    }
+    return outputs as readonly (SimOutput | MeshEvent)[];
+  }
+
+  #translate(outputs: readonly MeshOutput[]): readonly (SimOutput | MeshEvent)[] {
+    const carried: (SimOutput | MeshEvent)[] = [];
+    for (const output of outputs) {
+      if (this.#broken?.(output)) continue;
+      if (output.type === "link-silent") {
+        this.#silent.add(output.peer);
+        carried.push({ type: "drop", peer: output.peer, reason: "silent" });
+      } else if (output.type === "isolated") carried.push({ type: "introduce" });
+      else carried.push(output);
+    }
+    return carried;
+  }
+}
+
+/** A member's place: the same in all its lives. */
+function placeOf(id: PeerId): Uint8Array {
+  return randomBytes(new SeededRandom(0).fork(id), 16);
+}
