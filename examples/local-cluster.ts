@@ -37,7 +37,12 @@ export async function openLocalCluster(): Promise<LocalCluster> {
   const listen = { host: "127.0.0.1", port: 0 };
   const server = await startSignalingService({ cluster, listen, issuingKeyFile, log: SILENT });
   const issuers = issuersOf(cluster, crypto);
-  const mint = await openMint({ keyFile: issuingKeyFile, clusterId: cluster.clusterId, issuers: () => issuers, crypto });
+  const mint = await openMint({
+    keyFile: issuingKeyFile,
+    clusterId: cluster.clusterId,
+    issuers: () => issuers,
+    crypto,
+  });
   const issued = await mint.issueJoinToken({ uses: 1_000 }, Date.now());
   if (!issued.ok) throw new Error(`no invite: ${issued.fault}`);
   const url = `ws://127.0.0.1:${server.port}`;

@@ -35,4 +35,10 @@ const down = heard("memberdown", "bob");
 await bob.close();
 await down;
 
-console.log(`in the end: ${watcher.members().map(({ name, state }) => `${name} ${state}`).sort().join(", ")}`);
+console.log(
+  `in the end: ${watcher
+    .members()
+    .map(({ name, state }) => `${name} ${state}`)
+    .sort()
+    .join(", ")}`,
+);

@@ -2,14 +2,16 @@ import { Buckets, Bucket } from "./agent/bucket.ts";
 import { Connections } from "./agent/connections.ts";
 import { member as memberCredential } from "./agent/credential.ts";
 import { AgentEventTarget, LinkChangeEvent, MemberChangeEvent, type MemberInfo } from "./agent/events.ts";
+import { FaultLog } from "./agent/fault-log.ts";
 import { MeshHost } from "./agent/mesh-host.ts";
+import type { PeerLink } from "./agent/peer-link.ts";
 import { type Preparation, prepare } from "./agent/prepare.ts";
+import { reach } from "./agent/reach.ts";
 import { Servers } from "./agent/servers.ts";
 import { describeStatus, memberInfo } from "./agent/status-view.ts";
 import type { MeshStream } from "./agent/stream.ts";
 import { StarlingError } from "./errors.ts";
 import { type AgentOptions, checkOptions } from "./options.ts";
-import { RecentMap } from "./proto/bounded.ts";
 import type { MemberEvent } from "./proto/membership/effects.ts";
 import type { Mesh } from "./proto/mesh.ts";
 import type { DialFailure } from "./proto/negotiation/outcome.ts";
@@ -31,10 +33,6 @@ const MERGE_MS = 60_000;
 const REMEMBER_MS = 60_000;
 /** A renewal that fails is tried again after this, ms. */
 const RENEW_RETRY_MS = 60_000;
-/** Peers and faults whose log lines are held back for a minute each. */
-const MAX_QUIET = 256;
-const QUIET_MS = 60_000;
-
 /** Takes a stream that a member has opened. */
 export type StreamHandler = (stream: MeshStream, from: PeerId) => void;
 
@@ -56,8 +54,7 @@ export class Agent extends AgentEventTarget {
   readonly #servers: Servers;
   readonly #buckets: Buckets;
   readonly #handlers = new Map<string, StreamHandler>();
-  readonly #faults = new Map<string, number>();
-  readonly #quiet = new RecentMap<string, number>(MAX_QUIET);
+  readonly #faults: FaultLog;
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #admitted = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<StarlingError | undefined>();
@@ -86,6 +83,7 @@ export class Agent extends AgentEventTarget {
     super();
     this.#prepared = prepared;
     const { trust, stack, random, now, log, credential } = prepared;
+    this.#faults = new FaultLog(log, now);
     this.#connections = new Connections({
       trust,
       stack,
@@ -101,14 +99,14 @@ export class Agent extends AgentEventTarget {
           this.#seekMs = SEEK_MS;
           this.dispatchEvent(new LinkChangeEvent("linkup", link.id));
         },
-        linkDown: (peer, reason) => {
-          this.#host?.input({ type: "link-down", peer });
+        linkDown: (peer, reason, deliberate) => {
+          this.#host?.input({ type: "link-down", peer, deliberate });
           this.dispatchEvent(new LinkChangeEvent("linkdown", peer, reason));
         },
         message: (peer, lane, bytes) => this.#host?.input({ type: "message", peer, lane, bytes }),
         dialFailed: (peer, failure) => this.#dialFailed(peer, failure),
         handler: (protocol) => this.#handlers.get(protocol),
-        fault: (peer, fault) => this.#fault(peer, fault),
+        fault: (peer, fault) => this.#faults.report(peer, fault),
         post: (to, letter) => this.#servers.signal(to, letter),
         boxKeyOf: (peer) => this.#host?.mesh.membership.member(peer)?.record.exchangeKey,
       },
@@ -152,7 +150,7 @@ export class Agent extends AgentEventTarget {
   counters(): { readonly framesSent: number; readonly faults: Readonly<Record<string, number>> } {
     let framesSent = 0;
     for (const link of this.#connections.links()) framesSent += link.txFrames;
-    return { framesSent, faults: Object.fromEntries(this.#faults) };
+    return { framesSent, faults: this.#faults.counts() };
   }
 
   /** A snapshot; its shape is stable (`starling status --json`). */
@@ -249,7 +247,7 @@ export class Agent extends AgentEventTarget {
         present: (record) => this.#servers.present(record),
         isolated: () => this.#servers.nudge(),
         superseded: () => this.#fail(new StarlingError("identity-in-use", "another agent has started with this node key")),
-        fault: (peer, fault) => this.#fault(peer, fault),
+        fault: (peer, fault) => this.#faults.report(peer, fault),
       },
     });
     this.#host = host;
@@ -343,26 +341,13 @@ export class Agent extends AgentEventTarget {
     this.#prepared.log.warn(`this machine's clock is ${seconds} s ${direction} the server's; set it right`, { url });
   }
 
-  async #linkTo(peer: PeerId, signal: AbortSignal | undefined) {
-    const link = this.#connections.link(peer);
-    if (link) return link;
-    if (!this.#mesh.membership.member(peer)) throw new StarlingError("not-found", `${peer} is no member of the cluster`);
-    const settled = Promise.withResolvers<void>();
-    const finish = (): void => settled.resolve();
-    const onUp = (event: LinkChangeEvent): void => {
-      if (event.peer === peer) finish();
-    };
-    const timeout = setTimeout(finish, 30_000);
-    signal?.addEventListener("abort", finish, { once: true });
-    this.addEventListener("linkup", onUp);
-    this.#host?.input({ type: "try", peer });
-    await settled.promise;
-    clearTimeout(timeout);
-    signal?.removeEventListener("abort", finish);
-    this.removeEventListener("linkup", onUp);
-    const opened = this.#connections.link(peer);
-    if (opened) return opened;
-    throw new StarlingError(signal?.aborted ? "timeout" : "dial-failed", "no link to the member could be opened in time");
+  #linkTo(peer: PeerId, signal: AbortSignal | undefined): Promise<PeerLink> {
+    return reach(peer, signal, {
+      events: this,
+      link: () => this.#connections.link(peer),
+      isMember: () => this.#mesh.membership.member(peer) !== undefined,
+      dial: () => this.#host?.input({ type: "try", peer }),
+    });
   }
 
   #bucketHost() {
@@ -377,16 +362,6 @@ export class Agent extends AgentEventTarget {
       changesSince: (cursor: number, bucket: string, prefix: string) =>
         agent.#mesh.replication.changesSince(cursor, bucket, prefix),
     };
-  }
-
-  /** Counts misbehaviour; of each kind and peer one line a minute. */
-  #fault(peer: PeerId | undefined, fault: string): void {
-    this.#faults.set(fault, (this.#faults.get(fault) ?? 0) + 1);
-    const { log, now } = this.#prepared;
-    const key = `${peer} ${fault}`;
-    if (now() < (this.#quiet.get(key) ?? 0)) return;
-    this.#quiet.set(key, now() + QUIET_MS);
-    log.warn("a peer misbehaves", { fault, ...(peer !== undefined && { peer }) });
   }
 
   #later(ms: number, run: () => void): void {

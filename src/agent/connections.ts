@@ -21,7 +21,7 @@ const MAX_ENGAGED = 64;
 /** What connections tell the agent. */
 export interface ConnectionsListener {
   linkUp(link: PeerLink): void;
-  linkDown(peer: PeerId, reason: string): void;
+  linkDown(peer: PeerId, reason: string, deliberate: boolean): void;
   message(peer: PeerId, lane: Lane, bytes: Uint8Array): void;
   /** A dial that this side wanted ended without a link. */
   dialFailed(peer: PeerId, failure: DialFailure): void;
@@ -37,6 +37,8 @@ export interface ConnectionsListener {
 export class Connections {
   readonly #links = new Map<PeerId, PeerLink>();
   readonly #pairings = new Map<PeerId, Pairing>();
+  /** Every connection that has not ended, also those that linger for a last frame and belong to nobody any more. */
+  readonly #open = new Set<RtcConnection>();
   readonly #letters: Letters;
   readonly #listener: ConnectionsListener;
   readonly #stack: RtcStack;
@@ -131,8 +133,10 @@ export class Connections {
   /** Says goodbye on every link once what is queued has left, within `limitMs`. */
   async leave(limitMs: number): Promise<void> {
     const links = [...this.#links.values()];
-    const patience = new Promise<void>((resolve) => setTimeout(resolve, limitMs));
-    await Promise.race([Promise.all(links.map((link) => link.drain())), patience]);
+    const patience = Promise.withResolvers<void>();
+    const timer = setTimeout(patience.resolve, limitMs);
+    await Promise.race([Promise.all(links.map((link) => link.drain())), patience.promise]);
+    clearTimeout(timer);
     for (const link of links) link.close("leaving");
     await Promise.race([Promise.all(links.map((link) => link.over)), patience]);
   }
@@ -142,6 +146,7 @@ export class Connections {
     this.#closed = true;
     for (const pairing of this.#pairings.values()) pairing.close();
     for (const link of [...this.#links.values()]) link.abandon("closing");
+    for (const connection of this.#open) connection.close();
     this.#pairings.clear();
   }
 
@@ -167,15 +172,20 @@ export class Connections {
   }
 
   #connect(plan: DialPlan, initiator: boolean, notify: (event: RtcEvent) => void): RtcConnection {
-    return this.#stack.connect(
+    const connection = this.#stack.connect(
       {
         initiator,
         iceServers: this.#iceServers,
         iceTransportPolicy: plan.policy,
         extraAddresses: this.#extraAddresses,
       },
-      notify,
+      (event) => {
+        if (event.type === "closed") this.#open.delete(connection);
+        notify(event);
+      },
     );
+    this.#open.add(connection);
+    return connection;
   }
 
   #sendSignal(peer: PeerId, signal: Signal): void {
@@ -195,12 +205,12 @@ export class Connections {
         message: (from, lane, bytes) => this.#listener.message(from, lane, bytes),
         handler: (protocol) => this.#listener.handler(protocol),
         fault: (from, fault) => this.#listener.fault(from, fault),
-        lost: (lost, reason) => this.#lost(lost, reason),
+        lost: (lost, reason, deliberate) => this.#lost(lost, reason, deliberate),
       },
     });
     this.#links.set(peer, link);
     if (before) {
-      this.#listener.linkDown(peer, "replaced");
+      this.#listener.linkDown(peer, "replaced", true);
       before.close("replaced");
     }
     this.#log.info("link up", { peer, rtc: link.stack, role: channel.role });
@@ -208,11 +218,11 @@ export class Connections {
     link.start(channel);
   }
 
-  #lost(link: PeerLink, reason: string): void {
+  #lost(link: PeerLink, reason: string, deliberate: boolean): void {
     if (this.#links.get(link.id) !== link) return;
     this.#links.delete(link.id);
     this.#log.info("link down", { peer: link.id, reason });
-    this.#listener.linkDown(link.id, reason);
+    this.#listener.linkDown(link.id, reason, deliberate);
     this.#forgetIdle(link.id);
   }
 

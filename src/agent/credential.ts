@@ -6,13 +6,16 @@ import type { StateDirectory } from "../drivers/state-directory.ts";
 import { StarlingError } from "../errors.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { HeldCredential } from "../proto/signaling/client-events.ts";
-import { parseMemberClaims, RENEWAL_GRACE_MS } from "../proto/trust/claims.ts";
+import { parseMemberClaims, RENEWAL_GRACE_MS, type TokenFault } from "../proto/trust/claims.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
 import { parseCompact } from "../proto/trust/compact-token.ts";
 import type { Crypto } from "../proto/trust/crypto.ts";
 import { describeInviteFault, type Invite, parseInvite } from "../proto/trust/invite.ts";
 import { acceptIssuers } from "../proto/trust/issuers.ts";
 import type { Trust } from "./trust.ts";
+
+/** What is wrong with a token that a server may put right: by a renewal, by its clock, by a newer list of issuers. */
+const TIME_WILL_TELL: ReadonlySet<TokenFault> = new Set(["expired", "issuer-expired", "not-yet-valid", "unknown-issuer"]);
 
 /** Parses what a person pasted; throws `invite-invalid` that says what is wrong with it. */
 export function readInvite(text: string): Invite {
@@ -49,7 +52,8 @@ function withNewerKeys(known: Cluster, invited: Cluster): Cluster {
 
 /**
  * What the agent can show at its start, best first: the token that it kept, if that is valid or buys a renewal; the
- * invite's; a token of its own making where it holds an issuing key. Throws `token-expired` or `no-cluster` when there is none.
+ * invite's; a token of its own making where it holds an issuing key. Throws `token-invalid` for an invite whose token is nobody's
+ * or another's, `token-expired` when there is none.
  */
 export async function settleCredential(options: {
   readonly state: StateDirectory;
@@ -70,6 +74,9 @@ export async function settleCredential(options: {
     if (fault === "wrong-subject") {
       const message = `the invite was made for another node than ${trust.id}; ask for one with: starling invite --for ${trust.id}`;
       throw new StarlingError("token-invalid", message);
+    }
+    if (!TIME_WILL_TELL.has(fault)) {
+      throw new StarlingError("token-invalid", `the token in the invite does not hold (${fault}); ask for a new invite`);
     }
   }
   const minted = await mintOwn(state, trust, crypto, now);

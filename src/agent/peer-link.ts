@@ -19,8 +19,8 @@ export interface LinkListener {
   /** The peer opened a stream; undefined refuses it as an unknown protocol. */
   handler(protocol: string): ((stream: MeshStream, from: PeerId) => void) | undefined;
   fault(peer: PeerId, fault: string): void;
-  /** The link is over, for the reason given; nothing follows. */
-  lost(link: PeerLink, reason: string): void;
+  /** The link is over; nothing follows. `deliberate`: one side ended it in good order, which says nothing about the peer. */
+  lost(link: PeerLink, reason: string, deliberate: boolean): void;
 }
 
 /**
@@ -179,7 +179,7 @@ export class PeerLink implements StreamCarrier {
     this.#state = "ending";
     this.#runner.input({ type: "goodbye", reason });
     this.#runner.input({ type: "flush", bufferedBytes: this.#connection.bufferedAmount });
-    setTimeout(() => this.#over(reason), GOODBYE_MS[this.#role]);
+    setTimeout(() => this.#over(reason, true), GOODBYE_MS[this.#role]);
   }
 
   /** Closes the channel at once, without a word. */
@@ -224,7 +224,7 @@ export class PeerLink implements StreamCarrier {
         break;
       case "goodbye":
         // Who said it closes the channel.
-        this.#finish(`peer: ${output.reason}`);
+        this.#finish(`peer: ${output.reason}`, true);
         setTimeout(() => this.#connection.close(), LINGER_MS);
         break;
       case "dropped":
@@ -295,13 +295,13 @@ export class PeerLink implements StreamCarrier {
     this.#streams.delete(id);
   }
 
-  #over(reason: string): void {
-    this.#finish(reason);
+  #over(reason: string, deliberate = false): void {
+    this.#finish(reason, deliberate || this.#state === "ending");
     this.#connection.close();
   }
 
   /** The end of the link; its channel may linger. */
-  #finish(reason: string): void {
+  #finish(reason: string, deliberate: boolean): void {
     if (this.#state === "over") return;
     this.#state = "over";
     this.#runner.close();
@@ -311,7 +311,7 @@ export class PeerLink implements StreamCarrier {
     for (const resolve of this.#drained.splice(0)) resolve();
     this.#streams.clear();
     this.#ended.resolve();
-    this.#listener.lost(this, reason);
+    this.#listener.lost(this, reason, deliberate);
   }
 }
 

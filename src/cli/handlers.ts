@@ -52,11 +52,18 @@ export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<s
     [
       "kv.list",
       checked(
-        z.strictObject({ bucket, prefix: z.string().optional(), limit: z.int().min(1).max(100_000).default(1_000) }),
-        async (input) => {
-          const { prefix, limit } = input;
+        z.strictObject({
+          bucket,
+          prefix: z.string().optional(),
+          limit: z.int().min(1).max(100_000).default(1_000),
+          values: z.boolean().default(true),
+        }),
+        // A line for each entry: together they may be longer than a line may be.
+        async (input, emit) => {
+          const { prefix, limit, values } = input;
           const entries = await agent.bucket(input.bucket).list({ limit, ...(prefix !== undefined && { prefix }) });
-          return entries.map(wireEntry);
+          for (const entry of entries) emit(wireEntry(values ? entry : { ...entry, value: undefined }));
+          return entries.length;
         },
       ),
     ],

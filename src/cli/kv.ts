@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { StarlingError } from "../errors.ts";
 import { addStateFlag, ask } from "./flags.ts";
-import { parseDuration, print, printJson } from "./output.ts";
+import { parseCount, parseDuration, print, printJson } from "./output.ts";
 import { readStdin } from "./stdin.ts";
 
 /** One entry as the control socket carries it; `value` is base64, null for a deletion. */
@@ -28,7 +28,7 @@ export function kvCommand(program: Command): void {
   sub("get <key>", "print the value of a key; exit 1 if there is none").action(
     async (key: string, options: KvOptions, command: Command) => {
       const entry = (await ask(command, "kv.get", { bucket: options.bucket, key })) as WireEntry | null;
-      if (!entry) throw new StarlingError("not-found", `no key ${JSON.stringify(key)} in bucket ${options.bucket}`);
+      if (!entry) throw new StarlingError("not-found", `no key ${JSON.stringify(key)} in bucket ${options.bucket}; \`starling kv list\` shows what there is`);
       if (options.json) printJson(readable(entry));
       else writeValue(entry);
     },
@@ -58,7 +58,9 @@ export function kvCommand(program: Command): void {
     .option("--limit <n>", "at most this many", "1000")
     .action(async (prefix: string | undefined, options: KvOptions & { limit: string }, command: Command) => {
       const limit = parseCount(options.limit);
-      const entries = (await ask(command, "kv.list", { bucket: options.bucket, prefix, limit })) as WireEntry[];
+      const entries: WireEntry[] = [];
+      const parameters = { bucket: options.bucket, prefix, limit, values: options.json === true };
+      await ask(command, "kv.list", parameters, { onEvent: (event) => entries.push(event as WireEntry) });
       if (options.json) printJson(entries.map(readable));
       else for (const entry of entries) print(entry.key);
     });
@@ -90,12 +92,6 @@ interface PutOptions {
 interface PutResult {
   readonly version: string;
   readonly replicas: number;
-}
-
-function parseCount(text: string): number {
-  const count = Number(text);
-  if (Number.isSafeInteger(count) && count >= 1) return count;
-  throw new StarlingError("usage", `${JSON.stringify(text)} is not a count; write a number of at least 1`);
 }
 
 /** Text where the value is text; base64 beside it always. */

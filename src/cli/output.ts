@@ -19,25 +19,33 @@ export function say(line: string): void {
 
 /** A warning on stderr. */
 export function warn(line: string): void {
-  say(`${style("yellow", "warning:")} ${line}`);
+  say(`${style("yellow", "warning:", process.stderr)} ${line}`);
 }
 
-/** Colours `text` where stderr or stdout is a terminal and `NO_COLOR` is not set. */
-export function style(format: Parameters<typeof styleText>[0], text: string): string {
-  return styleText(format, text, { stream: process.stdout });
+/** Colours `text` where `stream`, to which it goes, is a terminal and `NO_COLOR` is not set. */
+export function style(
+  format: Parameters<typeof styleText>[0],
+  text: string,
+  stream: NodeJS.WriteStream = process.stdout,
+): string {
+  return styleText(format, text, { stream });
 }
 
 /** Prints what went wrong and sets the exit code: 2 for usage, 1 for everything else. Never prints a stack. */
 export function fail(error: unknown): void {
   const known = error instanceof StarlingError;
   const message = error instanceof Error ? error.message : String(error);
-  say(`${style("red", "starling:")} ${message}`);
+  say(`${style("red", "starling:", process.stderr)} ${message}`);
   if (!known && process.env["STARLING_DEBUG"] && error instanceof Error) say(String(error.stack));
   process.exitCode = known && error.code === "usage" ? 2 : 1;
 }
 
-/** Rows under headings, columns padded to their widest cell. */
-export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+/**
+ * Rows under headings, columns padded to their widest cell. Names and labels come from other members: control characters in
+ * them, which a terminal would obey, are shown as `?`.
+ */
+export function table(headings: readonly string[], cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map((cell) => cell.replace(/\p{Cc}/gu, "?")));
   const widths = headings.map((heading, column) =>
     Math.max(heading.length, ...rows.map((row) => (row[column] ?? "").length)),
   );
@@ -59,6 +67,13 @@ export function parseDuration(text: string): number {
     throw new StarlingError("usage", `${JSON.stringify(text)} is not a duration; write for example 30s, 5m, 24h or 7d`);
   }
   return Number(match[1]) * unit;
+}
+
+/** Parses a whole number of at least 1; throws `usage` otherwise. */
+export function parseCount(text: string): number {
+  const count = Number(text);
+  if (Number.isSafeInteger(count) && count >= 1) return count;
+  throw new StarlingError("usage", `${JSON.stringify(text)} is not a count; write a number of at least 1`);
 }
 
 /** Milliseconds for people: `0.4 ms`, `12 ms`, `3.2 s`, `5 min`. */

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { addStateFlag, ask } from "./flags.ts";
-import { formatMs, parseDuration, print, printJson } from "./output.ts";
+import { formatMs, parseCount, parseDuration, print, printJson } from "./output.ts";
 
 interface Pong {
   readonly peer: string;
@@ -16,7 +16,7 @@ export function pingCommand(program: Command): void {
     .option("--timeout <duration>", "how long to wait for each answer", "5s")
     .option("--json", "print JSON")
     .action(async (peer: string, options: PingOptions, command: Command) => {
-      const count = Math.max(1, Number.parseInt(options.count, 10) || 1);
+      const count = parseCount(options.count);
       const pongs: Pong[] = [];
       for (let sent = 0; sent < count; sent++) {
         if (sent > 0) await new Promise((resolve) => setTimeout(resolve, parseDuration(options.interval)));

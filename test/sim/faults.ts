@@ -56,6 +56,8 @@ export interface ScheduleOptions {
   readonly longestMs?: number;
   /** Share of the nodes that may crash for good. Default 0.2. */
   readonly mortality?: number;
+  /** Faults of one kind, crashes apart. Default 4. */
+  readonly most?: number;
 }
 
 export interface Schedule {
@@ -79,7 +81,7 @@ export function drawSchedule(random: Random, options: ScheduleOptions): Schedule
   const untouched = shuffle(random, indices);
   for (const kind of kinds) {
     const processes = kind === "crash" || kind === "reboot" || kind === "freeze";
-    const most = kind === "crash" ? Math.max(1, Math.floor(nodes * (options.mortality ?? 0.2))) : MOST_OF_A_KIND;
+    const most = kind === "crash" ? Math.max(1, Math.floor(nodes * (options.mortality ?? 0.2))) : (options.most ?? 4);
     const times = 1 + below(random, most);
     // Half of the time all crashes come at once, as when a power line fails.
     const together = kind === "crash" && below(random, 2) === 0 ? Math.floor(forMs * fraction(random)) : undefined;
@@ -97,9 +99,6 @@ export function drawSchedule(random: Random, options: ScheduleOptions): Schedule
   // The sort is stable: faults of one instant stay in the order in which they were drawn.
   return { kinds, faults: faults.sort((a, b) => a.atMs - b.atMs) };
 }
-
-/** Faults of one kind in one schedule, crashes apart. */
-const MOST_OF_A_KIND = 4;
 
 const HEAL: Fault = { type: "heal" };
 

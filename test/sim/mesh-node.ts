@@ -49,6 +49,8 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
   readonly #broken: ((output: MeshOutput) => boolean) | undefined;
   readonly #chores = new Deadlines<"begin" | "seek" | "remember">();
   #seekMs = SEEK_MS;
+  /** Links of this node that died of a full queue. */
+  overflows = 0;
   /** Links that this side has given up: their end is no farewell. */
   readonly #silent = new Set<PeerId>();
 
@@ -95,6 +97,7 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
         this.#silent.delete(input.peer);
         return this.#carry(this.mesh.handle(input, now));
       case "link-down": {
+        if (input.reason === "overflow") this.overflows++;
         const deliberate = input.deliberate && !this.#silent.delete(input.peer);
         return this.#carry(this.mesh.handle({ type: "link-down", peer: input.peer, deliberate }, now));
       }

@@ -257,7 +257,7 @@ export class Broadcast implements Machine<BroadcastInput, BroadcastOutput> {
       if (state !== "held" || hops >= MAX_HOPS || known.has(neighbour.slot)) continue;
       known.add(neighbour.slot);
       announcements ??= [];
-      announcements.push({ id, hops: hops + 1, ageMs: now - at, own: treeOf(route) !== SHARED_TREE });
+      announcements.push({ id, ageMs: now - at, own: treeOf(route) !== SHARED_TREE });
     }
     if (announcements !== undefined) this.#send(neighbour, encodeAnnounce(announcements), now, out);
   }

@@ -8,7 +8,7 @@ import { MAX_BROADCAST_BYTES, MAX_HOPS, MAX_IDS_PER_MESSAGE } from "./limits.ts"
  * (membership uses the kinds below on the same lane).
  *
  *     [64, route, hops, topic, payload]   a payload, pushed or as the answer to a graft
- *     [65, announcements]                 IHave: 18 bytes each: id, the hops it would have crossed, its age at the sender
+ *     [65, announcements]                 IHave: 17 bytes each: id, its age at the sender and whether its tree is its publisher's own
  *     [66, ids, wanted]                   graft: push to us from here on; `wanted`: and send these payloads
  *     [67, tree]                          prune: announce to us instead of pushing, in this tree
  *
@@ -53,8 +53,6 @@ export function treeOf(route: Route): number {
 /** One item of an IHave. */
 export interface Announcement {
   readonly id: MessageId;
-  /** Links that the payload will have crossed when the announcer sends it. */
-  readonly hops: number;
   /** How long the announcer has had it, ms, in steps of {@link AGE_STEP_MS}, 1,016 at most. */
   readonly ageMs: number;
   /** Whether it follows its publisher's own tree, so that it will not be late. */
@@ -74,7 +72,7 @@ export type BroadcastMessage =
   | { readonly type: "prune"; readonly tree: number };
 
 const ID_BYTES = 16;
-const ANNOUNCEMENT_BYTES = ID_BYTES + 2;
+const ANNOUNCEMENT_BYTES = ID_BYTES + 1;
 /** The unit of an age on the wire, ms. */
 export const AGE_STEP_MS = 8;
 const MAX_U32 = 0xffff_ffff;
@@ -97,10 +95,9 @@ export function encodePayload(route: Route, hops: number, topic: Topic, payload:
 export function encodeAnnounce(announcements: readonly Announcement[]): Uint8Array {
   const packed = new Uint8Array(announcements.length * ANNOUNCEMENT_BYTES);
   let offset = 0;
-  for (const { id, hops, ageMs, own } of announcements) {
+  for (const { id, ageMs, own } of announcements) {
     putId(packed, offset, id);
-    packed[offset + ID_BYTES] = hops;
-    packed[offset + ID_BYTES + 1] = Math.min(127, Math.floor(ageMs / AGE_STEP_MS)) | (own ? 128 : 0);
+    packed[offset + ID_BYTES] = Math.min(127, Math.floor(ageMs / AGE_STEP_MS)) | (own ? 128 : 0);
     offset += ANNOUNCEMENT_BYTES;
   }
   return encode([BroadcastKind.announce, packed]);
@@ -165,9 +162,8 @@ function readAnnounce(items: readonly WireValue[]): BroadcastMessage | undefined
   for (let offset = 0; offset < packed.length; offset += ANNOUNCEMENT_BYTES) {
     announcements.push({
       id: idAt(packed, offset),
-      hops: packed[offset + ID_BYTES] as number,
-      ageMs: ((packed[offset + ID_BYTES + 1] as number) & 127) * AGE_STEP_MS,
-      own: ((packed[offset + ID_BYTES + 1] as number) & 128) !== 0,
+      ageMs: ((packed[offset + ID_BYTES] as number) & 127) * AGE_STEP_MS,
+      own: ((packed[offset + ID_BYTES] as number) & 128) !== 0,
     });
   }
   return { type: "announce", announcements };

@@ -7,7 +7,6 @@ import type { Neighbour } from "./neighbour.ts";
 /** A neighbour that announced an id. */
 export interface Announcer {
   readonly neighbour: Neighbour;
-  readonly hops: number;
   /** When its copy would have been here, had it pushed instead of announcing. */
   readonly pushedAt: Instant;
 }
@@ -50,10 +49,10 @@ export class Missing {
   /** Records that `neighbour` has `announcement.id`, which is to be asked for after `patienceMs` unless it arrives. */
   announced(neighbour: Neighbour, announcement: Announcement, patienceMs: number, now: Instant): void {
     if (neighbour.owed >= MAX_MISSING_PER_NEIGHBOUR) return;
-    const { id, hops, ageMs } = announcement;
+    const { id, ageMs } = announcement;
     const known = this.#absences.get(id);
     if (known === undefined) {
-      const announcers = [{ neighbour, hops, pushedAt: now - ageMs }];
+      const announcers = [{ neighbour, pushedAt: now - ageMs }];
       neighbour.owed++;
       this.#makeRoom(now);
       this.#absences.set(id, { id, since: now, announcers, asked: 0, dueAt: now + patienceMs });
@@ -62,7 +61,7 @@ export class Missing {
     }
     for (const announcer of known.announcers) if (announcer.neighbour === neighbour) return;
     if (known.announcers.length >= MAX_ANNOUNCERS && !dropDeadAnnouncer(known)) return;
-    known.announcers.push({ neighbour, hops, pushedAt: now - ageMs });
+    known.announcers.push({ neighbour, pushedAt: now - ageMs });
     neighbour.owed++;
     // All the others have been asked in vain: there is nothing to be patient about.
     if (known.dueAt === Number.POSITIVE_INFINITY) {

@@ -1,10 +1,10 @@
 import type { Instant } from "../machine.ts";
-import { observersOf, wantedLinks } from "../overlay/neighbours.ts";
+import { wantedLinks } from "../overlay/neighbours.ts";
 import type { PeerId } from "../peer-id.ts";
-import { fraction, shuffle } from "../random.ts";
+import { fraction } from "../random.ts";
 import { type Context, Meter } from "./context.ts";
+import { helpersFor } from "./helpers.ts";
 import {
-  HELPERS,
   INDIRECT_LEAST_MS,
   MAX_ASKERS,
   MAX_PROBES,
@@ -204,7 +204,7 @@ export class Prober {
     probe.directUntil = now + directMs;
     this.#probes.set(target, probe);
     if (link !== undefined) this.#sendProbe(probe, link, now);
-    for (const peer of this.#helpersFor(target)) {
+    for (const peer of helpersFor(this.#context, target)) {
       const sequence = this.#nextSequence();
       probe.helpers.push({ peer, sequence, verdict: "none" });
       out.probe(peer, encodeRequest(sequence, target));
@@ -213,19 +213,6 @@ export class Prober {
       probe.routedSequence = this.#nextSequence();
       out.route(target, encodeProbe("probe", probe.routedSequence));
     }
-  }
-
-  /** Up to three of our links that should have a link with `target`; any three when none should. */
-  #helpersFor(target: PeerId): readonly PeerId[] {
-    const { table, links, random } = this.#context;
-    const seat = table.get(target)?.seat;
-    if (seat === undefined) return NONE;
-    const isHelper = (id: PeerId): boolean => id !== target && links.has(id) && this.#isProbed(id);
-    let able = [...wantedLinks(table.rings, seat)].filter(isHelper);
-    // Its other observers may be linked with it although the rings do not say so.
-    if (able.length === 0) able = [...observersOf(table.rings, seat)].filter(isHelper);
-    if (able.length === 0) for (const { peer } of links.all()) if (isHelper(peer)) able.push(peer);
-    return shuffle(random, able).slice(0, HELPERS);
   }
 
   #answered(link: Link, sequence: number, now: Instant): void {

@@ -19,7 +19,7 @@ const ROUTE = 0x100;
 const OWN = 0x201;
 
 const pushed = (hops = 1, route = ROUTE): Uint8Array => encodePayload(route, hops, topic, payload);
-const announced = (ageMs = 0, own = false): Uint8Array => encodeAnnounce([{ id, hops: 1, ageMs, own }]);
+const announced = (ageMs = 0, own = false): Uint8Array => encodeAnnounce([{ id, ageMs, own }]);
 const accept = { type: "verdict", id, verdict: "accept" } as const;
 const delivered = { type: "deliver", topic, payload, id, from: A, hops: 1 };
 const prune = (tree = SHARED_TREE) => ({ type: "prune", tree });
@@ -84,7 +84,7 @@ test("a duplicate prunes its link, which then gets announcements only", () => {
     {
       type: "send",
       peer: B,
-      message: { type: "announce", announcements: [{ id: nextId, hops: 2, ageMs: 16, own: false }] },
+      message: { type: "announce", announcements: [{ id: nextId, ageMs: 16, own: false }] },
     },
   ]);
   expect(member.broadcast.deadline()).toBeUndefined();
@@ -233,7 +233,7 @@ test("a new link is told of the payloads of the last ten seconds, and is eager",
   const member = new Member(A);
   member.message(A, pushed());
   member.input(accept);
-  const announcements = [{ id, hops: 2, ageMs: 1_016, own: false }];
+  const announcements = [{ id, ageMs: 1_016, own: false }];
   expect(member.up(B, NOW + 9_000)).toEqual([{ type: "send", peer: B, message: { type: "announce", announcements } }]);
   expect(member.up(C, NOW + 11_000)).toEqual([]);
   const next = Uint8Array.of(8);

@@ -34,7 +34,7 @@ function receive(member: Member, number: number, now: number, bytes = 8): Return
 
 function announce(from: number, count: number): Uint8Array {
   return encodeAnnounce(
-    Array.from({ length: count }, (_, index) => ({ id: idOf(from + index), hops: 1, ageMs: 0, own: false })),
+    Array.from({ length: count }, (_, index) => ({ id: idOf(from + index), ageMs: 0, own: false })),
   );
 }
 

@@ -32,8 +32,8 @@ test("a payload message is an array of kind 64, route, hops, topic and payload",
 
 test("every message decodes to what was encoded", () => {
   const announcements = [
-    { id, hops: 3, ageMs: 16, own: true },
-    { id: messageIdOf(Topic.application, payload), hops: 255, ageMs: 0, own: false },
+    { id, ageMs: 16, own: true },
+    { id: messageIdOf(Topic.application, payload), ageMs: 0, own: false },
   ];
   const ids = announcements.map((announcement) => announcement.id);
   expect(decodeBroadcast(encodePayload(0xfffffffd, 255, Topic.application, payload))).toEqual({
@@ -49,7 +49,7 @@ test("every message decodes to what was encoded", () => {
 });
 
 test("an age is told in steps of 8 ms and at most as 1,016 ms", () => {
-  const told = (ageMs: number): unknown => decodeBroadcast(encodeAnnounce([{ id, hops: 1, ageMs, own: false }]));
+  const told = (ageMs: number): unknown => decodeBroadcast(encodeAnnounce([{ id, ageMs, own: false }]));
   expect(told(15)).toMatchObject({ announcements: [{ ageMs: 8 }] });
   expect(told(60_000)).toMatchObject({ announcements: [{ ageMs: 1_016 }] });
 });
@@ -72,7 +72,7 @@ test.each([
   ["a route that both follows an own tree and rebuilds", encode([64, 3, 1, 0, payload])],
   ["no announcement", encode([65, new Uint8Array(0)])],
   ["half an announcement", encode([65, new Uint8Array(27)])],
-  ["513 announcements", encode([65, new Uint8Array(513 * 18)])],
+  ["513 announcements", encode([65, new Uint8Array(513 * 17)])],
   ["half an id", encode([66, new Uint8Array(24), true])],
   ["513 ids", encode([66, new Uint8Array(513 * 16), true])],
   ["a prune of no tree", encode([67, 6])],

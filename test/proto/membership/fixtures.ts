@@ -1,4 +1,4 @@
-import { hex, utf8 } from "../../../src/proto/bytes.ts";
+import { utf8 } from "../../../src/proto/bytes.ts";
 import { messageIdOf, Topic } from "../../../src/proto/gossip/messages.ts";
 import { sha256 } from "../../../src/proto/hash.ts";
 import type { Instant } from "../../../src/proto/machine.ts";
@@ -152,8 +152,4 @@ export function events(outputs: readonly MembershipOutput[]): string[] {
 
 export function faults(outputs: readonly MembershipOutput[]): string[] {
   return of(outputs, "fault").map(({ fault }) => fault);
-}
-
-export function show(bytes: Uint8Array): string {
-  return hex(bytes);
 }

@@ -135,6 +135,8 @@ test("a newcomer with many links is told of everything about once", () => {
   expect(world.bytes).toBeLessThan(2.2 * content);
   world.run(10_000);
   expect(world.bytes).toBeLessThan(2.3 * content);
+  const listed = [5, 6, 7].reduce((sum, kind) => sum + (world.kinds.get(kind) ?? 0), 0);
+  expect(listed).toBeLessThan(1.5 * 3_000 * 14);
   expect(world.faults()).toEqual([]);
 });
 

@@ -73,12 +73,20 @@ class Victim {
     return outputs;
   }
 
+  /** Waits for the periodic exchange and returns its first message. */
+  root(): Extract<ReplicationMessage, { readonly type: "root" }> {
+    for (;;) {
+      const [root] = said(this.wait(500), "root");
+      if (root !== undefined) return root;
+    }
+  }
+
   /** Stores entries as if they had been broadcast. */
   fill(count: number): readonly Entry[] {
     const stored: Entry[] = [];
     for (let start = 0; start < count; start += 64) {
       const contents = Array.from({ length: Math.min(64, count - start) }, (_, index) => {
-        return ["app", `key ${start + index}`, `value ${index}`] as const;
+        return ["app", `key ${start + index}`, `value ${index}`.padEnd(60)] as const;
       });
       const { batch, entries } = makeBatch(2, contents, START - 10_000 + start);
       this.hear(encodeBatchMessage(batch, entries));
@@ -290,6 +298,59 @@ test("no answer is larger than a message may be, and what has no room is asked f
   }
   expect(left).toEqual([]);
   expect(Math.max(...sizes)).toBeLessThan(205_000);
+});
+
+test("batches of which most is asked for come first, so that a proof serves many entries", () => {
+  const victim = new Victim();
+  const entries = victim.fill(640);
+  const asked = entries.filter((_, index) => index >= 576 || index % 64 < 3);
+  const [answer] = said(victim.hear(encodeWant(1, [{ bucket: "app", ids: asked.map(idOf) }])), "entries");
+  expect(answer?.parcels.map((parcel) => parcel.entries.length)).toEqual([64, 3, 3, 3, 3, 3, 3, 3, 3, 3]);
+});
+
+test("what the other side lacks of a range is offered to it", () => {
+  const victim = new Victim();
+  const entries = victim.fill(100);
+  const [compare] = said(victim.hear(encodeBuckets(victim.root().seq, [])), "compare");
+  expect(compare?.ranges).toMatchObject([{ bucket: "app", depth: 0, path: 0, form: "prints" }]);
+  const outputs = victim.hear(encodeDiffer(compare?.seq ?? 0, [new Uint8Array(0)]));
+  expect(
+    said(outputs, "offer")
+      .flatMap(({ groups }) => groups.flatMap(({ ids }) => ids))
+      .sort(),
+  ).toEqual(entries.map(idOf).sort());
+  expect(said(outputs, "done")).toEqual([{ type: "done", more: false }]);
+});
+
+test("a replica that compares with one peer is busy for others, and equal ones are told so all the same", () => {
+  const victim = new Victim();
+  victim.fill(100);
+  const { seq } = victim.root();
+  victim.input({ type: "link-up", peer: another });
+  victim.hear(encodeBuckets(seq, []));
+  expect(said(victim.hear(encodeRoot(1, salt, new Uint8Array(16)), another), "verdict")).toMatchObject([
+    { busy: true },
+  ]);
+  const twin = new Victim();
+  twin.fill(100);
+  const same = twin.root();
+  expect(said(victim.hear(encodeRoot(2, same.salt, same.root), another), "verdict")).toMatchObject([
+    { seq: 2, busy: false },
+  ]);
+});
+
+test("one peer's exchange reserves a replica, for twenty seconds at most", () => {
+  const victim = new Victim();
+  victim.input({ type: "link-up", peer: another });
+  const root = encodeRoot(1, salt, new Uint8Array(16));
+  expect(said(victim.hear(root), "buckets")).toHaveLength(1);
+  let busyMs = 0;
+  while (said(victim.hear(root, another), "buckets").length === 0 && busyMs < 60_000) {
+    victim.hear(encodeCompare(2, salt, []));
+    victim.wait(1_000);
+    busyMs += 1_000;
+  }
+  expect(busyMs).toBe(20_000);
 });
 
 test("an answer with more parts than allowed is a fault", () => {

@@ -345,6 +345,15 @@ test("a watcher that comes late gets each changed key once, with its present ver
   expect(replication.changesSince(0, "app").lost).toBe(true);
 });
 
+test("a caller may reuse the buffer that it has put", () => {
+  const replication = replica();
+  const value = utf8("mine");
+  replication.handle({ type: "put", request: 1, bucket: "app", key: "a", value, replicas: 1 }, START);
+  value.fill(0);
+  flush(replication, START);
+  expect(replication.get("app", "a")?.value).toEqual(utf8("mine"));
+});
+
 test("a value of 8 MiB is hashed and signed in steps", () => {
   const replication = replica();
   const value = new Uint8Array(8_388_608).fill(1);
