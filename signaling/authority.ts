@@ -1,12 +1,12 @@
-import type { Crypto } from "../src/proto/trust/crypto.ts";
-import type { Cluster } from "../src/proto/trust/cluster.ts";
-import { CLOCK_LEEWAY_MS } from "../src/proto/trust/times.ts";
-import { acceptIssuers, encodeSignedIssuers, type IssuerList } from "../src/proto/trust/issuers.ts";
-import { SCOPE_JOIN } from "../src/proto/trust/scopes.ts";
 import { createTokenVerifier } from "../src/drivers/tokens.ts";
 import { StarlingError } from "../src/errors.ts";
 import type { Instant } from "../src/proto/machine.ts";
 import type { RefusalCode } from "../src/proto/signaling/messages.ts";
+import type { Cluster } from "../src/proto/trust/cluster.ts";
+import type { Crypto } from "../src/proto/trust/crypto.ts";
+import { acceptIssuers, encodeSignedIssuers, type IssuerList } from "../src/proto/trust/issuers.ts";
+import { SCOPE_JOIN } from "../src/proto/trust/scopes.ts";
+import { CLOCK_LEEWAY_MS } from "../src/proto/trust/times.ts";
 import type { IssuedMember, IssueFault } from "./mint.ts";
 import type { Admission, LoginRequest, Refusal, Renewal, RenewalRequest } from "./proto/events.ts";
 import type { Authority } from "./server.ts";

@@ -1,5 +1,5 @@
-import { nodeCrypto } from "../src/drivers/crypto.ts";
 import { systemClock } from "../src/drivers/clock.ts";
+import { nodeCrypto } from "../src/drivers/crypto.ts";
 import { systemRandom } from "../src/drivers/entropy.ts";
 import type { Logger } from "../src/options.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";

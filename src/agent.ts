@@ -1,4 +1,4 @@
-import { Buckets, Bucket } from "./agent/bucket.ts";
+import { Bucket, Buckets } from "./agent/bucket.ts";
 import { Connections } from "./agent/connections.ts";
 import { member as memberCredential } from "./agent/credential.ts";
 import { AgentEventTarget, LinkChangeEvent, MemberChangeEvent, type MemberInfo } from "./agent/events.ts";
@@ -33,8 +33,8 @@ const MERGE_MS = 60_000;
 const REMEMBER_MS = 60_000;
 /** A renewal that fails is tried again after this, ms. */
 const RENEW_RETRY_MS = 60_000;
-/** Takes a stream that a member has opened. */
-export type StreamHandler = (stream: MeshStream, from: PeerId) => void;
+/** Takes a stream that a member has opened. When it throws, or what it returns rejects, the stream is reset. */
+export type StreamHandler = (stream: MeshStream, from: PeerId) => void | Promise<void>;
 
 /**
  * Starts an agent; one that exists is running. Resolves when it holds a member token and takes part, which for a first start
@@ -70,6 +70,7 @@ export class Agent extends AgentEventTarget {
     signal?.addEventListener("abort", abort, { once: true });
     try {
       await agent.#admitted.promise;
+      if (signal?.aborted) throw new StarlingError("aborted", "the start was cancelled");
       return agent;
     } catch (error) {
       await agent.close();
@@ -193,7 +194,10 @@ export class Agent extends AgentEventTarget {
   }
 
   /** The round trip to a member over its link, and the path that the link takes. */
-  async ping(peer: PeerId, options: { readonly signal?: AbortSignal } = {}): Promise<{ rttMs: number; path: MemberPath }> {
+  async ping(
+    peer: PeerId,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<{ rttMs: number; path: MemberPath }> {
     const link = await this.#linkTo(peer, options.signal);
     return { rttMs: await link.ping(options.signal), path: link.status().path };
   }
@@ -246,7 +250,8 @@ export class Agent extends AgentEventTarget {
         member: (event) => this.#member(event),
         present: (record) => this.#servers.present(record),
         isolated: () => this.#servers.nudge(),
-        superseded: () => this.#fail(new StarlingError("identity-in-use", "another agent has started with this node key")),
+        superseded: () =>
+          this.#fail(new StarlingError("identity-in-use", "another agent has started with this node key")),
         fault: (peer, fault) => this.#faults.report(peer, fault),
       },
     });
@@ -263,10 +268,13 @@ export class Agent extends AgentEventTarget {
     const fault = await trust.holdToken(text);
     if (fault !== undefined) {
       log.error("the token that was issued does not hold", { fault, now: new Date(now()).toISOString() });
-      if (!this.#host) this.#admitted.reject(new StarlingError("token-invalid", `the issued token does not hold: ${fault}`));
+      if (!this.#host)
+        this.#admitted.reject(new StarlingError("token-invalid", `the issued token does not hold: ${fault}`));
       return;
     }
-    await state.writeToken(text).catch((error: unknown) => log.error("the token cannot be kept", { error: String(error) }));
+    await state
+      .writeToken(text)
+      .catch((error: unknown) => log.error("the token cannot be kept", { error: String(error) }));
     if (this.#state === "closed" || !trust.token) return;
     this.#servers.credential(memberCredential(text));
     if (this.#host) {
@@ -309,7 +317,9 @@ export class Agent extends AgentEventTarget {
       const bytes = record.id === this.id || state === "left" ? undefined : this.#mesh.membership.record(record.id);
       if (bytes && records.length < 512) records.push(bytes);
     }
-    await state.writeMembers(records).catch((error: unknown) => log.warn("members are not remembered", { error: String(error) }));
+    await state
+      .writeMembers(records)
+      .catch((error: unknown) => log.warn("members are not remembered", { error: String(error) }));
     if (this.#state !== "closed") this.#later(REMEMBER_MS, () => void this.#remember());
   }
 
@@ -317,14 +327,16 @@ export class Agent extends AgentEventTarget {
     const member = memberInfo(this.#mesh, event.peer);
     if (!member) return;
     this.#connections.recordKnown(event.peer);
-    if (event.event !== "updated") this.#prepared.log.info(`member ${event.event}`, { peer: event.peer, name: member.name, cause: event.cause });
+    if (event.event !== "updated")
+      this.#prepared.log.info(`member ${event.event}`, { peer: event.peer, name: member.name, cause: event.cause });
     const type = event.event === "updated" ? "memberupdate" : (`member${event.event}` as const);
     this.dispatchEvent(new MemberChangeEvent(type, member, event.previous));
   }
 
   #dialFailed(peer: PeerId, failure: DialFailure): void {
     if (failure.reason === "aborted" || failure.reason === "closing") return;
-    const refused = failure.reason === "peer-busy" || failure.reason === "peer-refused" || failure.stage === "admission";
+    const refused =
+      failure.reason === "peer-busy" || failure.reason === "peer-refused" || failure.stage === "admission";
     if (refused) this.#host?.input({ type: "dial-refused", peer });
     else this.#host?.input({ type: "dial-failed", peer, reason: failure.stage === "signaling" ? "absent" : "no-path" });
   }
@@ -332,7 +344,8 @@ export class Agent extends AgentEventTarget {
   #refused(code: string, detail: string, everywhere: boolean): void {
     this.#prepared.log.error("signaling refused", { code, detail });
     // Without a token there is nothing that it could do; with one, the mesh goes on without this server.
-    if (!this.#host && everywhere) this.#admitted.reject(new StarlingError("signaling-refused", `the signaling server refuses: ${detail}`));
+    if (!this.#host && everywhere)
+      this.#admitted.reject(new StarlingError("signaling-refused", `the signaling server refuses: ${detail}`));
   }
 
   #skewed(url: string, skewMs: number): void {
@@ -343,7 +356,10 @@ export class Agent extends AgentEventTarget {
 
   #linkTo(peer: PeerId, signal: AbortSignal | undefined): Promise<PeerLink> {
     return reach(peer, signal, {
+      self: this.id,
       events: this,
+      closed: this.closed,
+      isClosed: () => this.#state === "closed",
       link: () => this.#connections.link(peer),
       isMember: () => this.#mesh.membership.member(peer) !== undefined,
       dial: () => this.#host?.input({ type: "try", peer }),
@@ -355,7 +371,8 @@ export class Agent extends AgentEventTarget {
     return {
       write: (input: Parameters<Buckets["host"]["write"]>[0]) => agent.#host?.input(input),
       get: (bucket: string, key: string) => agent.#mesh.replication.get(bucket, key),
-      list: (bucket: string, options: Parameters<Buckets["host"]["list"]>[1]) => agent.#mesh.replication.list(bucket, options),
+      list: (bucket: string, options: Parameters<Buckets["host"]["list"]>[1]) =>
+        agent.#mesh.replication.list(bucket, options),
       get cursor() {
         return agent.#mesh.replication.cursor;
       },
@@ -365,10 +382,13 @@ export class Agent extends AgentEventTarget {
   }
 
   #later(ms: number, run: () => void): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      run();
-    }, Math.min(ms, 2_147_483_647));
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(timer);
+        run();
+      },
+      Math.min(ms, 2_147_483_647),
+    );
     this.#timers.add(timer);
   }
 

@@ -1,5 +1,5 @@
 /** The public face of `starling-mesh`: everything an application may import. */
-export { Agent, createAgent, type StreamHandler } from "./agent.ts";
+
 export type { Bucket, Entry, ListOptions, WatchOptions, WriteOptions, WriteResult } from "./agent/bucket.ts";
 export type {
   AgentEventMap,
@@ -10,6 +10,7 @@ export type {
   MemberInfo,
 } from "./agent/events.ts";
 export type { MeshStream } from "./agent/stream.ts";
+export { Agent, createAgent, type StreamHandler } from "./agent.ts";
 export { type DialStage, type ErrorCode, StarlingError } from "./errors.ts";
 export type { AgentOptions, Logger } from "./options.ts";
 export type {
@@ -19,10 +20,10 @@ export type {
   RtcConnection,
   RtcEvent,
   RtcOptions,
-  RtcStack,
 } from "./proto/negotiation/rtc.ts";
 export { type PeerId, parsePeerId } from "./proto/peer-id.ts";
 export type { StreamPriority } from "./proto/streams/events.ts";
+export type { RtcStack } from "./rtc.ts";
 export type {
   AgentStatus,
   BucketStatus,

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { z } from "zod";
 import { StarlingError } from "./errors.ts";
 import { MAX_LABEL_LENGTH, MAX_LABELS, MAX_NAME_LENGTH } from "./proto/limits.ts";
-import type { IceServer, RtcStack } from "./proto/negotiation/rtc.ts";
+import type { IceServer } from "./proto/negotiation/rtc.ts";
+import type { RtcStack } from "./rtc.ts";
 
 /** Where an agent's log lines go. Secrets are never in `fields`. */
 export interface Logger {
@@ -40,7 +41,10 @@ export interface AgentOptions {
   readonly signal?: AbortSignal;
 }
 
-const url = z.string().max(2_048).regex(/^wss?:\/\/[^\s/]+/, "must start with ws:// or wss://");
+const url = z
+  .string()
+  .max(2_048)
+  .regex(/^wss?:\/\/[^\s/]+/, "must start with ws:// or wss://");
 
 const iceServer = z.strictObject({
   urls: z.union([z.string().max(512), z.array(z.string().max(512)).max(8)]),

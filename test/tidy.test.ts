@@ -8,7 +8,10 @@ import { expect, test } from "vitest";
 import { version } from "../src/version.ts";
 
 const root = join(import.meta.dirname, "..");
-const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: root, encoding: "utf8" })
+const tracked = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], {
+  cwd: root,
+  encoding: "utf8",
+})
   .split("\n")
   .filter((path) => path !== "" && existsSync(join(root, path)));
 const read = (path: string): string => readFileSync(join(root, path), "utf8");
@@ -78,7 +81,7 @@ test("drivers import protocol code and never each other", () => {
     .flatMap((path) =>
       targetsOf(path)
         .filter((target) => /^(src|signaling|stun)\//.test(target))
-        .filter((target) => !/^src\/(proto\/|errors\.ts$|options\.ts$)/.test(target))
+        .filter((target) => !/^src\/(proto\/|errors\.ts$|options\.ts$|rtc\.ts$)/.test(target))
         // One outside thing may take several files: rtc.auto.ts chooses among rtc.*.ts.
         .filter((target) => !(/^src\/drivers\/(\w+)/.exec(target)?.[1] === /^src\/drivers\/(\w+)/.exec(path)?.[1]))
         .map((target) => `${path} imports ${target}`),
@@ -116,7 +119,8 @@ test("the lockfile is complete and names no registry", () => {
 test("dependencies are pinned exactly", () => {
   const manifest = JSON.parse(read("package.json")) as Record<string, Record<string, string> | undefined>;
   for (const field of ["dependencies", "optionalDependencies", "devDependencies"]) {
-    for (const [name, range] of Object.entries(manifest[field] ?? {})) expect(`${name} ${range}`).toMatch(/ \d+\.\d+\.\d+$/);
+    for (const [name, range] of Object.entries(manifest[field] ?? {}))
+      expect(`${name} ${range}`).toMatch(/ \d+\.\d+\.\d+$/);
   }
 });
 

@@ -3,7 +3,7 @@ import { utf8 } from "../proto/bytes.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { ChangesPage } from "../proto/replication/changes.ts";
 import type { Refusal, ReplicationOutput } from "../proto/replication/effects.ts";
-import type { ListOptions as StoreListOptions, Page, ReadEntry } from "../proto/replication/store.ts";
+import type { Page, ReadEntry, ListOptions as StoreListOptions } from "../proto/replication/store.ts";
 
 /** One version of one key. */
 export interface Entry {
@@ -59,10 +59,7 @@ export interface BucketHost {
 }
 
 /** A write as the replication core takes it. */
-export type WriteRequest = (
-  | { readonly type: "put"; readonly value: Uint8Array }
-  | { readonly type: "delete" }
-) & {
+export type WriteRequest = ({ readonly type: "put"; readonly value: Uint8Array } | { readonly type: "delete" }) & {
   readonly request: number;
   readonly bucket: string;
   readonly key: string;
@@ -223,9 +220,15 @@ function refusal(reason: Refusal): StarlingError {
     case "too-large":
       return new StarlingError("limit-reached", "a value has at most 8 MiB");
     case "quota":
-      return new StarlingError("limit-reached", "the bucket is full, or too many writes are under way; try again later");
+      return new StarlingError(
+        "limit-reached",
+        "the bucket is full, or too many writes are under way; try again later",
+      );
     case "bad-bucket":
-      return new StarlingError("usage", "a bucket's name has 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit");
+      return new StarlingError(
+        "usage",
+        "a bucket's name has 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit",
+      );
     case "bad-key":
       return new StarlingError("usage", "a key has 1 to 512 bytes of well-formed text");
     case "bad-replicas":

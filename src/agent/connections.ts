@@ -2,17 +2,17 @@ import type { Logger } from "../options.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { DialFailure } from "../proto/negotiation/outcome.ts";
 import type { DialPlan } from "../proto/negotiation/plan.ts";
-import type { IceServer, RtcConnection, RtcEvent, RtcStack } from "../proto/negotiation/rtc.ts";
+import type { IceServer, RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
 import { decline, type Signal } from "../proto/negotiation/signal.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { Random } from "../proto/random.ts";
 import type { GoodbyeReason } from "../proto/streams/events.ts";
 import type { Lane } from "../proto/streams/lanes.ts";
+import type { RtcStack } from "../rtc.ts";
 import { Letters } from "./letters.ts";
 import { type AdmittedChannel, Pairing, type PairingContext } from "./pairing.ts";
-import { PeerLink } from "./peer-link.ts";
+import { type LinkStreamHandler, PeerLink } from "./peer-link.ts";
 import { linkOptionsFor } from "./stacks.ts";
-import type { MeshStream } from "./stream.ts";
 import type { Trust } from "./trust.ts";
 
 /** Efforts to pair under way beyond which strangers are told to come back: a burst of newcomers, yet bounded work. */
@@ -25,7 +25,7 @@ export interface ConnectionsListener {
   message(peer: PeerId, lane: Lane, bytes: Uint8Array): void;
   /** A dial that this side wanted ended without a link. */
   dialFailed(peer: PeerId, failure: DialFailure): void;
-  handler(protocol: string): ((stream: MeshStream, from: PeerId) => void) | undefined;
+  handler(protocol: string): LinkStreamHandler | undefined;
   fault(peer: PeerId | undefined, fault: string): void;
   /** Hands a sealed letter to the signaling servers. */
   post(to: PeerId, letter: Uint8Array): void;
@@ -204,6 +204,8 @@ export class Connections {
       listener: {
         message: (from, lane, bytes) => this.#listener.message(from, lane, bytes),
         handler: (protocol) => this.#listener.handler(protocol),
+        handlerFailed: (from, protocol, error) =>
+          this.#log.error("a stream handler failed", { from, protocol, error: String(error) }),
         fault: (from, fault) => this.#listener.fault(from, fault),
         lost: (lost, reason, deliberate) => this.#lost(lost, reason, deliberate),
       },

@@ -15,7 +15,12 @@ import { acceptIssuers } from "../proto/trust/issuers.ts";
 import type { Trust } from "./trust.ts";
 
 /** What is wrong with a token that a server may put right: by a renewal, by its clock, by a newer list of issuers. */
-const TIME_WILL_TELL: ReadonlySet<TokenFault> = new Set(["expired", "issuer-expired", "not-yet-valid", "unknown-issuer"]);
+const TIME_WILL_TELL: ReadonlySet<TokenFault> = new Set([
+  "expired",
+  "issuer-expired",
+  "not-yet-valid",
+  "unknown-issuer",
+]);
 
 /** Parses what a person pasted; throws `invite-invalid` that says what is wrong with it. */
 export function readInvite(text: string): Invite {
@@ -32,7 +37,10 @@ export async function settleCluster(state: StateDirectory, invite: Invite | unde
   const known = await state.readCluster();
   if (!invite) {
     if (known) return known;
-    throw new StarlingError("no-cluster", "this agent belongs to no cluster yet; give it an invite: starling up --invite-file FILE");
+    throw new StarlingError(
+      "no-cluster",
+      "this agent belongs to no cluster yet; give it an invite: starling up --invite-file FILE",
+    );
   }
   if (known && known.clusterId !== invite.cluster.clusterId) {
     const message = `the invite is for another cluster than the one in ${state.path}; use another directory with --state`;
@@ -47,7 +55,11 @@ export async function settleCluster(state: StateDirectory, invite: Invite | unde
 function withNewerKeys(known: Cluster, invited: Cluster): Cluster {
   const epoch = (cluster: Cluster): number => cluster.clusterKeys[0]?.epoch ?? 0;
   if (epoch(invited) <= epoch(known)) return known;
-  return { ...known, clusterKeys: [...invited.clusterKeys, ...known.clusterKeys].slice(0, 4), keyring: invited.keyring };
+  return {
+    ...known,
+    clusterKeys: [...invited.clusterKeys, ...known.clusterKeys].slice(0, 4),
+    keyring: invited.keyring,
+  };
 }
 
 /**
@@ -76,15 +88,23 @@ export async function settleCredential(options: {
       throw new StarlingError("token-invalid", message);
     }
     if (!TIME_WILL_TELL.has(fault)) {
-      throw new StarlingError("token-invalid", `the token in the invite does not hold (${fault}); ask for a new invite`);
+      throw new StarlingError(
+        "token-invalid",
+        `the token in the invite does not hold (${fault}); ask for a new invite`,
+      );
     }
   }
   const minted = await mintOwn(state, trust, crypto, now);
   if (minted !== undefined) return member(minted);
   if (kept !== undefined && renewable(kept, trust, now)) return member(kept);
-  if (invite) return invite.token.kind === "join" ? { kind: "join", token: invite.token.text } : member(invite.token.text);
-  const why = kept === undefined ? "this agent has no token" : "this agent's token has expired or is not valid any more";
-  throw new StarlingError("token-expired", `${why}; ask for an invite and give it with: starling up --invite-file FILE`);
+  if (invite)
+    return invite.token.kind === "join" ? { kind: "join", token: invite.token.text } : member(invite.token.text);
+  const why =
+    kept === undefined ? "this agent has no token" : "this agent's token has expired or is not valid any more";
+  throw new StarlingError(
+    "token-expired",
+    `${why}; ask for an invite and give it with: starling up --invite-file FILE`,
+  );
 }
 
 /** The founder's machine needs no invite: its issuing key makes the token. */

@@ -38,7 +38,9 @@ export type MemberEventName = "memberup" | "membersuspect" | "memberdown" | "mem
 export type LinkEventName = "linkup" | "linkdown";
 
 /** The events of an agent by name. */
-export interface AgentEventMap extends Record<MemberEventName, MemberChangeEvent>, Record<LinkEventName, LinkChangeEvent> {}
+export interface AgentEventMap
+  extends Record<MemberEventName, MemberChangeEvent>,
+    Record<LinkEventName, LinkChangeEvent> {}
 
 /** An `EventTarget` that knows the agent's events and their types. */
 export class AgentEventTarget extends EventTarget {

@@ -1,9 +1,9 @@
-import { concat } from "../proto/bytes.ts";
 import { RecentMap } from "../proto/bounded.ts";
+import { concat } from "../proto/bytes.ts";
 import type { Instant } from "../proto/machine.ts";
 import { decodeSignalBody, encodeSignalBody, type Signal } from "../proto/negotiation/signal.ts";
 import type { PeerId } from "../proto/peer-id.ts";
-import { decodeLetter, encodeLetter, encodeSignalContent, EnvelopeGuard } from "../proto/session/envelope.ts";
+import { decodeLetter, EnvelopeGuard, encodeLetter, encodeSignalContent } from "../proto/session/envelope.ts";
 import type { Trust } from "./trust.ts";
 
 const BOX_KEY_BYTES = 32;

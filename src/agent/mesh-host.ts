@@ -1,9 +1,9 @@
 import type { Logger } from "../options.ts";
 import { unreachable } from "../proto/assert.ts";
 import type { Instant } from "../proto/machine.ts";
+import type { MemberEvent } from "../proto/membership/effects.ts";
 import { Mesh, type MeshInput, type MeshOptions, type MeshOutput } from "../proto/mesh.ts";
 import type { PeerId } from "../proto/peer-id.ts";
-import type { MemberEvent } from "../proto/membership/effects.ts";
 import type { Buckets } from "./bucket.ts";
 import type { Connections } from "./connections.ts";
 import { Runner } from "./runner.ts";
@@ -46,7 +46,12 @@ export class MeshHost {
     this.#listener = options.listener;
     this.#log = options.log;
     this.mesh = new Mesh(options.mesh, options.now());
-    this.#runner = new Runner(this.mesh, options.now, () => ({ type: "timeout" }), (output) => this.#perform(output));
+    this.#runner = new Runner(
+      this.mesh,
+      options.now,
+      () => ({ type: "timeout" }),
+      (output) => this.#perform(output),
+    );
   }
 
   input(input: MeshInput): void {
@@ -131,4 +136,7 @@ export class MeshHost {
   }
 }
 
-type RestOutput = Exclude<MeshOutput, { type: "send" | "verify" | "sign" | "dial" | "ask" | "drop" | "present" | "event" }>;
+type RestOutput = Exclude<
+  MeshOutput,
+  { type: "send" | "verify" | "sign" | "dial" | "ask" | "drop" | "present" | "event" }
+>;

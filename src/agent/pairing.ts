@@ -8,7 +8,7 @@ import type { RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
 import type { Signal } from "../proto/negotiation/signal.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { Random } from "../proto/random.ts";
-import { type AdmittedPeer, Admission, type AdmissionInput, type AdmissionOutput } from "../proto/session/admission.ts";
+import { Admission, type AdmissionInput, type AdmissionOutput, type AdmittedPeer } from "../proto/session/admission.ts";
 import type { Role } from "../proto/session/transcript.ts";
 import { Runner } from "./runner.ts";
 import type { Trust } from "./trust.ts";
@@ -49,8 +49,11 @@ export class Pairing {
     this.peer = peer;
     this.#context = context;
     this.#negotiation = new Negotiation({ self: context.self, peer, random: context.random });
-    this.#runner = new Runner(this.#negotiation, context.now, () => ({ type: "timeout" }), (output) =>
-      this.#perform(output),
+    this.#runner = new Runner(
+      this.#negotiation,
+      context.now,
+      () => ({ type: "timeout" }),
+      (output) => this.#perform(output),
     );
   }
 

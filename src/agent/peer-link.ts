@@ -4,20 +4,26 @@ import type { RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { AdmittedPeer } from "../proto/session/admission.ts";
 import type { Role } from "../proto/session/transcript.ts";
-import type { GoodbyeReason, LinkInput, LinkOutput, StreamPriority } from "../proto/streams/events.ts";
 import { LANES } from "../proto/streams/chunk.ts";
+import type { GoodbyeReason, LinkInput, LinkOutput, StreamPriority } from "../proto/streams/events.ts";
 import type { Lane } from "../proto/streams/lanes.ts";
 import { Link, type LinkOptions } from "../proto/streams/link.ts";
 import type { LinkStatus } from "../status.ts";
+import { abortedBy } from "./aborted.ts";
 import type { AdmittedChannel } from "./pairing.ts";
 import { Runner } from "./runner.ts";
 import { MeshStream, type StreamCarrier } from "./stream.ts";
+
+/** Takes a stream that the peer has opened. */
+export type LinkStreamHandler = (stream: MeshStream, from: PeerId) => void | Promise<void>;
 
 /** What a link tells its agent. */
 export interface LinkListener {
   message(peer: PeerId, lane: Lane, bytes: Uint8Array): void;
   /** The peer opened a stream; undefined refuses it as an unknown protocol. */
-  handler(protocol: string): ((stream: MeshStream, from: PeerId) => void) | undefined;
+  handler(protocol: string): LinkStreamHandler | undefined;
+  /** The application's handler threw; its stream is reset. */
+  handlerFailed(peer: PeerId, protocol: string, error: unknown): void;
   fault(peer: PeerId, fault: string): void;
   /** The link is over; nothing follows. `deliberate`: one side ended it in good order, which says nothing about the peer. */
   lost(link: PeerLink, reason: string, deliberate: boolean): void;
@@ -45,7 +51,7 @@ export class PeerLink implements StreamCarrier {
   readonly #runner: Runner<LinkInput, LinkOutput>;
   readonly #streams = new Map<number, MeshStream>();
   readonly #opening: PromiseWithResolvers<MeshStream>[] = [];
-  readonly #pongs = new Map<number, (rttMs: number) => void>();
+  readonly #pongs = new Map<number, (rttMs: number | StarlingError) => void>();
   readonly #drained: (() => void)[] = [];
   readonly #ended = Promise.withResolvers<void>();
   #state: "open" | "ending" | "over" = "open";
@@ -58,7 +64,12 @@ export class PeerLink implements StreamCarrier {
 
   constructor(
     channel: AdmittedChannel,
-    options: { readonly stack: string; readonly link?: LinkOptions; readonly now: () => Instant; readonly listener: LinkListener },
+    options: {
+      readonly stack: string;
+      readonly link?: LinkOptions;
+      readonly now: () => Instant;
+      readonly listener: LinkListener;
+    },
   ) {
     this.peer = channel.peer;
     this.#role = channel.role;
@@ -152,13 +163,15 @@ export class PeerLink implements StreamCarrier {
       const id = ++this.#pings;
       const giveUp = (): void => {
         this.#pongs.delete(id);
-        reject(new StarlingError("timeout", "no answer to the ping in time"));
+        if (signal) reject(abortedBy(signal, "no answer to the ping in time"));
       };
+      if (this.#state === "over") return reject(new StarlingError("closed", "the link to the member has ended"));
       if (signal?.aborted) return giveUp();
       signal?.addEventListener("abort", giveUp, { once: true });
-      this.#pongs.set(id, (rttMs) => {
+      this.#pongs.set(id, (answer) => {
         signal?.removeEventListener("abort", giveUp);
-        resolve(rttMs);
+        if (typeof answer === "number") resolve(answer);
+        else reject(answer);
       });
       this.#runner.input({ type: "ping", id });
     });
@@ -179,7 +192,7 @@ export class PeerLink implements StreamCarrier {
     this.#state = "ending";
     this.#runner.input({ type: "goodbye", reason });
     this.#runner.input({ type: "flush", bufferedBytes: this.#connection.bufferedAmount });
-    setTimeout(() => this.#over(reason, true), GOODBYE_MS[this.#role]);
+    setTimeout(() => this.#over(reason, true), GOODBYE_MS[this.#role]).unref();
   }
 
   /** Closes the channel at once, without a word. */
@@ -225,7 +238,7 @@ export class PeerLink implements StreamCarrier {
       case "goodbye":
         // Who said it closes the channel.
         this.#finish(`peer: ${output.reason}`, true);
-        setTimeout(() => this.#connection.close(), LINGER_MS);
+        setTimeout(() => this.#connection.close(), LINGER_MS).unref();
         break;
       case "dropped":
         this.#listener.fault(this.id, "lane-full");
@@ -281,7 +294,18 @@ export class PeerLink implements StreamCarrier {
     }
     const stream = this.#addStream(protocol, id);
     this.#runner.input({ type: "accept", stream: id });
-    handler(stream, this.id);
+    void this.#serve(stream, handler);
+  }
+
+  /** An application's mistake, or the loss of the link inside its handler, ends the stream, not the process. */
+  async #serve(stream: MeshStream, handler: LinkStreamHandler): Promise<void> {
+    try {
+      await handler(stream, this.id);
+    } catch (error) {
+      if (stream.failed) return;
+      stream.reset();
+      this.#listener.handlerFailed(this.id, stream.protocol, error);
+    }
   }
 
   #addStream(protocol: string, id: number): MeshStream {
@@ -308,7 +332,9 @@ export class PeerLink implements StreamCarrier {
     const failure = new StarlingError("closed", `the link to the member ended: ${reason}`);
     for (const stream of this.#streams.values()) stream.fail(failure);
     for (const opening of this.#opening.splice(0)) opening.reject(failure);
+    for (const settle of this.#pongs.values()) settle(failure);
     for (const resolve of this.#drained.splice(0)) resolve();
+    this.#pongs.clear();
     this.#streams.clear();
     this.#ended.resolve();
     this.#listener.lost(this, reason, deliberate);

@@ -1,17 +1,25 @@
 import { StarlingError } from "../errors.ts";
 import type { PeerId } from "../proto/peer-id.ts";
+import { abortedBy } from "./aborted.ts";
 import type { AgentEventTarget, LinkChangeEvent } from "./events.ts";
 import type { PeerLink } from "./peer-link.ts";
 
 /** How long a link that is wanted now may take, ms: the longest stage of a dial and room for one more try. */
 const REACH_MS = 30_000;
 
-/** The link to a member, dialed where there is none. Rejects with `not-found`, `dial-failed`, or `timeout` when the caller's patience ends. */
+/**
+ * The link to a member, dialed where there is none. Rejects with `not-found`, `usage` for the agent itself, `dial-failed`,
+ * `closed` when the agent ends, `timeout` or `aborted` when the caller's patience does.
+ */
 export async function reach(
   peer: PeerId,
   signal: AbortSignal | undefined,
   host: {
+    readonly self: PeerId;
     readonly events: AgentEventTarget;
+    /** Settles when the agent has ended. */
+    readonly closed: Promise<unknown>;
+    isClosed(): boolean;
     link(): PeerLink | undefined;
     isMember(): boolean;
     dial(): void;
@@ -19,6 +27,9 @@ export async function reach(
 ): Promise<PeerLink> {
   const link = host.link();
   if (link) return link;
+  if (host.isClosed()) throw new StarlingError("closed", "the agent has closed");
+  if (signal?.aborted) throw abortedBy(signal, "no link to the member was opened");
+  if (peer === host.self) throw new StarlingError("usage", "an agent has no link to itself; name another member");
   if (!host.isMember()) throw new StarlingError("not-found", `${peer} is no member of the cluster`);
   const settled = Promise.withResolvers<void>();
   const finish = (): void => settled.resolve();
@@ -28,6 +39,7 @@ export async function reach(
   const timeout = setTimeout(finish, REACH_MS);
   signal?.addEventListener("abort", finish, { once: true });
   host.events.addEventListener("linkup", onUp);
+  void host.closed.then(finish);
   host.dial();
   await settled.promise;
   clearTimeout(timeout);
@@ -35,6 +47,9 @@ export async function reach(
   host.events.removeEventListener("linkup", onUp);
   const opened = host.link();
   if (opened) return opened;
-  const code = signal?.aborted ? "timeout" : "dial-failed";
-  throw new StarlingError(code, "no link to the member could be opened in time; `starling members` says whether it is there");
+  const message = "no link to the member could be opened in time; `starling members` says whether it is there";
+  if (signal?.aborted) throw abortedBy(signal, message);
+  throw host.isClosed()
+    ? new StarlingError("closed", "the agent has closed")
+    : new StarlingError("dial-failed", message);
 }

@@ -91,7 +91,8 @@ export class Servers {
       );
       const server: Server = { connection, lastError: undefined, refusal: undefined, fenced: false, skewMs: undefined };
       this.#servers.push(server);
-      if (connection.plaintext) this.#log.warn("signaling without TLS: a listener sees the token", { url: connection.url });
+      if (connection.plaintext)
+        this.#log.warn("signaling without TLS: a listener sees the token", { url: connection.url });
     }
   }
 
@@ -204,8 +205,9 @@ export class Servers {
     const { url } = server.connection;
     switch (event.type) {
       case "offline":
-        // One line for each change, not for each attempt.
-        if (server.lastError !== event.detail) this.#log.warn("signaling lost", { url, reason: event.reason, detail: event.detail });
+        // One line when it is lost, not one for each attempt to come back.
+        if (server.lastError === undefined)
+          this.#log.warn("signaling lost", { url, reason: event.reason, detail: event.detail });
         server.lastError = event.detail;
         break;
       case "stopped":
@@ -231,7 +233,11 @@ export class Servers {
   }
 }
 
-function stateOf({ connection, fenced, refusal }: Pick<Server, "connection" | "fenced" | "refusal">): SignalingStatus["state"] {
+function stateOf({
+  connection,
+  fenced,
+  refusal,
+}: Pick<Server, "connection" | "fenced" | "refusal">): SignalingStatus["state"] {
   if (fenced) return "fenced";
   if (refusal) return "refused";
   return connection.state === "stopped" ? "waiting" : connection.state;

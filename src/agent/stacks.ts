@@ -1,5 +1,5 @@
 import type { LinkOptions } from "../proto/streams/link.ts";
-import type { RtcStack } from "../proto/negotiation/rtc.ts";
+import type { RtcStack } from "../rtc.ts";
 
 /** How much a link may hand to each stack, where it differs from the default; measured, see `test/bench`. */
 export function linkOptionsFor(stack: string): LinkOptions {

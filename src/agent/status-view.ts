@@ -52,7 +52,9 @@ export function describeStatus(sources: StatusSources): AgentStatus {
     signaling: servers.status(),
     members,
     links: Array.from(links.values(), (link) => link.status()),
-    buckets: mesh.replication.buckets().map(({ name, keys, bytes, digest }) => ({ name, keys, bytes, digest, replicas: "all" })),
+    buckets: mesh.replication
+      .buckets()
+      .map(({ name, keys, bytes, digest }) => ({ name, keys, bytes, digest, replicas: "all" })),
   };
 }
 

@@ -90,6 +90,11 @@ export class MeshStream implements AsyncIterable<Uint8Array> {
     return this.#closed.promise;
   }
 
+  /** Whether it has ended, by itself or by a failure. */
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
   /** The peer's messages in order; ends when the peer ends its direction, throws when the stream or its link is lost. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
     for (;;) {

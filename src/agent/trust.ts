@@ -8,7 +8,13 @@ import type { SignatureLabel, TokenFacts, Verify } from "../proto/signed.ts";
 import type { TokenFault } from "../proto/trust/claims.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
 import type { BoxKeyPair, Crypto, NodeIdentity } from "../proto/trust/crypto.ts";
-import { acceptIssuers, decodeSignedIssuers, type IssuerList, type SignedIssuers, supersedes } from "../proto/trust/issuers.ts";
+import {
+  acceptIssuers,
+  decodeSignedIssuers,
+  type IssuerList,
+  type SignedIssuers,
+  supersedes,
+} from "../proto/trust/issuers.ts";
 import { SCOPE_JOIN } from "../proto/trust/scopes.ts";
 
 /** What a {@link Verify} came to. */

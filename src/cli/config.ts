@@ -1,16 +1,17 @@
 import type { Command } from "commander";
+import { addSettingFlags, flagsOf } from "./flags.ts";
 import { print, printJson, say, style } from "./output.ts";
 import { type ResolvedSettings, resolveSettings } from "./settings.ts";
-import { addSettingFlags, flagsOf } from "./flags.ts";
 
 /** `starling config check | show`: whether the configuration is valid, and where each value comes from. */
 export function configCommand(program: Command): void {
   const config = program.command("config").description("check and show the configuration");
-  addSettingFlags(config.command("check").description("exit 0 if the configuration is valid, 1 with the reason if not"))
-    .action((_options, command: Command) => {
-      const { file } = resolveSettings(flagsOf(command));
-      say(file ? `${file} is valid` : "no configuration file; the defaults are valid");
-    });
+  addSettingFlags(
+    config.command("check").description("exit 0 if the configuration is valid, 1 with the reason if not"),
+  ).action((_options, command: Command) => {
+    const { file } = resolveSettings(flagsOf(command));
+    say(file ? `${file} is valid` : "no configuration file; the defaults are valid");
+  });
   addSettingFlags(config.command("show").description("print every setting with its origin; secrets are redacted"))
     .option("--json", "print JSON")
     .action((options: { json?: boolean }, command: Command) => {

@@ -1,7 +1,7 @@
 /** What the control socket can ask of a running agent: one entry a command, parameters checked at this edge. */
 import { z } from "zod";
-import type { Agent } from "../agent.ts";
 import type { Entry } from "../agent/bucket.ts";
+import type { Agent } from "../agent.ts";
 import type { ControlHandler } from "../drivers/control.ts";
 import { StarlingError } from "../errors.ts";
 import type { PeerId } from "../proto/peer-id.ts";
@@ -104,7 +104,8 @@ function resolvePeer(agent: Agent, text: string): PeerId {
   const named = members.filter((member) => member.name === text);
   const matches = named.length > 0 ? named : members.filter((member) => member.id.startsWith(text));
   const [match, another] = matches;
-  if (match === undefined) throw new StarlingError("not-found", `no other member has the name or id ${JSON.stringify(text)}`);
+  if (match === undefined)
+    throw new StarlingError("not-found", `no other member has the name or id ${JSON.stringify(text)}`);
   if (another !== undefined) {
     throw new StarlingError("usage", `${JSON.stringify(text)} fits ${matches.length} members; write more of the id`);
   }

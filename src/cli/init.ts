@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { createCluster } from "../drivers/state/create-cluster.ts";
 import { nodeCrypto } from "../drivers/crypto.ts";
+import { createCluster } from "../drivers/state/create-cluster.ts";
 import { addStateFlag, flagsOf, iceServersOf } from "./flags.ts";
 import { printJson, say } from "./output.ts";
 import { resolveStateDirectory } from "./settings.ts";
@@ -19,7 +19,10 @@ interface InitOptions {
 export function initCommand(program: Command): void {
   addStateFlag(program.command("init").description("make a new cluster: its root, issuing, cluster and gossip keys"))
     .option("--name <name>", "the cluster's name, for people")
-    .option("--signaling <url...>", `signaling servers that invites name (default: ws://127.0.0.1:${DEFAULT_SIGNALING_PORT})`)
+    .option(
+      "--signaling <url...>",
+      `signaling servers that invites name (default: ws://127.0.0.1:${DEFAULT_SIGNALING_PORT})`,
+    )
     .option("--stun <url...>", "STUN servers that invites name, such as stun:192.0.2.10:3478")
     .option("--json", "print JSON")
     .action(async (options: InitOptions, command: Command) => {
@@ -35,7 +38,13 @@ export function initCommand(program: Command): void {
       );
       const { cluster, rootKeyFile, issuingKeyFile, advice } = created;
       if (options.json) {
-        printJson({ cluster: cluster.clusterId, name: cluster.name, signaling: cluster.signaling, rootKeyFile, issuingKeyFile });
+        printJson({
+          cluster: cluster.clusterId,
+          name: cluster.name,
+          signaling: cluster.signaling,
+          rootKeyFile,
+          issuingKeyFile,
+        });
       }
       say(`cluster ${cluster.clusterId} is made in ${stateDirectory}`);
       for (const line of advice) say(line);

@@ -2,9 +2,9 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { issuersOf } from "../../signaling/authority.ts";
 import { type Mint, openMint } from "../../signaling/mint.ts";
-import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
 import { nodeCrypto } from "../drivers/crypto.ts";
 import { readClusterFiles } from "../drivers/state/cluster-files.ts";
+import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
 import { StarlingError } from "../errors.ts";
 import { parsePeerId } from "../proto/peer-id.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
@@ -93,7 +93,8 @@ async function mintToken(
   };
   if (options.for !== undefined) {
     const subject = parsePeerId(options.for);
-    if (!subject) throw new StarlingError("usage", `${options.for} is not a peer id: 52 letters, see \`starling keygen\``);
+    if (!subject)
+      throw new StarlingError("usage", `${options.for} is not a peer id: 52 letters, see \`starling keygen\``);
     const issued = await mint.issueMemberToken({ ...terms, subject }, Date.now());
     if (!issued.ok) throw refused(issued.fault);
     return { text: issued.token, kind: "member", expiresAt: issued.claims.expiresAt };
@@ -107,9 +108,15 @@ async function mintToken(
 export function refused(fault: string): StarlingError {
   switch (fault) {
     case "bad-request":
-      return new StarlingError("usage", "uses must be 1 to 10000, --expires 1m to 7d (366d with --for), scopes and role well-formed");
+      return new StarlingError(
+        "usage",
+        "uses must be 1 to 10000, --expires 1m to 7d (366d with --for), scopes and role well-formed",
+      );
     case "scope-above-ceiling":
-      return new StarlingError("issuer-refused", "the issuing key may not grant these scopes; ask for fewer with --scope");
+      return new StarlingError(
+        "issuer-refused",
+        "the issuing key may not grant these scopes; ask for fewer with --scope",
+      );
     case "unknown-issuer":
       return new StarlingError("issuer-refused", "the cluster's list of issuers does not name this issuing key");
     default:

@@ -8,7 +8,9 @@ import { resolveStateDirectory } from "./settings.ts";
 
 /** `starling keygen`: makes this agent's node key ahead of its first start and prints its id, for `invite --for`. */
 export function keygenCommand(program: Command): void {
-  addStateFlag(program.command("keygen").description("make the node key of --state if there is none, and print its peer id"))
+  addStateFlag(
+    program.command("keygen").description("make the node key of --state if there is none, and print its peer id"),
+  )
     .option("--json", "print JSON")
     .action(async (options: { json?: boolean }, command: Command) => {
       const path = resolveStateDirectory(flagsOf(command).state);

@@ -28,7 +28,11 @@ export function kvCommand(program: Command): void {
   sub("get <key>", "print the value of a key; exit 1 if there is none").action(
     async (key: string, options: KvOptions, command: Command) => {
       const entry = (await ask(command, "kv.get", { bucket: options.bucket, key })) as WireEntry | null;
-      if (!entry) throw new StarlingError("not-found", `no key ${JSON.stringify(key)} in bucket ${options.bucket}; \`starling kv list\` shows what there is`);
+      if (!entry)
+        throw new StarlingError(
+          "not-found",
+          `no key ${JSON.stringify(key)} in bucket ${options.bucket}; \`starling kv list\` shows what there is`,
+        );
       if (options.json) printJson(readable(entry));
       else writeValue(entry);
     },

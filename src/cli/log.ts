@@ -4,7 +4,15 @@ import type { Logger, Settings } from "../options.ts";
 /** Log lines on stderr: plain for a person at a terminal, JSON elsewhere. Fields hold no secrets by their types. */
 export function commandLogger(level: Settings["log"]): Logger {
   if (level === "silent") return { debug: ignore, info: ignore, warn: ignore, error: ignore };
-  const log = pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } }, destination({ dest: 2, sync: true }));
+  const log = pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    destination({ dest: 2, sync: true }),
+  );
   const at =
     (severity: "debug" | "info" | "warn" | "error") =>
     (message: string, fields: Readonly<Record<string, unknown>> = {}): void => {

@@ -1,5 +1,6 @@
 /** The command `starling`: one file per command, put together here. */
 import { Command, CommanderError } from "commander";
+import { version } from "../version.ts";
 import { configCommand } from "./config.ts";
 import { demoCommand } from "./demo.ts";
 import { downCommand } from "./down.ts";
@@ -13,7 +14,6 @@ import { signalCommand } from "./signal.ts";
 import { membersCommand, statusCommand } from "./status.ts";
 import { tokenCommand } from "./token.ts";
 import { upCommand } from "./up.ts";
-import { version } from "../version.ts";
 
 // The launcher's end of the channel closes when the launcher dies, even by SIGKILL: then so does this process.
 if (process.env["STARLING_LAUNCHER"] && process.channel) {

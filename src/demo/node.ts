@@ -1,9 +1,9 @@
 /** One agent of the demonstration: `starling up` with a stack that can be cut off from the world. */
 import { Command } from "commander";
+import { chooseStack } from "../agent/stacks.ts";
 import type { Agent } from "../agent.ts";
 import { fail } from "../cli/output.ts";
 import { addUpFlags, readInvite, runAgent } from "../cli/up.ts";
-import { chooseStack } from "../agent/stacks.ts";
 import type { ControlHandler } from "../drivers/control.ts";
 import { IsolatingStack } from "./isolating-stack.ts";
 

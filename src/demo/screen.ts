@@ -7,7 +7,8 @@ const REFRESH_MS = 500;
 const CLEAR = "\u001b[H\u001b[J";
 const HIDE_CURSOR = "\u001b[?25l";
 const SHOW_CURSOR = "\u001b[?25h";
-const HELP = "up/down select   k kill or restart   f freeze or thaw   i isolate or rejoin   a add   w write   s stop signaling   q quit";
+const HELP =
+  "up/down select   k kill or restart   f freeze or thaw   i isolate or rejoin   a add   w write   s stop signaling   q quit";
 
 /**
  * The live view: one row for each node as it sees the cluster itself, redrawn in place on a terminal; elsewhere a plain
@@ -69,7 +70,8 @@ const HEADINGS = ["NODE", "STATE", "ALIVE", "SUSPECT", "DOWN", "LINKS", "PATH", 
 
 function row(node: FleetNode, status: AgentStatus | undefined): string[] {
   const condition = node.frozen ? "frozen" : node.isolated ? "isolated" : undefined;
-  if (!status) return [node.name, condition ?? (node.process ? "starting" : "killed"), "-", "-", "-", "-", "-", "-", "-", "-"];
+  if (!status)
+    return [node.name, condition ?? (node.process ? "starting" : "killed"), "-", "-", "-", "-", "-", "-", "-", "-"];
   const count = (state: string): string => String(status.members.filter((member) => member.state === state).length);
   const keys = status.buckets.reduce((sum, bucket) => sum + bucket.keys, 0);
   const rtts = status.links.flatMap((link) => (link.rttMs === null ? [] : [link.rttMs])).sort((a, b) => a - b);
@@ -135,7 +137,11 @@ async function act(fleet: Fleet, view: View, key: string): Promise<string | unde
       return `${(await fleet.add()).name} joins`;
     case "w":
       view.writes++;
-      await fleet.call(node, "kv.put", { bucket: "demo", key: `key-${view.writes}`, value: Buffer.from(node.name).toString("base64") });
+      await fleet.call(node, "kv.put", {
+        bucket: "demo",
+        key: `key-${view.writes}`,
+        value: Buffer.from(node.name).toString("base64"),
+      });
       return `${node.name} wrote key-${view.writes}`;
     case "s":
       await fleet.killSignaling();

@@ -1,5 +1,5 @@
-import { setTimeout as pause } from "node:timers/promises";
 import { existsSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
 import { Fleet, type FleetNode } from "./fleet.ts";
 
 /** What one step of the tour found. */
@@ -106,7 +106,12 @@ export async function tour(options: {
 /** How many steps a complete tour has, the last one (stopping) included. */
 const STEPS = 8;
 
-async function spread(fleet: Fleet, from: FleetNode, to: readonly FleetNode[], key: string): Promise<string | undefined> {
+async function spread(
+  fleet: Fleet,
+  from: FleetNode,
+  to: readonly FleetNode[],
+  key: string,
+): Promise<string | undefined> {
   const value = Buffer.from(`written by ${from.name}`).toString("base64");
   await fleet.call(from, "kv.put", { bucket: "demo", key, value });
   return until(async () => {

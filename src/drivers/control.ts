@@ -87,11 +87,7 @@ async function listen(server: Server, path: string): Promise<void> {
   }
 }
 
-function serveConnection(
-  socket: Socket,
-  handlers: ReadonlyMap<string, ControlHandler>,
-  answering: Set<Socket>,
-): void {
+function serveConnection(socket: Socket, handlers: ReadonlyMap<string, ControlHandler>, answering: Set<Socket>): void {
   const gone = new AbortController();
   socket.on("close", () => gone.abort());
   socket.on("error", () => socket.destroy());

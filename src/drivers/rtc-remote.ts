@@ -9,6 +9,14 @@ import { isCandidate, parseSdp } from "../proto/negotiation/sdp.ts";
  * what we look up. That includes the `.local` names of browsers (RFC 8828), for each of which werift waits up to 10 s.
  */
 
+/** Which candidates of a peer count. */
+export interface CandidateRules {
+  /** Lets `.local` names through, for the stack to resolve. Default false. */
+  readonly keepLocalNames?: boolean;
+  /** Lets only relayed candidates through. Default false. */
+  readonly onlyRelays?: boolean;
+}
+
 /** Candidates that one peer may send for one connection: a machine has a few addresses, and each costs a check per pair. */
 export const MAX_REMOTE_CANDIDATES = 64;
 
@@ -18,14 +26,18 @@ export type RemoteDescription =
   | { readonly ok: false; readonly fault: string };
 
 /** Checks a peer's description and drops the candidates that {@link summarise} does not accept, or that are too many. */
-export function remoteDescription(sdp: string, kind: "offer" | "answer", keepLocalNames = false): RemoteDescription {
+export function remoteDescription(
+  sdp: string,
+  kind: "offer" | "answer",
+  rules: CandidateRules = {},
+): RemoteDescription {
   const parsed = parseSdp(sdp);
   if (!parsed.ok) return { ok: false, fault: `unusable ${kind}: ${parsed.fault}` };
   const newline = sdp.includes("\r\n") ? "\r\n" : "\n";
   let candidates = 0;
   const lines = sdp.split(newline).filter((line) => {
     if (!line.startsWith("a=candidate:")) return true;
-    return isUsable(line.slice(2), "0", keepLocalNames) && ++candidates <= MAX_REMOTE_CANDIDATES;
+    return isUsable(line.slice(2), "0", rules) && ++candidates <= MAX_REMOTE_CANDIDATES;
   });
   return { ok: true, sdp: lines.join(newline) };
 }
@@ -41,20 +53,20 @@ export function takePassiveRole(offer: string): string {
 
 /** Candidates of one peer on their way to the stack: checked, counted, and kept until the description has been applied. */
 export class CandidateInbox {
-  readonly #keepLocalNames: boolean;
+  readonly #rules: CandidateRules;
   readonly #add: (candidate: string, mid: string) => void;
   #early: [candidate: string, mid: string][] | undefined = [];
   #count = 0;
 
   /** @param add hands one candidate to the stack. */
-  constructor(keepLocalNames: boolean, add: (candidate: string, mid: string) => void) {
-    this.#keepLocalNames = keepLocalNames;
+  constructor(rules: CandidateRules, add: (candidate: string, mid: string) => void) {
+    this.#rules = rules;
     this.#add = add;
   }
 
   /** Takes one candidate; unusable ones, and those beyond {@link MAX_REMOTE_CANDIDATES}, are dropped. */
   take(candidate: string, mid: string): void {
-    if (this.#count >= MAX_REMOTE_CANDIDATES || !isUsable(candidate, mid, this.#keepLocalNames)) return;
+    if (this.#count >= MAX_REMOTE_CANDIDATES || !isUsable(candidate, mid, this.#rules)) return;
     this.#count++;
     if (this.#early !== undefined) this.#early.push([candidate, mid]);
     else this.#add(candidate, mid);
@@ -67,9 +79,11 @@ export class CandidateInbox {
   }
 }
 
-/** Whether a peer's candidate may reach the stack: well-formed, and an address rather than a name. */
-export function isUsable(candidate: string, mid: string, keepLocalNames = false): boolean {
-  return isCandidate(candidate, mid) && summarise(candidate, keepLocalNames) !== undefined;
+/** Whether a peer's candidate may reach the stack: well-formed, an address rather than a name, and of a kind that counts. */
+export function isUsable(candidate: string, mid: string, rules: CandidateRules = {}): boolean {
+  if (!isCandidate(candidate, mid)) return false;
+  const found = summarise(candidate, rules.keepLocalNames);
+  return found !== undefined && (found.kind === "relay" || !rules.onlyRelays);
 }
 
 const CANDIDATE =

@@ -1,5 +1,5 @@
 import { StarlingError } from "../errors.ts";
-import type { RtcStack } from "../proto/negotiation/rtc.ts";
+import type { RtcStack } from "../rtc.ts";
 
 /**
  * Which stack to use. Neither is loaded before it is asked for: werift is large, and node-datachannel may be missing.

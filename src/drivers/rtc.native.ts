@@ -1,19 +1,13 @@
-import { networkInterfaces } from "node:os";
 import type * as datachannel from "node-datachannel";
 import { StarlingError } from "../errors.ts";
 import { assert } from "../proto/assert.ts";
-import type {
-  CandidatePair,
-  CandidateSummary,
-  RtcConnection,
-  RtcEvent,
-  RtcOptions,
-  RtcStack,
-} from "../proto/negotiation/rtc.ts";
+import type { CandidatePair, RtcConnection, RtcEvent, RtcOptions } from "../proto/negotiation/rtc.ts";
+import type { RtcStack } from "../rtc.ts";
 import { chooseServers, type ServerChoice } from "./rtc-ice-servers.ts";
 import { RtcLedger } from "./rtc-ledger.ts";
+import { CandidateOutbox, isLoopbackOnly } from "./rtc-native-candidates.ts";
 import { RtcOutlet, reasonOf } from "./rtc-outlet.ts";
-import { addressText, CandidateInbox, remoteDescription, summarise, summaryOf, takePassiveRole } from "./rtc-remote.ts";
+import { CandidateInbox, type CandidateRules, remoteDescription, summaryOf, takePassiveRole } from "./rtc-remote.ts";
 
 /**
  * WebRTC in C++: node-datachannel (libdatachannel, libjuice, usrsctp) through its own interface, not its W3C polyfill, which
@@ -38,9 +32,6 @@ const LABEL = "starling";
 
 /** What the library gives as the stream of a channel that has none yet; a real one is 0 or 1. */
 const NO_STREAM = 65_535;
-
-/** Below libjuice's own host candidates, so that they are tried first (RFC 8445, section 5.1.2.1, local preference 0). */
-const EXTRA_PRIORITY = 126 * 2 ** 24 + 255;
 
 /**
  * A stack over node-datachannel. Each connection has a certificate of its own.
@@ -91,15 +82,11 @@ class NativeStack implements RtcStack {
       iceServers,
       iceTransportPolicy: options.iceTransportPolicy ?? "all",
       disableAutoNegotiation: true,
-      maxMessageSize: MAX_FRAME_BYTES,
+      // One more than we take: the library cuts longer messages to this length and delivers them.
+      maxMessageSize: MAX_FRAME_BYTES + 1,
       ...(bindAddress !== undefined && isLoopbackOnly() ? { bindAddress } : {}),
     });
   }
-}
-
-/** libjuice offers no loopback address unless it is bound to one. */
-function isLoopbackOnly(): boolean {
-  return Object.values(networkInterfaces()).every((addresses) => addresses?.every(({ internal }) => internal) ?? true);
 }
 
 /** What a connection holds in each phase of its life. */
@@ -110,23 +97,18 @@ type Phase =
 
 class NativeConnection implements RtcConnection {
   readonly #options: RtcOptions;
+  readonly #rules: CandidateRules;
   readonly #outlet: RtcOutlet;
   readonly #create: (servers: ServerChoice) => datachannel.PeerConnection;
   readonly #dispose: (disposal: Promise<void>) => void;
   /** The library throws on a candidate that comes before the description. */
   readonly #candidates: CandidateInbox;
+  readonly #ownCandidates: CandidateOutbox;
   /** Settles when the library has let go of the connection and of the channel. */
   readonly #released: Promise<unknown>[] = [];
   #phase: Phase = { at: "new" };
   #lowWaterMark = 0;
   #isIceConnected = false;
-  #extrasOffered = false;
-  /**
-   * An initiator's host candidates wait for the answer. With a check of the peer already there, the library connects while
-   * it still applies the answer, and on a fast path gets the peer's certificate before it has stored what to compare it
-   * with: one of 300 connections failed on loopback. Our own checks, sent when the answer is applied, lose nothing by it.
-   */
-  #held: RtcEvent[] | undefined;
 
   constructor(
     options: RtcOptions,
@@ -135,12 +117,18 @@ class NativeConnection implements RtcConnection {
     dispose: (disposal: Promise<void>) => void,
   ) {
     this.#options = options;
+    // A relay-only policy keeps the library from offering direct paths, not from trying those that the peer offers.
+    this.#rules = {
+      keepLocalNames: options.keepLocalNames ?? false,
+      onlyRelays: options.iceTransportPolicy === "relay",
+    };
     this.#outlet = new RtcOutlet(notify);
     this.#create = create;
     this.#dispose = dispose;
-    if (options.initiator) this.#held = [];
+    const send = (candidate: string, mid: string) => this.#outlet.emit({ type: "candidate", candidate, mid });
+    this.#ownCandidates = new CandidateOutbox(options.extraAddresses ?? [], options.initiator, send);
     const add = (candidate: string, mid: string) => this.#addCandidate(candidate, mid);
-    this.#candidates = new CandidateInbox(options.keepLocalNames ?? false, add);
+    this.#candidates = new CandidateInbox(this.#rules, add);
   }
 
   offer(): void {
@@ -153,7 +141,7 @@ class NativeConnection implements RtcConnection {
 
   answer(offer: string): void {
     assert(!this.#options.initiator, "the initiator does not answer");
-    const description = remoteDescription(offer, "offer", this.#options.keepLocalNames);
+    const description = remoteDescription(offer, "offer", this.#rules);
     if (!description.ok) {
       this.#end(description.fault);
       return;
@@ -169,7 +157,7 @@ class NativeConnection implements RtcConnection {
     const phase = this.#phase;
     if (phase.at === "closed") return;
     assert(phase.at === "connecting" && this.#options.initiator, "an answer follows an offer");
-    const description = remoteDescription(answer, "answer", this.#options.keepLocalNames);
+    const description = remoteDescription(answer, "answer", this.#rules);
     if (!description.ok) {
       this.#end(description.fault);
       return;
@@ -177,7 +165,7 @@ class NativeConnection implements RtcConnection {
     this.#try(() => {
       phase.peer.setRemoteDescription(description.sdp, "answer");
       this.#candidates.open();
-      this.#releaseHeld();
+      this.#ownCandidates.release();
     });
   }
 
@@ -265,49 +253,24 @@ class NativeConnection implements RtcConnection {
     peer.onLocalDescription((sdp, kind) => {
       if (kind === "offer" || kind === "answer") this.#outlet.emit({ type: "description", kind, sdp });
     });
-    peer.onLocalCandidate((candidate, mid) => this.#localCandidate(candidate.replace(/^a=/, ""), mid));
+    peer.onLocalCandidate((candidate, mid) => this.#ownCandidates.take(candidate.replace(/^a=/, ""), mid));
     peer.onIceStateChange((state) => {
       if (state === "connected" || state === "completed") this.#try(() => this.#iceConnected(peer));
     });
     peer.onDataChannel((channel) => {
       this.#try(() => {
-        if (this.#options.initiator || (this.#phase.at === "connecting" && this.#phase.channel !== undefined)) {
-          this.#end("a second data channel");
-        }
+        const phase = this.#phase;
+        const isExpected = !this.#options.initiator && phase.at === "connecting" && phase.channel === undefined;
+        if (!isExpected) this.#end("a second data channel");
         this.#adopt(channel);
       });
     });
   }
 
-  #localCandidate(candidate: string, mid: string): void {
-    const found = summarise(candidate);
-    this.#emitCandidate(candidate, mid, found?.kind);
-    if (found?.kind !== "host" || this.#extrasOffered) return;
-    this.#extrasOffered = true;
-    // libjuice offers no loopback addresses, yet its socket is bound to all: the same port, on the addresses asked for.
-    const port = Number(found.address.slice(found.address.lastIndexOf(":") + 1));
-    for (const [index, extra] of (this.#options.extraAddresses ?? []).entries()) {
-      if (addressText(extra, port) === found.address) continue;
-      this.#emitCandidate(`candidate:extra${index} 1 UDP ${EXTRA_PRIORITY} ${extra} ${port} typ host`, mid, "host");
-    }
-  }
-
-  #emitCandidate(candidate: string, mid: string, kind: CandidateSummary["kind"] | undefined): void {
-    const event: RtcEvent = { type: "candidate", candidate, mid };
-    if (kind === "host" && this.#held !== undefined) this.#held.push(event);
-    else this.#outlet.emit(event);
-  }
-
-  #releaseHeld(): void {
-    const held = this.#held ?? [];
-    this.#held = undefined;
-    for (const event of held) this.#outlet.emit(event);
-  }
-
   #iceConnected(peer: datachannel.PeerConnection): void {
     if (this.#isIceConnected || this.#outlet.ended) return;
     this.#isIceConnected = true;
-    // A relay-only policy keeps libdatachannel from offering direct addresses, not from using them.
+    // The peer's own checks may have come in on a direct path all the same.
     if (this.#options.iceTransportPolicy === "relay" && peer.getSelectedCandidatePair()?.local.type !== "relay") {
       this.#end("relay only, but a direct path was taken");
       return;

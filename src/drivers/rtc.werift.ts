@@ -1,7 +1,8 @@
 import { Socket } from "node:dgram";
 import { type RTCDataChannel, type RTCDtlsTransport, RTCPeerConnection } from "werift";
 import { assert } from "../proto/assert.ts";
-import type { CandidatePair, RtcConnection, RtcEvent, RtcOptions, RtcStack } from "../proto/negotiation/rtc.ts";
+import type { CandidatePair, RtcConnection, RtcEvent, RtcOptions } from "../proto/negotiation/rtc.ts";
+import type { RtcStack } from "../rtc.ts";
 import { chooseServers, type ServerChoice } from "./rtc-ice-servers.ts";
 import { RtcLedger } from "./rtc-ledger.ts";
 import { RtcOutlet, reasonOf } from "./rtc-outlet.ts";
@@ -107,9 +108,7 @@ class WeriftConnection implements RtcConnection {
     this.#outlet = new RtcOutlet(notify);
     this.#create = create;
     this.#dispose = dispose;
-    this.#candidates = new CandidateInbox(options.keepLocalNames ?? false, (candidate) =>
-      this.#addCandidate(candidate),
-    );
+    this.#candidates = new CandidateInbox(options, (candidate) => this.#addCandidate(candidate));
   }
 
   offer(): void {
@@ -124,7 +123,7 @@ class WeriftConnection implements RtcConnection {
 
   answer(offer: string): void {
     assert(!this.#options.initiator, "the initiator does not answer");
-    const description = remoteDescription(offer, "offer", this.#options.keepLocalNames);
+    const description = remoteDescription(offer, "offer", this.#options);
     if (!description.ok) {
       this.#end(description.fault);
       return;
@@ -142,7 +141,7 @@ class WeriftConnection implements RtcConnection {
     const phase = this.#phase;
     if (phase.at === "closed") return;
     assert(phase.at === "connecting" && this.#options.initiator, "an answer follows an offer");
-    const description = remoteDescription(answer, "answer", this.#options.keepLocalNames);
+    const description = remoteDescription(answer, "answer", this.#options);
     if (!description.ok) {
       this.#end(description.fault);
       return;
@@ -347,14 +346,18 @@ class WeriftConnection implements RtcConnection {
   }
 }
 
-/** Releases sockets and timers: the process can exit within a second, or once a silent STUN server has timed out. */
-async function tearDown(phase: Extract<Phase, { at: "connecting" | "open" }>): Promise<void> {
-  const { peer, link } = phase;
+/**
+ * Releases sockets and timers; what is left of werift's timers ends within a second. While a STUN or TURN server is silent,
+ * werift keeps its request, and the process, for as long as it would have waited (`stunTimeoutMs`; TURN: 6 s and more).
+ */
+async function tearDown({ peer, link }: Extract<Phase, { at: "connecting" | "open" }>): Promise<void> {
   link?.guard?.stop();
   await peer.close().catch(() => {});
-  if (link === undefined) return;
-  // Sockets that were being bound, and relays being allocated, when the ICE connection closed are added to it afterwards.
-  const { iceTransport } = link.dtls;
-  if (iceTransport.gatheringState === "gathering") await link.gathering?.catch(() => {});
-  await iceTransport.connection.close().catch(() => {});
+  const ice = link?.dtls.iceTransport;
+  if (ice?.gatheringState !== "gathering") return;
+  // A socket being bound or a relay being allocated at this moment is added to the closed connection.
+  link?.gathering?.then(
+    () => ice.connection.close().catch(() => {}),
+    () => {},
+  );
 }

@@ -127,7 +127,9 @@ async function alive(node: FleetNode): Promise<number> {
 }
 
 function udpSent(): number {
-  const lines = readFileSync("/proc/net/snmp", "utf8").split("\n").filter((line) => line.startsWith("Udp:"));
+  const lines = readFileSync("/proc/net/snmp", "utf8")
+    .split("\n")
+    .filter((line) => line.startsWith("Udp:"));
   const column = lines[0]?.split(" ").indexOf("OutDatagrams") ?? -1;
   return Number(lines[1]?.split(" ")[column] ?? 0);
 }
@@ -142,7 +144,8 @@ async function until(holds: () => Promise<boolean>, limitMs: number): Promise<vo
 
 function summary(times: readonly number[]): Record<string, number> {
   const sorted = [...times].sort((a, b) => a - b);
-  const at = (share: number): number => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0);
+  const at = (share: number): number =>
+    Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0);
   return { samples: sorted.length, p50: at(0.5), p99: at(0.99), max: at(1) };
 }
 

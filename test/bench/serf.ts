@@ -32,9 +32,15 @@ export async function serfDetection(nodes: number, kills: number): Promise<numbe
 
 async function failed(rpc: string, name: string, killedAt: number): Promise<number> {
   for (;;) {
-    const { stdout } = await run("serf", ["members", "-rpc-addr", rpc, "-name", `^${name}$`, "-status", "failed"]).catch(
-      () => ({ stdout: "" }),
-    );
+    const { stdout } = await run("serf", [
+      "members",
+      "-rpc-addr",
+      rpc,
+      "-name",
+      `^${name}$`,
+      "-status",
+      "failed",
+    ]).catch(() => ({ stdout: "" }));
     if (stdout.includes(name)) return performance.now() - killedAt;
     if (performance.now() - killedAt > 60_000) return 60_000;
     await pause(100);

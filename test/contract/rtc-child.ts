@@ -1,9 +1,10 @@
 import { chooseStack } from "../../src/drivers/rtc.auto.ts";
+import { attackerOn, begin } from "./rtc-attacker.ts";
 import { closePair, openPair, pairOf } from "./rtc-pair.ts";
 
 /**
  * A process that uses a stack and then has nothing more to do: `rtc-child.ts STACK STEP`. It closes both ends when the
- * initiator says STEP (or before it has said anything: `new`), and writes the time to standard output. It never calls
+ * initiator says STEP (or before it has said anything: `new`; or while the peer is silent in DTLS: `silent-dtls`), and writes the time to standard output. It never calls
  * `process.exit`.
  */
 const [word, step] = process.argv.slice(2);
@@ -15,6 +16,14 @@ if (step === "exchange") {
   pair.initiator.connection.send(new Uint8Array(65_536));
   await pair.answerer.received(1);
   await closePair(pair);
+} else if (step === "silent-dtls") {
+  const attacker = await attackerOn(stack, "initiator");
+  attacker.isSilent = true;
+  await begin(attacker, "initiator");
+  await attacker.victim.until("ice-connected", () => attacker.victim.count("ice-connected") > 0);
+  // The first flight is on its way, and will be repeated for half a minute unless somebody stops it.
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await attacker.close();
 } else {
   const pair = pairOf(stack, stack);
   pair.initiator.connection.offer();

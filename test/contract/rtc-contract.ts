@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { AssertionFailure } from "../../src/proto/assert.ts";
-import type { RtcStack } from "../../src/proto/negotiation/rtc.ts";
 import { parseSdp } from "../../src/proto/negotiation/sdp.ts";
+import type { RtcStack } from "../../src/rtc.ts";
 import { closePair, End, LOOPBACK, openPair, pairOf } from "./rtc-pair.ts";
 
 /** What every stack promises, alone and towards every other. */

@@ -1,4 +1,5 @@
-import type { RtcConnection, RtcEvent, RtcOptions, RtcStack } from "../../src/proto/negotiation/rtc.ts";
+import type { RtcConnection, RtcEvent, RtcOptions } from "../../src/proto/negotiation/rtc.ts";
+import type { RtcStack } from "../../src/rtc.ts";
 
 /** Two ends of a connection in one process, signaling by function call. */
 

@@ -27,7 +27,7 @@ function lingering(stack: string, step: string): Promise<number> {
 }
 
 for (const stack of ["native", "werift"]) {
-  for (const step of ["new", "description", "candidate", "ice-connected", "open", "exchange"]) {
+  for (const step of ["new", "description", "candidate", "ice-connected", "silent-dtls", "open", "exchange"]) {
     test(`a process exits by itself within two seconds after closing ${stack} connections at: ${step}`, async () => {
       expect(await lingering(stack, step)).toBeLessThan(2_000);
     });

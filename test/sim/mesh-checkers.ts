@@ -60,7 +60,9 @@ export function acknowledgedWritesSurvive(run: MeshRun): Checker {
         for (const index of nodes) {
           const told = run.journal.latest(index, run.bootOf(index), bucket, entry.key);
           if (told === undefined || !isAtLeast(told, entry)) {
-            failures.push(`node ${index} has lost ${bucket}/${entry.key} of ${entry.writtenAt}, held by ${holders.length}`);
+            failures.push(
+              `node ${index} has lost ${bucket}/${entry.key} of ${entry.writtenAt}, held by ${holders.length}`,
+            );
           }
         }
       }

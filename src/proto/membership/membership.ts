@@ -247,7 +247,11 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
     // A link that we have may belong to the start before this one: find out.
     if (known !== undefined && known.record.boot < record.boot && this.#context.links.has(record.id))
       this.#prober.investigate(record.id, now);
-    if (source.via === "link") this.#exchange.learnt(record, now);
+    if (source.via === "link") {
+      this.#exchange.learnt(record, now);
+      // Told by its subject over its own link: that link is of this very start.
+      if (source.from === record.id) this.#context.table.proven(record.id, record.boot);
+    }
     if (source.via === "introduction") this.#context.out.push({ type: "retry", peer: record.id });
   }
 

@@ -34,12 +34,15 @@ import { FINGERPRINT_BYTES, fingerprint, ROOT_BYTES } from "./sum.ts";
 import type { Tokens } from "./tokens.ts";
 import { compareLists, ID_BYTES, idOf, packIds, unpackIds, type VersionId } from "./version-id.ts";
 
+/** What 16 fingerprints cost, in entries looked at. */
+const PRINTS_WORK = 64;
+
 /**
  * Answers to other replicas' requests.
  *
- * Nothing is remembered between two requests, so nobody can fill a table here by asking, and what one request costs is bounded: entries
- * looked at, bytes answered. What a bound leaves out of an answer is said to be left out, and asked for again. How often a peer may ask is its
- * {@link Conduct}'s business.
+ * Nothing is remembered between two requests, so nobody can fill a table here by asking, and what one request costs
+ * is bounded: entries looked at, bytes answered. What a bound leaves out of an answer is said to be left out, and
+ * asked for again. How often a peer may ask is its {@link Conduct}'s business.
  */
 export class Answers {
   readonly #tools: ExchangeTools;
@@ -71,7 +74,7 @@ export class Answers {
     for (const range of ranges) {
       const tree = this.#tools.store.bucket(range.bucket)?.tree;
       const count = tree?.count(range.depth, range.path) ?? 0;
-      scanned += Math.min(count, ANSWER_LIST_MAX) + LIST_MAX;
+      scanned += range.form === "ids" ? Math.min(count, ANSWER_LIST_MAX) + LIST_MAX : PRINTS_WORK;
       if (answers.length > 0 && (scanned > MAX_SCANNED || bytes > MAX_MESSAGE_BYTES - ANSWER_LIST_MAX * ID_BYTES)) {
         answers.push(null);
         continue;

@@ -11,6 +11,8 @@ import {
   type EntryHead,
   encodeKey,
   entryDigest,
+  entryOf,
+  hashOf,
   isBucketName,
   NO_HASH,
   NO_VALUE,
@@ -29,13 +31,15 @@ import {
 /**
  * Batches: what an author signs.
  *
- * The signature covers a header (author, hash of the author's token, first and last clock, the share of members asked to acknowledge) and
- * the digests of all entries, not the entries. Whoever holds any one entry, the header, the digest list and the signature
- * can prove that entry alone: a batch whose other entries have been superseded stays verifiable.
+ * The signature covers a header (author, hash of the author's token, first and last clock, the share of members asked
+ * to acknowledge) and the digests of all entries, not the entries. Whoever holds any one entry, the header, the
+ * digest list and the signature can prove that entry alone: a batch whose other entries have been superseded stays
+ * verifiable.
  *
- * A {@link Parcel} is a batch's proof with some of its entries, as it travels. Parsing checks everything that needs no key:
- * names, sizes, clocks within the header's range, and that each entry's digest is in the list. What is left is the signature, and
- * that the token was valid at the batch's clock and allows its author to write to the buckets; both are effects.
+ * A {@link Parcel} is a batch's proof with some of its entries, as it travels. Parsing checks everything that needs
+ * no key: names, sizes, clocks within the header's range, and that each entry's digest is in the list. What is left
+ * is the signature, and that the token was valid at the batch's clock and allows its author to write to the buckets;
+ * both are effects.
  */
 
 /** The header, digests and signature: the proof shared by all entries of a batch. */
@@ -70,7 +74,10 @@ export interface Parcel {
 /** Why a parcel was refused. */
 export type ParcelFault = "malformed" | "not-in-batch";
 
-/** The bytes under the signature: author (32), token hash (32), first and last clock (8 each), acks (2), count (2), digests. */
+/**
+ * The bytes under the signature: author (32), token hash (32), first and last clock (8 each), acks (2), count (2),
+ * digests.
+ */
 export function batchBody(header: Omit<Batch, "signature">): Uint8Array {
   const body = new Uint8Array(84 + header.digests.length);
   const view = new DataView(body.buffer);
@@ -107,9 +114,9 @@ function encodeBatch(batch: Batch): WireValue {
 
 /** `[bucket, key, clock - first, value or null]`, or with size and value hash in place of a value that is pulled. */
 function encodeEntry(entry: Entry): WireValue {
-  const { bucket, key, clock, deleted, value, size, valueHash } = entry;
+  const { bucket, key, clock, deleted, value, size } = entry;
   const since = clock - entry.batch.first;
-  if (size > MAX_INLINE_VALUE_BYTES) return [bucket, key, since, size, valueHash];
+  if (size > MAX_INLINE_VALUE_BYTES) return [bucket, key, since, size, hashOf(entry)];
   return [bucket, key, since, deleted ? null : value];
 }
 
@@ -122,7 +129,7 @@ export function encodeParcel(batch: Batch, entries: readonly Entry[]): WireValue
 export function proofBytes(batch: Batch): number {
   return 180 + batch.digests.length;
 }
-export function entryBytes(head: EntryHead): number {
+export function entryBytes(head: Omit<EntryHead, "valueHash">): number {
   const carried = head.size > MAX_INLINE_VALUE_BYTES ? 40 : head.size;
   return 32 + head.bucket.length + head.keyBytes + carried;
 }
@@ -212,6 +219,5 @@ export function parseParcel(value: WireValue | undefined): Parcel | ParcelFault 
 
 /** The entry to store, with a value of its own. */
 export function keep(batch: Batch, entry: ParcelEntry, value: Uint8Array): Entry {
-  const { index, path } = entry;
-  return { ...entry.head, value: value.length === 0 ? NO_VALUE : value.slice(), batch, index, path };
+  return entryOf(entry.head, value.length === 0 ? NO_VALUE : value.slice(), batch, entry.index, entry.path);
 }

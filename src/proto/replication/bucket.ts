@@ -3,8 +3,8 @@ import { KeyTree } from "./key-tree.ts";
 import { OrderedKeys } from "./ordered-keys.ts";
 
 /**
- * One bucket in memory: the winning version of each key, by key; the live keys in order; the hash tree over all versions,
- * tombstones included. Decides nothing: {@link Store} says which version wins.
+ * One bucket in memory: the winning version of each key, by key; the live keys in order; the hash tree over all
+ * versions, tombstones included. Decides nothing: {@link Store} says which version wins.
  */
 export class Bucket {
   readonly name: string;

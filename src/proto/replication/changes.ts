@@ -5,11 +5,13 @@ import { type ReadEntry, read, type Store } from "./store.ts";
 /**
  * What has changed at this agent, in order, for watchers that come late or fall behind.
  *
- * Each change gets the next cursor. Only the names of the keys are kept: a watcher that catches up gets each changed key once, with its
- * present version, in the order of the last changes, so memory does not depend on the size of values. Cursors start at a random
- * number, so that one from before a restart is recognised as lost instead of skipping changes.
+ * Each change gets the next cursor. Only the names of the keys are kept: a watcher that catches up gets each changed
+ * key once, with its present version, in the order of the last changes, so memory does not depend on the size of
+ * values. Cursors start at a random number, so that one from before a restart is recognised as lost instead of
+ * skipping changes.
  */
 
+/** A key's present version, and the cursor of its latest change. */
 export interface Change {
   readonly cursor: number;
   readonly bucket: string;
@@ -17,6 +19,7 @@ export interface Change {
   readonly entry: ReadEntry;
 }
 
+/** What a watcher that catches up is told. */
 export interface ChangesPage {
   readonly changes: readonly Change[];
   /** Where to go on. */
@@ -30,6 +33,7 @@ interface Name {
   readonly key: string;
 }
 
+/** The latest changes, by cursor. */
 export class Changes {
   readonly #names: Name[] = [];
   readonly #first: number;

@@ -14,8 +14,9 @@ import { type VersionId, versionId } from "./version-id.ts";
 /**
  * Messages from linked peers: each goes to the part that it concerns, if the peer may send it.
  *
- * A request is answered unless the peer has had more answers than its share, then with `busy`. An answer must be to a request of ours to
- * this very peer, and of the kind that was asked for. What breaks these rules is a fault of the peer and has no other effect.
+ * A request is answered unless the peer has had more answers than its share, then with `busy`. An answer must be to a
+ * request of ours to this very peer, and of the kind that was asked for. What breaks these rules is a fault of the
+ * peer and has no other effect.
  */
 
 /** What conversations need beyond the parts of an exchange. */
@@ -41,6 +42,7 @@ type Answer = Extract<
 /** An acknowledgement counts less than other messages: a busy author gets one per batch and link. */
 const ACK_COST = 0.25;
 
+/** What linked peers say and are answered. */
 export class Conversation {
   readonly #parts: ConversationParts;
 

@@ -9,6 +9,7 @@ import type { ReadEntry } from "./store.ts";
 
 /** The words between the replication core and whatever runs it: its inputs and its outputs. */
 
+/** What a replica is told. */
 export type ReplicationInput =
   /** This member's token and what it allows; needed before the first write, and again after each renewal. */
   | {
@@ -46,6 +47,7 @@ export interface WriteInput {
   readonly timeoutMs?: number;
 }
 
+/** What a replica wants done, or has to say. */
 export type ReplicationOutput =
   /** Send on the data lane of the link to `peer`. */
   | { readonly type: "send"; readonly peer: PeerId; readonly lane: typeof Lane.data; readonly bytes: Uint8Array }
@@ -82,17 +84,18 @@ export type ReplicationOutput =
   | { readonly type: "fault"; readonly peer?: PeerId; readonly fault: ReplicationFault };
 
 /**
- * Why a write was refused: value over 8 MiB; quota or too many writes under way; bucket name; key empty, over 512 bytes or not
- * well-formed; no valid token that allows it; replicas not an integer from 1 to 64.
+ * Why a write was refused: value over 8 MiB; quota or too many writes under way; bucket name; key empty, over 512
+ * bytes or not well-formed; no valid token that allows it; replicas not an integer from 1 to 64.
  */
 export type Refusal = "too-large" | "quota" | "bad-bucket" | "bad-key" | "forbidden" | "bad-replicas";
 
 /**
  * What somebody did wrong. `malformed`: not a message; `not-in-batch`: an entry that its batch's author did not sign;
- * `clock-ahead`: further than any honest neighbour accepts; `forbidden`: the author's token does not allow the write (the author is blamed);
- * `unsolicited`: an answer that was never asked for; `bad-value`: a value that is not what its version says; `no-progress`:
- * lists what it does not have, or never ends; `flood`: far more messages than allowed. The last two end all dealings with the peer until
- * its link is gone. `quota` blames nobody: an entry that does not fit here.
+ * `clock-ahead`: further than any honest neighbour accepts; `forbidden`: the author's token does not allow the write
+ * (the author is blamed); `unsolicited`: an answer that was never asked for; `bad-value`: a value that is not what
+ * its version says; `no-progress`: lists what it does not have, or never ends; `flood`: far more messages than
+ * allowed. The last two end all dealings with the peer until its link is gone. `quota` blames nobody: an entry that
+ * does not fit here.
  */
 export type ReplicationFault =
   | "malformed"
@@ -112,6 +115,7 @@ export interface Draft {
   readonly writes: readonly DraftWrite[];
 }
 
+/** One write of a draft. */
 export interface DraftWrite {
   readonly head: EntryHead;
   readonly path: number;

@@ -1,19 +1,19 @@
 import { compareBytes, utf8 } from "../bytes.ts";
 import { sha256 } from "../hash.ts";
-import type { PeerId } from "../peer-id.ts";
 import type { Batch } from "./batch.ts";
 import type { Clock } from "./hlc.ts";
-import { MAX_KEY_BYTES } from "./limits.ts";
+import { MAX_INLINE_VALUE_BYTES, MAX_KEY_BYTES } from "./limits.ts";
 
 /**
  * Entries: the versions of keys.
  *
- * A version is named by its digest, SHA-256 over a canonical layout of everything that it says: author, bucket, key, clock, whether it
- * deletes, size and hash of the value. The value itself enters by its hash, so a version can be proven, compared and wished for
- * before its value has travelled. Equal digests mean equal versions everywhere; anti-entropy compares nothing else.
+ * A version is named by its digest, SHA-256 over a canonical layout of everything that it says: author, bucket, key,
+ * clock, whether it deletes, size and hash of the value. The value itself enters by its hash, so a version can be
+ * proven, compared and wished for before its value has travelled. Equal digests mean equal versions everywhere;
+ * anti-entropy compares nothing else.
  *
- * Of two versions of a key the one with the later clock wins, then the greater author, then the greater value hash. The order
- * is total, so any set of versions has one winner, whatever order they arrive in.
+ * Of two versions of a key the one with the later clock wins, then the greater author, then the greater value hash.
+ * The order is total, so any set of versions has one winner, whatever order they arrive in.
  */
 
 /** What a version says, without the value and without who said it. */
@@ -31,8 +31,13 @@ export interface EntryHead {
   readonly valueHash: Uint8Array;
 }
 
-/** A version with its value and its proof, as stored. */
-export interface Entry extends EntryHead {
+/**
+ * A version with its value and its proof, as stored. The hash of a small value is not kept: it is rarely needed and
+ * costs as much memory as the rest; see {@link hashOf}.
+ */
+export interface Entry extends Omit<EntryHead, "valueHash"> {
+  /** Kept for values that travel apart from their batch. */
+  readonly valueHash: Uint8Array | undefined;
   /** Empty for a tombstone. */
   readonly value: Uint8Array;
   readonly batch: Batch;
@@ -74,8 +79,9 @@ export function pathOf(keyBytes: Uint8Array): number {
 const LABEL = utf8("starling/entry/1\0");
 
 /**
- * The digest of a version, 32 bytes: SHA-256 over the label `starling/entry/1` and a zero byte, author (32), bucket (length 1,
- * text), key (length 2, text), clock (8), 1 for a tombstone or 0 (1), size (4), value hash (32). Integers are big-endian.
+ * The digest of a version, 32 bytes: SHA-256 over the label `starling/entry/1` and a zero byte, author (32), bucket
+ * (length 1, text), key (length 2, text), clock (8), 1 for a tombstone or 0 (1), size (4), value hash (32). Integers
+ * are big-endian.
  */
 export function entryDigest(authorKey: Uint8Array, head: EntryHead, keyBytes: Uint8Array): Uint8Array {
   const bucket = utf8(head.bucket);
@@ -104,18 +110,30 @@ export function writeClock(view: DataView, offset: number, clock: Clock): void {
   view.setUint32(offset + 4, clock % 4_294_967_296);
 }
 
-/** The order of versions of one key: positive when the first wins, zero when they are the same version. */
-export function compareVersions(
-  clock: Clock,
-  author: PeerId,
-  valueHash: Uint8Array,
-  otherClock: Clock,
-  otherAuthor: PeerId,
-  otherHash: Uint8Array,
-): number {
-  if (clock !== otherClock) return clock - otherClock;
-  if (author !== otherAuthor) return author > otherAuthor ? 1 : -1;
-  return compareBytes(valueHash, otherHash);
+/** The entry to store. */
+export function entryOf(head: EntryHead, value: Uint8Array, batch: Batch, index: number, path: number): Entry {
+  const valueHash = head.size > MAX_INLINE_VALUE_BYTES ? head.valueHash : undefined;
+  return { ...head, valueHash, value, batch, index, path };
+}
+
+/** SHA-256 of an entry's value; all zero for a tombstone. */
+export function hashOf(entry: Entry): Uint8Array {
+  return entry.deleted ? NO_HASH : (entry.valueHash ?? sha256(entry.value));
+}
+
+/** The order of versions of one key: positive when the first wins, zero when neither does. */
+export function compareVersions(a: Entry, b: Entry): number {
+  if (a.clock !== b.clock) return a.clock - b.clock;
+  if (a.batch.author !== b.batch.author) return a.batch.author > b.batch.author ? 1 : -1;
+  return compareBytes(hashOf(a), hashOf(b));
+}
+
+/** Whether two places in batches' digest lists name the same version. */
+export function isSameVersion(batch: Batch, index: number, other: Batch, otherIndex: number): boolean {
+  for (let byte = 0; byte < 32; byte++) {
+    if (batch.digests[index * 32 + byte] !== other.digests[otherIndex * 32 + byte]) return false;
+  }
+  return true;
 }
 
 /** The digest of a stored version: a view of its batch's list, to be copied if kept. */

@@ -32,10 +32,11 @@ import type { Wants } from "./wants.ts";
 /**
  * One exchange, from the side that asks: finds what differs between this replica and one peer, in both directions.
  *
- * It is range-based set reconciliation (after Meyer, 2023) with fixed ranges: the sixteenths of the key hash. A range with many entries here is
- * sent as the fingerprints of its 16 children, one with few as a list of ids. The peer answers with the children that differ, or with ids. What it
- * has and we lack is wanted from it; what we have and it lacks is offered. The peer keeps no state about it, so an exchange that is cut short
- * costs nothing: the next one finds equal what has been moved. Everything is bounded, and what a bound leaves out is found by the next exchange.
+ * It is range-based set reconciliation (after Meyer, 2023) with fixed ranges: the sixteenths of the key hash. A range
+ * with many entries here is sent as the fingerprints of its 16 children, one with few as a list of ids. The peer
+ * answers with the children that differ, or with ids. What it has and we lack is wanted from it; what we have and it
+ * lacks is offered. The peer keeps no state about it, so an exchange that is cut short costs nothing: the next one
+ * finds equal what has been moved. Everything is bounded, and what a bound leaves out is found by the next exchange.
  */
 
 /** What an exchange works with. */
@@ -47,6 +48,7 @@ export interface ExchangeTools {
   readonly fetches: Fetches;
 }
 
+/** One exchange of this replica's with one peer. */
 export class Exchange {
   readonly peer: PeerId;
   readonly #tools: ExchangeTools;

@@ -4,7 +4,7 @@ import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { Batch, ParcelEntry } from "./batch.ts";
 import type { Outlet } from "./effects.ts";
-import type { Entry } from "./entry.ts";
+import { type Entry, entryOf } from "./entry.ts";
 import {
   FRAGMENT_BYTES,
   FRAGMENT_WINDOW,
@@ -23,10 +23,11 @@ import { Wheel } from "./wheel.ts";
 /**
  * Values above 48 KiB: announced with their proof, verified, and only then pulled in fragments.
  *
- * Two are pulled at a time, each from one source with a window of fragments, hashed as they arrive. A source that fails is replaced at the
- * point reached. A peer that has announced a value may still be pulling it itself: it answers that it lacks it, remembers who
- * asked, and says so when it is complete, so a value travels through the mesh hop by hop without polling. What is complete must have the
- * hash that its author signed; else whoever supplied all of it is at fault, and if several did, it is pulled anew from one.
+ * Two are pulled at a time, each from one source with a window of fragments, hashed as they arrive. A source that
+ * fails is replaced at the point reached. A peer that has announced a value may still be pulling it itself: it
+ * answers that it lacks it, remembers who asked, and says so when it is complete, so a value travels through the mesh
+ * hop by hop without polling. What is complete must have the hash that its author signed; else whoever supplied all
+ * of it is at fault, and if several did, it is pulled anew from one.
  */
 
 /** One value being pulled from one peer. */
@@ -71,6 +72,7 @@ export interface FetchOwner {
   mayAsk(peer: PeerId): boolean;
 }
 
+/** The large values on their way here. */
 export class Fetches {
   readonly #outlet: Outlet;
   readonly #requests: Requests;
@@ -200,7 +202,7 @@ export class Fetches {
       return !isProven;
     }
     this.#forget(fetch);
-    this.#owner.fetched({ ...head, value: progress.value, batch: fetch.batch, index, path }, fetch.token, now);
+    this.#owner.fetched(entryOf(head, progress.value, fetch.batch, index, path), fetch.token, now);
     for (const waiter of fetch.waiters) {
       if (this.#outlet.isLinked(waiter)) this.#outlet.send(waiter, encodeHave(fetch.id));
     }

@@ -7,12 +7,13 @@ import { MAX_AHEAD_MS } from "./limits.ts";
  * members' clocks are, and never behind anything that this member has seen.
  *
  * A reading is one safe integer, Unix milliseconds times 2048 plus a counter, so that comparing two is comparing two
- * numbers. When the counter runs over it carries into the milliseconds: more than 2048 writes in a millisecond put the clock
- * slightly ahead, never out of order. The integer is safe until the year 2109.
+ * numbers. When the counter runs over it carries into the milliseconds: more than 2048 writes in a millisecond put
+ * the clock slightly ahead, never out of order. The integer is safe until the year 2109.
  *
- * What it trusts: only readings whose author's signature has been checked may be observed, and none that lies more than
- * 60 s ahead of our own time. A member that writes 60 s ahead therefore drags the others' clocks at most that far; members
- * whose time is slow then defer some writes until their time catches up. Nothing is lost: deferred writes come again by anti-entropy.
+ * What it trusts: only readings whose author's signature has been checked may be observed, and none that lies more
+ * than 60 s ahead of our own time. A member that writes 60 s ahead therefore drags the others' clocks at most that
+ * far; members whose time is slow then defer some writes until their time catches up. Nothing is lost: deferred
+ * writes come again by anti-entropy.
  */
 
 /** A reading: Unix ms times 2048, plus a counter. Order is numeric order. */
@@ -47,7 +48,9 @@ export class HybridClock {
     return this.#last;
   }
 
-  /** Takes note of an authentic remote reading. False, and nothing changed, when it is more than 60 s ahead of `now`. */
+  /**
+   * Takes note of an authentic remote reading. False, and nothing changed, when it is more than 60 s ahead of `now`.
+   */
   observe(clock: Clock, now: Instant): boolean {
     if (aheadMs(clock, now) > MAX_AHEAD_MS) return false;
     if (clock > this.#last) this.#last = clock;

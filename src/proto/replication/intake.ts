@@ -9,7 +9,14 @@ import type { Arrival, Outlet } from "./effects.ts";
 import type { Entry } from "./entry.ts";
 import type { Fetches } from "./fetches.ts";
 import { aheadMs, type HybridClock, instantOf } from "./hlc.ts";
-import { MAX_AHEAD_MS, MAX_FORWARDED_AHEAD_MS, MAX_PARKED, MAX_TOKENS_PER_REQUEST, PARKED_FOR_MS } from "./limits.ts";
+import {
+  MAX_AHEAD_MS,
+  MAX_FORWARDED_AHEAD_MS,
+  MAX_PARKED,
+  MAX_TOKENS_ASKED,
+  MAX_TOKENS_PER_REQUEST,
+  PARKED_FOR_MS,
+} from "./limits.ts";
 import { encodeTokensWanted } from "./messages.ts";
 import type { Requests } from "./requests.ts";
 import type { Applied, Store } from "./store.ts";
@@ -20,13 +27,14 @@ import type { Wants } from "./wants.ts";
 /**
  * The way of other members' batches into the store.
  *
- * In this order, cheapest first: the clock is not in the future; something in it is news here; its author's token is known, or is asked of
- * whoever sent the batch; the signature holds and the token was valid *at the batch's clock* (an effect); the token allows its author to write to
- * each bucket. Only then does anything change: the store, the local clock, what is wanted. Whether a batch is valid never depends on
- * when it is looked at, so replicas agree about it for ever.
+ * In this order, cheapest first: the clock is not in the future; something in it is news here; its author's token is
+ * known, or is asked of whoever sent the batch; the signature holds and the token was valid *at the batch's clock*
+ * (an effect); the token allows its author to write to each bucket. Only then does anything change: the store, the
+ * local clock, what is wanted. Whether a batch is valid never depends on when it is looked at, so replicas agree
+ * about it for ever.
  *
- * Whoever sent a batch answers for its form and its signature, because every honest member checks both before passing it on; its
- * author answers for what it signed.
+ * Whoever sent a batch answers for its form and its signature, because every honest member checks both before passing
+ * it on; its author answers for what it signed.
  */
 
 /** What the rest of the core does for the intake. */
@@ -56,6 +64,7 @@ export interface IntakeTools {
   readonly fetches: Fetches;
 }
 
+/** What stands between a parcel and the store. */
 export class Intake {
   readonly #tools: IntakeTools;
   readonly #owner: IntakeOwner;
@@ -117,7 +126,7 @@ export class Intake {
     const { store, fetches, wants } = this.#tools;
     const id = idIn(batch, entry);
     const isNews =
-      store.standing(entry.head, batch.author, now) === "fresh" &&
+      store.standing(entry.head, batch, entry.index, now) === "fresh" &&
       !(entry.value === undefined && fetches.noteSource(id, from));
     if (!isNews) wants.settle(id);
     return isNews;
@@ -163,7 +172,7 @@ export class Intake {
     };
     for (const { batch } of parcels) {
       const name = hex(batch.tokenHash);
-      if (this.#asked.has(name)) continue;
+      if (this.#asked.has(name) || this.#asked.size >= MAX_TOKENS_ASKED) continue;
       this.#asked.add(name);
       names.push(name);
       hashes.push(batch.tokenHash);

@@ -3,11 +3,12 @@ import { addDigest, addSum, emptySum, type Sum, subtractDigest } from "./sum.ts"
 import { idOf, placeOf, type VersionId } from "./version-id.ts";
 
 /**
- * The entries of one bucket as a 16-way tree over the hash of their keys, each node with the sum and number of what is below it.
- * Two replicas compare a *range*, a number of leading hex digits of the key hash (`depth`, 0 to 8, and `path`, whose other bits are zero).
+ * The entries of one bucket as a 16-way tree over the hash of their keys, each node with the sum and number of what
+ * is below it. Two replicas compare a *range*, a number of leading hex digits of the key hash (`depth`, 0 to 8, and
+ * `path`, whose other bits are zero).
  *
- * The tree splits where it is full, so its shape depends on the replica's history, but a range's sum does not: below a leaf it is computed
- * from the leaf's few entries. Nothing about the shape is visible to the other side.
+ * The tree splits where it is full, so its shape depends on the replica's history, but a range's sum does not: below
+ * a leaf it is computed from the leaf's few entries. Nothing about the shape is visible to the other side.
  */
 
 /** Entries in a leaf before it splits; a branch with half as many becomes a leaf again. */
@@ -161,7 +162,10 @@ export class KeyTree {
     return mask;
   }
 
-  /** Visits the range leaf by leaf until the visitor returns false. Entries of a leaf above the range are narrowed to it. */
+  /**
+   * Visits the range leaf by leaf until the visitor returns false. Entries of a leaf above the range are narrowed to
+   * it.
+   */
   visit(depth: number, path: number, visitor: LeafVisitor): void {
     const { node, at } = this.#cover(depth, path);
     if (at === depth) visit(node, visitor);

@@ -8,10 +8,16 @@ export const MAX_KEY_BYTES = 512;
 /** A value, bytes; larger ones are refused (`too-large`). Streams carry what is larger. */
 export const MAX_VALUE_BYTES = 8_388_608;
 
-/** A value that travels inside its batch, bytes. Larger ones are announced and pulled, so that a broadcast stays small. */
+/**
+ * A value that travels inside its batch, bytes. Larger ones are announced and pulled, so that a broadcast stays
+ * small.
+ */
 export const MAX_INLINE_VALUE_BYTES = 49_152;
 
-/** A batch as broadcast, bytes as estimated before encoding: one value at the bound above, with key, proof and framing. */
+/**
+ * A batch as broadcast, bytes as estimated before encoding: one value at the bound above, with key, proof and
+ * framing.
+ */
 export const MAX_BATCH_BYTES = 53_248;
 
 /** Entries in one batch. Each surviving entry keeps the whole digest list: 2 KiB at this bound. */
@@ -29,7 +35,9 @@ export const MAX_FORWARDED_AHEAD_MS = 120_000;
 /** How long a tombstone is kept and accepted. A day covers a night's sleep of a laptop. */
 export const TOMBSTONE_RETENTION_MS = 86_400_000;
 
-/** Tombstones leave the digests at whole multiples of this, so that replicas do so together but for their clock skew. */
+/**
+ * Tombstones leave the digests at whole multiples of this, so that replicas do so together but for their clock skew.
+ */
 export const RETENTION_STEP_MS = 60_000;
 
 /** Expired tombstones removed in one step; the rest follow at once in further steps. About 10 ms. */
@@ -65,7 +73,10 @@ export const MAX_PENDING_REQUESTS = 16_384;
 /** Bytes of values that wait for their signature or for acknowledgements; further writes are refused (`quota`). */
 export const MAX_PENDING_BYTES = 67_108_864;
 
-/** Bytes of values hashed in one step, about 8 ms: the event loop never waits for a whole large value, or for thousands of writes. */
+/**
+ * Bytes of values hashed in one step, about 8 ms: the event loop never waits for a whole large value, or for
+ * thousands of writes.
+ */
 export const HASH_STEP_BYTES = 1_048_576;
 
 /** Replicas that one write may wait for; more is refused (`bad-replicas`). Acknowledgements converge on one member. */
@@ -75,7 +86,10 @@ export const MAX_REPLICAS = 64;
 export const DEFAULT_WRITE_TIMEOUT_MS = 10_000;
 export const MAX_WRITE_TIMEOUT_MS = 60_000;
 
-/** When a write that still lacks replicas is pushed over links directly: beyond any broadcast's travel, far within the time-out. */
+/**
+ * When a write that still lacks replicas is pushed over links directly: beyond any broadcast's travel, far within the
+ * time-out.
+ */
 export const PUSH_AFTER_MS = 2_000;
 
 /** Links that one late write is pushed over. */
@@ -128,7 +142,7 @@ export const ANSWER_LIST_MAX = 2_048;
 export const MAX_COMPARED = 128;
 
 /** Entries looked at to answer one message: about 10 ms. What is beyond goes unanswered and is asked again. */
-export const MAX_SCANNED = 32_768;
+export const MAX_SCANNED = 16_384;
 
 /** Comparisons under way at once, and in one exchange; the rest is found by the next exchange. */
 export const MAX_COMPARES_OUTSTANDING = 4;
@@ -144,7 +158,10 @@ export const MAX_OFFERED_PER_MESSAGE = 4_096;
 /** Entries that are known to be missing, asked for or not; further ones are found by the next exchange. */
 export const MAX_WANTED = 16_384;
 
-/** Messages in answer to one request for entries. Asking for much at once brings the entries of a batch together with one proof. */
+/**
+ * Messages in answer to one request for entries. Asking for much at once brings the entries of a batch together with
+ * one proof.
+ */
 export const MAX_ANSWERS_PER_WANT = 4;
 
 /** While comparing goes on, entries are asked for only from this many on: the more at once, the fewer proofs. */
@@ -162,11 +179,17 @@ export const VERIFY_TIMEOUT_MS = 10_000;
 /** Requests in a row that a peer answers with none of the entries it had listed: beyond, it lies. */
 export const MAX_EMPTY_ANSWERS = 8;
 
-/** A long exchange (this many comparisons) that brings nothing to either side is fruitless; so many in a row are a loop. */
+/**
+ * A long exchange (this many comparisons) that brings nothing to either side is fruitless; so many in a row are a
+ * loop.
+ */
 export const FRUITLESS_COMPARES = 64;
 export const MAX_FRUITLESS_EXCHANGES = 3;
 
-/** Requests answered per peer: cost 1 and 1 more per 4 KiB answered. 32 MB/s, 8 MB at once; beyond, the answer is `busy`. */
+/**
+ * Requests answered per peer: cost 1 and 1 more per 4 KiB answered. 32 MB/s, 8 MB at once; beyond, the answer is
+ * `busy`.
+ */
 export const ANSWER_RATE = { perSecond: 8_192, burst: 2_048 };
 
 /** Messages accepted per peer; a whole burst beyond is a flood, and the peer is ignored from there on. */
@@ -180,6 +203,9 @@ export const PARKED_FOR_MS = 10_000;
 
 /** Tokens in one request: 160 KiB at the longest. */
 export const MAX_TOKENS_PER_REQUEST = 40;
+
+/** Tokens asked for at once; what needs further ones is dropped, and found by the next exchange. */
+export const MAX_TOKENS_ASKED = 1_024;
 
 /** Tokens that prove stored entries; an entry with yet another token is refused. One per author and day. */
 export const MAX_TOKENS = 16_384;

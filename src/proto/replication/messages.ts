@@ -12,12 +12,13 @@ import { packIds, type VersionId } from "./version-id.ts";
  *     [2, seq, salt, root]           request: is this the fingerprint of all that you have?
  *     [3, seq, busy]                 answer: equal (false); or busy (true), also to any other request
  *     [4, seq, [[bucket, print]]]    answer: no; these are my buckets
- *     [5, seq, salt, ranges]         request: compare; a range is [bucket, depth, path, form, body], form 0: 16 fingerprints, 1: ids
- *     [6, seq, answers]              answer, one per range: 16 bits (children to compare), ids (to 0: all of mine; to 1: those
- *                                    of mine that you lack, but older ones), or null (ask again)
+ *     [5, seq, salt, ranges]         request: compare; a range is [bucket, depth, path, form, body],
+ *                                    form 0: 16 fingerprints, 1: ids
+ *     [6, seq, answers]              answer, one per range: 16 bits (children to compare), ids (to 0: all of mine;
+ *                                    to 1: mine that you lack, no older versions), or null (ask again)
  *     [7, groups]                    you lack these; a group is [bucket, ids]
  *     [8, seq, groups]               request: entries
- *     [9, seq, state, parcels]       answer: entries; state 0: that is all there is, 1: ask again for the rest, 2: more follows
+ *     [9, seq, state, parcels]       answer: state 0: that is all there is, 1: ask again for the rest, 2: more follows
  *     [10, more]                     my exchange with you is over; `more`: you lack more than I offered
  *     [11, seq, hashes]              request: tokens
  *     [12, seq, tokens]              answer
@@ -72,6 +73,7 @@ export interface ComparedRange extends Range {
 /** The answer to one compared range. */
 export type RangeAnswer = number | Uint8Array | null;
 
+/** A message whose every field has been checked. */
 export type ReplicationMessage =
   | { readonly type: "batch"; readonly parcel: Parcel }
   | { readonly type: "ack"; readonly first: Clock }
@@ -101,7 +103,10 @@ export type ReplicationMessage =
   | { readonly type: "lacking"; readonly seq: number }
   | { readonly type: "have"; readonly id: VersionId };
 
-/** What an answer with entries says about the rest: that there is none, that it is to be asked for again, that it follows. */
+/**
+ * What an answer with entries says about the rest: that there is none, that it is to be asked for again, that it
+ * follows.
+ */
 export const EntriesState = { complete: 0, again: 1, follows: 2 } as const;
 export type EntriesState = (typeof EntriesState)[keyof typeof EntriesState];
 
@@ -113,6 +118,7 @@ export interface FragmentWish {
   readonly offset: number;
 }
 
+/** A batch with its entries: the payload of a broadcast, or a push. */
 export function encodeBatchMessage(batch: Batch, entries: readonly Entry[]): Uint8Array {
   const [proof, list] = encodeParcel(batch, entries) as readonly WireValue[];
   return encode([Kind.batch, proof as WireValue, list as WireValue]);
@@ -125,22 +131,27 @@ export function toGroups(ids: ReadonlyMap<string, readonly VersionId[]>): readon
   return groups;
 }
 
+/** The batch with that first clock is stored here. */
 export function encodeAck(first: Clock): Uint8Array {
   return encode([Kind.ack, first]);
 }
 
+/** Asks whether that is the fingerprint of everything. */
 export function encodeRoot(seq: number, salt: Uint8Array, root: Uint8Array): Uint8Array {
   return encode([Kind.root, seq, salt, root]);
 }
 
+/** Equal, or busy. */
 export function encodeVerdict(seq: number, busy: boolean): Uint8Array {
   return encode([Kind.verdict, seq, busy]);
 }
 
+/** Every bucket with its fingerprint. */
 export function encodeBuckets(seq: number, buckets: readonly (readonly [string, Uint8Array])[]): Uint8Array {
   return encode([Kind.buckets, seq, buckets]);
 }
 
+/** Asks for ranges to be compared. */
 export function encodeCompare(seq: number, salt: Uint8Array, ranges: readonly ComparedRange[]): Uint8Array {
   const packed = ranges.map(({ bucket, depth, path, form, body }) => [
     bucket,
@@ -152,6 +163,7 @@ export function encodeCompare(seq: number, salt: Uint8Array, ranges: readonly Co
   return encode([Kind.compare, seq, salt, packed]);
 }
 
+/** One answer per range. */
 export function encodeDiffer(seq: number, answers: readonly RangeAnswer[]): Uint8Array {
   return encode([Kind.differ, seq, answers]);
 }
@@ -160,42 +172,52 @@ function encodeGroups(groups: readonly Group[]): WireValue {
   return groups.map(({ bucket, ids }) => [bucket, packIds(ids)]);
 }
 
+/** Lists what the other side lacks. */
 export function encodeOffer(groups: readonly Group[]): Uint8Array {
   return encode([Kind.offer, encodeGroups(groups)]);
 }
 
+/** Asks for entries. */
 export function encodeWant(seq: number, groups: readonly Group[]): Uint8Array {
   return encode([Kind.want, seq, encodeGroups(groups)]);
 }
 
+/** Entries, and what about the rest. */
 export function encodeEntries(seq: number, state: EntriesState, parcels: readonly WireValue[]): Uint8Array {
   return encode([Kind.entries, seq, state, parcels]);
 }
 
+/** Ends an exchange. */
 export function encodeDone(more: boolean): Uint8Array {
   return encode([Kind.done, more]);
 }
 
+/** Asks for tokens by their hashes, 32 bytes each. */
 export function encodeTokensWanted(seq: number, hashes: readonly Uint8Array[]): Uint8Array {
   return encode([Kind.tokensWanted, seq, hashes]);
 }
 
+/** Tokens, in any order. */
 export function encodeTokens(seq: number, tokens: readonly string[]): Uint8Array {
   return encode([Kind.tokens, seq, tokens]);
 }
 
+/** Asks for a fragment of a large value. */
 export function encodeFetch(seq: number, wish: FragmentWish): Uint8Array {
   return encode([Kind.fetch, seq, wish.bucket, wish.key, packIds([wish.id]), wish.offset]);
 }
 
+/** The fragment asked for. */
 export function encodeFragment(seq: number, fragment: Uint8Array): Uint8Array {
   return encode([Kind.fragment, seq, fragment]);
 }
 
+/** The value asked for is not here. */
 export function encodeLacking(seq: number): Uint8Array {
   return encode([Kind.lacking, seq]);
 }
 
+/** The value asked for in vain is here. */
 export function encodeHave(id: VersionId): Uint8Array {
   return encode([Kind.have, packIds([id])]);
 }

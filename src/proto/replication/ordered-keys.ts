@@ -1,8 +1,9 @@
 /**
- * The keys of one bucket in order, as a list of short sorted runs. Finding is two binary searches; inserting moves at most one
- * run (1,024 strings) and now and then the list of runs, a few hundred at a quarter million keys.
+ * The keys of one bucket in order, as a list of short sorted runs. Finding is two binary searches; inserting moves at
+ * most one run (1,024 strings) and now and then the list of runs, a few hundred at a quarter million keys.
  *
- * The order is that of Unicode code points, which is the order of the UTF-8 bytes: the order in which stores on disk keep keys.
+ * The order is that of Unicode code points, which is the order of the UTF-8 bytes: the order in which stores on disk
+ * keep keys.
  */
 
 /** The longest run. */
@@ -87,8 +88,8 @@ export class OrderedKeys {
   }
 
   /**
-   * Appends to `keys` up to `limit` keys in order, beginning at the first one not below `from` (above it if `exclusive`), for as
-   * long as they begin with `prefix`.
+   * Appends to `keys` up to `limit` keys in order, beginning at the first one not below `from` (above it if
+   * `exclusive`), for as long as they begin with `prefix`.
    */
   collect(keys: string[], from: string, exclusive: boolean, prefix: string, limit: number): void {
     let at = this.#runOf(from);

@@ -31,8 +31,9 @@ import { FINGERPRINT_BYTES, ROOT_BYTES, SALT_BYTES } from "./sum.ts";
 import { ID_BYTES, unpackIds, type VersionId } from "./version-id.ts";
 
 /**
- * Parsing of the messages in `messages.ts`: from bytes that anybody may have written to values whose every field has been
- * checked. What a message may contain at most is decided here, before anything is looked up or hashed on its behalf.
+ * Parsing of the messages in `messages.ts`: from bytes that anybody may have written to values whose every field has
+ * been checked. What a message may contain at most is decided here, before anything is looked up or hashed on its
+ * behalf.
  */
 
 const LIMITS = { depth: MAX_MESSAGE_DEPTH, items: MAX_MESSAGE_ITEMS };

@@ -4,10 +4,12 @@ import { TokenBucket } from "../signaling/token-bucket.ts";
 import { ANSWER_RATE, FRUITLESS_COMPARES, MAX_EMPTY_ANSWERS, MAX_FRUITLESS_EXCHANGES, MESSAGE_RATE } from "./limits.ts";
 
 /**
- * What is remembered about each linked peer's conduct: how much it has sent and asked, and whether what it promised came.
+ * What is remembered about each linked peer's conduct: how much it has sent and asked, and whether what it promised
+ * came.
  *
- * An honest peer now and then lists an entry that is superseded before it is asked for, and an exchange under load may find nothing
- * left to do; only a run of such failures makes a peer a liar. Everything is forgotten with the link.
+ * An honest peer now and then lists an entry that is superseded before it is asked for, and an exchange under load
+ * may find nothing left to do; only a run of such failures makes a peer a liar. Everything is forgotten with the
+ * link.
  */
 export class Conduct {
   readonly #messages: TokenBucket;

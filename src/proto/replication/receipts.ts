@@ -11,10 +11,11 @@ import { Wheel } from "./wheel.ts";
 /**
  * Which members have said that they hold a batch, and which writes wait for that.
  *
- * The author's clock never repeats, so the first clock of a batch names it, and an acknowledgement is that number from an
- * authenticated peer. Members with a link to the author acknowledge; others only as far as the batch's header asks. A batch that still lacks
- * replicas after two seconds is pushed over links directly: its broadcast may have been lost. When a write's time is up it is reported with
- * what has been reached; it keeps spreading, and is no longer waited for.
+ * The author's clock never repeats, so the first clock of a batch names it, and an acknowledgement is that number
+ * from an authenticated peer. Members with a link to the author acknowledge; others only as far as the batch's header
+ * asks. A batch that still lacks replicas after two seconds is pushed over links directly: its broadcast may have
+ * been lost. When a write's time is up it is reported with what has been reached; it keeps spreading, and is no
+ * longer waited for.
  */
 
 /** A write that waits for replicas. */
@@ -35,6 +36,7 @@ interface Receipt {
   wakeAt: Instant;
 }
 
+/** Writes that wait for replicas. */
 export class Receipts {
   readonly #outlet: Outlet;
   readonly #byFirst = new Map<Clock, Receipt>();

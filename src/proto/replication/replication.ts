@@ -10,7 +10,7 @@ import { type Batch, versionOf } from "./batch.ts";
 import { Changes, type ChangesPage } from "./changes.ts";
 import { Conversation } from "./conversation.ts";
 import type { Draft, Outlet, ReplicationFault, ReplicationInput, ReplicationOutput } from "./effects.ts";
-import type { Entry } from "./entry.ts";
+import { type Entry, entryOf } from "./entry.ts";
 import type { ExchangeTools } from "./exchange.ts";
 import { Fetches } from "./fetches.ts";
 import { HybridClock, instantOf } from "./hlc.ts";
@@ -38,20 +38,26 @@ import { Writes } from "./writes.ts";
 /**
  * The replicated key-value store, first form: every bucket in memory on every member.
  *
- * A write is stamped by a hybrid logical clock (`hlc.ts`), signed in a batch (`writes.ts`, `batch.ts`), stored, and broadcast. A member that is
- * delivered a batch checks it (`intake.ts`) and keeps what wins (`store.ts`): last writer by clock, then author, then value hash. Values above
- * 48 KiB are announced and pulled (`fetches.ts`). What broadcast misses, anti-entropy finds: with each new link and every 30 s (`rounds.ts`), by comparing
- * fingerprints of ever smaller ranges (`exchange.ts`, `answers.ts`) and asking for what is missing from one peer only (`wants.ts`).
- * A write is acknowledged when enough members say that they hold it (`receipts.ts`).
+ * A write is stamped by a hybrid logical clock (`hlc.ts`), signed in a batch (`writes.ts`, `batch.ts`), stored, and
+ * broadcast. A member that is delivered a batch checks it (`intake.ts`) and keeps what wins (`store.ts`): last writer
+ * by clock, then author, then value hash. Values above 48 KiB are announced and pulled (`fetches.ts`). What broadcast
+ * misses, anti-entropy finds: with each new link and every 30 s (`rounds.ts`), by comparing fingerprints of ever
+ * smaller ranges (`exchange.ts`, `answers.ts`) and asking for what is missing from one peer only (`wants.ts`). A
+ * write is acknowledged when enough members say that they hold it (`receipts.ts`).
  *
- * It decides what is stored and who is told. It does not decide who may write (the token does), whom to link to, or how a broadcast
- * travels. It trusts the driver's verification and clock, and nothing that a peer says: a lie about what a peer holds costs a few messages
- * and in the end the peer its say; an entry without its author's signature and token never reaches the store.
+ * It decides what is stored and who is told. It does not decide who may write (the token does), whom to link to, or
+ * how a broadcast travels. It trusts the driver's verification and clock, and nothing that a peer says: a lie about
+ * what a peer holds costs a few messages and in the end the peer its say; an entry without its author's signature and
+ * token never reaches the store.
  *
- * This is no consensus: two members may write one key at once, both writes are acknowledged, and the later clock wins everywhere.
+ * This is no consensus: two members may write one key at once, both writes are acknowledged, and the later clock wins
+ * everywhere.
  */
+
+/** What a replica needs. */
 export interface ReplicationOptions {
   readonly self: PeerId;
+  /** Forked; decides with whom and when this replica compares. */
   readonly random: Random;
   /** The token in a member's current record. */
   readonly tokenOf: (member: PeerId) => string | undefined;
@@ -59,6 +65,7 @@ export interface ReplicationOptions {
   readonly quotas?: Quotas;
 }
 
+/** One member's replica of all buckets: a machine, and pure reads of what is stored. */
 export class Replication implements Machine<ReplicationInput, ReplicationOutput> {
   readonly #self: PeerId;
   readonly #selfKey: Uint8Array;
@@ -92,7 +99,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     const store = this.#store;
     this.#wants = new Wants(outlet, requests);
     this.#fetches = new Fetches(outlet, requests, {
-      isWanted: ({ head }, batch, now) => store.standing(head, batch.author, now) === "fresh",
+      isWanted: ({ head, index }, batch, now) => store.standing(head, batch, index, now) === "fresh",
       mayAsk: (peer) => this.#peers.mayAsk(peer, this.#now),
       fetched: (entry, token, now) => {
         const isStored = this.#apply(entry, token, now, true).type !== "quota";
@@ -248,7 +255,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     const waiting: { request: number; replicas: number; version: string; until: Instant }[] = [];
     for (let index = 0; index < draft.writes.length; index++) {
       const { head, path, value, request, replicas, timeoutMs } = draft.writes[index] as Draft["writes"][number];
-      const entry: Entry = { ...head, value, batch, index, path };
+      const entry = entryOf(head, value, batch, index, path);
       if (this.#apply(entry, draft.token, now).type === "quota") {
         this.#out.push({ type: "refused", request, reason: "quota" });
         continue;
@@ -304,7 +311,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
   /** Nothing is expected of the peer any more. */
   #forget(peer: PeerId, now: Instant): void {
     this.#paused.clear(peer);
-    this.#requests.drop(peer);
+    for (const asked of this.#requests.drop(peer)) if (asked.type === "tokens") this.#intake.tokensFailed(asked.names);
     this.#wants.drop(peer);
     this.#fetches.drop(peer, now);
     this.#rounds.linkDown(peer, now);

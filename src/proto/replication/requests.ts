@@ -7,8 +7,9 @@ import type { ComparedRange } from "./messages.ts";
 import type { VersionId } from "./version-id.ts";
 
 /**
- * What this replica has asked and whom. Every request has a number that its answer repeats, so an answer that nobody asked for is
- * recognised, and an answer that is too late is told apart from it. Other state about requests lives with whoever asked.
+ * What this replica has asked and whom. Every request has a number that its answer repeats, so an answer that nobody
+ * asked for is recognised, and an answer that is too late is told apart from it. Other state about requests lives
+ * with whoever asked.
  */
 
 /** What was asked. */
@@ -25,6 +26,7 @@ interface Request {
   readonly until: Instant;
 }
 
+/** The open requests. */
 export class Requests {
   #last = 0;
   /** In the order of their time-outs, because all have the same. */
@@ -37,7 +39,9 @@ export class Requests {
     return this.#last;
   }
 
-  /** Closes the request that an answer names: `late` if it has been given up, `never` if there was none to this peer. */
+  /**
+   * Closes the request that an answer names: `late` if it has been given up, `never` if there was none to this peer.
+   */
   settle(peer: PeerId, seq: number): Asked | "late" | "never" {
     const request = this.#open.get(seq);
     if (request === undefined) return seq <= this.#last ? "late" : "never";
@@ -63,9 +67,15 @@ export class Requests {
     return undefined;
   }
 
-  /** Forgets all requests to a peer. */
-  drop(peer: PeerId): void {
-    for (const [seq, request] of this.#open) if (request.peer === peer) this.#open.delete(seq);
+  /** Forgets all requests to a peer and returns what they asked. */
+  drop(peer: PeerId): readonly Asked[] {
+    const dropped: Asked[] = [];
+    for (const [seq, request] of this.#open) {
+      if (request.peer !== peer) continue;
+      this.#open.delete(seq);
+      dropped.push(request.asked);
+    }
+    return dropped;
   }
 
   deadline(): Instant | undefined {

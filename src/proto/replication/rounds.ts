@@ -18,11 +18,13 @@ import { fingerprint, ROOT_BYTES, SALT_BYTES } from "./sum.ts";
 /**
  * With whom this replica exchanges, and when.
  *
- * A link that comes up is compared once, by its side with the lower id; every 30 s one random link is. Two equal replicas find out with one
- * message each way. Where they differ, a replica takes part in one exchange at a time, on either side, and answers `busy` to
- * others until what it lacks has arrived: a member that comes up with many links is told of everything by one of them, and the others then find it
- * equal. What an exchange brings that is too old to be on its way by broadcast makes a replica compare its other links at once, so news
- * crosses a mesh that was cut hop by hop. A side that is busy is asked again soon. Nobody can keep a replica for itself: a lease ends after 20 s, and its own turn comes next.
+ * A link that comes up is compared once, by its side with the lower id; every 30 s one random link is. Two equal
+ * replicas find out with one message each way. Where they differ, a replica takes part in one exchange at a time, on
+ * either side, and answers `busy` to others until what it lacks has arrived: a member that comes up with many links
+ * is told of everything by one of them, and the others then find it equal. What an exchange brings that is too old to
+ * be on its way by broadcast makes a replica compare its other links at once, so news crosses a mesh that was cut hop
+ * by hop. A side that is busy is asked again soon. Nobody can keep a replica for itself: a lease ends after 20 s, and
+ * its own turn comes next.
  */
 
 type Phase =
@@ -39,6 +41,7 @@ interface Lease {
 
 const IDLE: Phase = { type: "idle" };
 
+/** The turns of a replica's exchanges. */
 export class Rounds {
   readonly #tools: ExchangeTools;
   readonly #peers: Peers;

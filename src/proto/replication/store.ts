@@ -1,9 +1,9 @@
 import { hex } from "../bytes.ts";
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
-import { versionOf } from "./batch.ts";
+import { type Batch, versionOf } from "./batch.ts";
 import { Bucket } from "./bucket.ts";
-import { compareVersions, type Entry, type EntryHead } from "./entry.ts";
+import { compareVersions, type Entry, type EntryHead, isSameVersion } from "./entry.ts";
 import { type Clock, instantOf } from "./hlc.ts";
 import { totalOf } from "./key-tree.ts";
 import {
@@ -21,9 +21,10 @@ import { type Sum, sumBytes } from "./sum.ts";
 /**
  * All buckets of this replica, and the one rule by which they change: of two versions of a key the greater one stays.
  *
- * The rule is commutative, associative and idempotent, so replicas that have seen the same versions are equal, whatever came first.
- * Tombstones are versions; past their retention they leave the store and the digests together, at whole minutes, and are refused, so
- * that a replica that still holds one cannot bring it back. The rule knows no author and checks no signature: what reaches it has been verified.
+ * The rule is commutative, associative and idempotent, so replicas that have seen the same versions are equal,
+ * whatever came first. Tombstones are versions; past their retention they leave the store and the digests together,
+ * at whole minutes, and are refused, so that a replica that still holds one cannot bring it back. The rule knows no
+ * author and checks no signature: what reaches it has been verified.
  */
 
 /** An entry as applications see it. */
@@ -46,6 +47,7 @@ export interface Page {
   readonly next?: string;
 }
 
+/** Which keys `list` returns. */
 export interface ListOptions {
   /** Only keys that begin with it. */
   readonly prefix?: string;
@@ -78,6 +80,7 @@ export type Applied =
   | { readonly type: "superseded" }
   | { readonly type: "quota" };
 
+/** The versions held here, and their reads. */
 export class Store {
   readonly #quotas: Quotas;
   readonly #buckets = new Map<string, Bucket>();
@@ -104,21 +107,17 @@ export class Store {
     return this.#buckets.get(bucket)?.find(key);
   }
 
-  /** Says what {@link apply} would make of a version, quotas aside. */
-  standing(head: EntryHead, author: PeerId, now: Instant): Standing {
+  /**
+   * Says what {@link apply} would make of digest number `index` of `batch`, quotas aside. `fresh` also where two
+   * versions of one author and clock are told apart by their values only.
+   */
+  standing(head: Omit<EntryHead, "valueHash">, batch: Batch, index: number, now: Instant): Standing {
     if (head.deleted && isExpired(head.clock, now)) return "expired";
     const stored = this.find(head.bucket, head.key);
-    if (stored === undefined) return "fresh";
-    const order = compareVersions(
-      head.clock,
-      author,
-      head.valueHash,
-      stored.clock,
-      stored.batch.author,
-      stored.valueHash,
-    );
-    if (order === 0) return "known";
-    return order > 0 ? "fresh" : "superseded";
+    if (stored === undefined || head.clock > stored.clock) return "fresh";
+    if (head.clock < stored.clock || batch.author < stored.batch.author) return "superseded";
+    if (batch.author > stored.batch.author) return "fresh";
+    return isSameVersion(batch, index, stored.batch, stored.index) ? "known" : "fresh";
   }
 
   /** Whether a local write fits: `pendingBytes` and `pendingEntries` are local writes not yet stored. */
@@ -148,9 +147,9 @@ export class Store {
 
   /** Stores a verified version if it wins and fits. */
   apply(entry: Entry, now: Instant): Applied {
-    const standing = this.standing(entry, entry.batch.author, now);
-    if (standing !== "fresh") return SUPERSEDED;
+    if (this.standing(entry, entry.batch, entry.index, now) !== "fresh") return SUPERSEDED;
     const existing = this.find(entry.bucket, entry.key);
+    if (existing !== undefined && compareVersions(entry, existing) <= 0) return SUPERSEDED;
     const growth = entry.keyBytes + entry.size - (existing === undefined ? 0 : existing.keyBytes + existing.size);
     if (!this.#within(entry.bucket, growth, existing === undefined ? 1 : 0, REMOTE_HEADROOM)) return QUOTA;
     let bucket = this.#buckets.get(entry.bucket);

@@ -4,12 +4,12 @@ import { sha256 } from "../hash.ts";
  * Digests of sets: the sum of the members' SHA-256 digests modulo 2^256. Adding or removing a member costs a few
  * additions, in any order, and two sets are taken as equal when their sums are.
  *
- * What it resists: two sets of one's own entries with the same sum take tens of thousands of entries and some 2^32 steps to find
- * (Wagner's generalised birthday). That gains an author only that replicas disagree about that author's own entries, in a
- * bucket where it may write anyway; nobody else's entries can be hidden without its key.
+ * What it resists: two sets of one's own entries with the same sum take tens of thousands of entries and some 2^32
+ * steps to find (Wagner's generalised birthday). That gains an author only that replicas disagree about that author's
+ * own entries, in a bucket where it may write anyway; nobody else's entries can be hidden without its key.
  *
- * On the wire a sum appears only as a fingerprint under a salt chosen for one exchange, so that a chance
- * collision of short fingerprints does not outlive the exchange.
+ * On the wire a sum appears only as a fingerprint under a salt chosen for one exchange, so that a chance collision of
+ * short fingerprints does not outlive the exchange.
  */
 export type Sum = Uint32Array;
 

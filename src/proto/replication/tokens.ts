@@ -7,16 +7,18 @@ import { MAX_TOKEN_AUTHORS, MAX_TOKEN_CANDIDATES, MAX_TOKENS } from "./limits.ts
 /**
  * The tokens that prove entries, by their hash.
  *
- * A batch names its author's token by hash. The token itself comes from the author's member record while it is current, or from the
- * peer that sent the batch. A token stays here as long as a stored entry needs it, so that this replica can prove the entry to
- * others after its author has renewed the token or has gone. Nothing here is believed: a token counts only through a verification at
- * the batch's clock, and its hash is under the author's signature.
+ * A batch names its author's token by hash. The token itself comes from the author's member record while it is
+ * current, or from the peer that sent the batch. A token stays here as long as a stored entry needs it, so that this
+ * replica can prove the entry to others after its author has renewed the token or has gone. Nothing here is believed:
+ * a token counts only through a verification at the batch's clock, and its hash is under the author's signature.
  */
 export class Tokens {
   readonly #tokenOf: (author: PeerId) => string | undefined;
   readonly #held = new Map<string, { readonly token: string; uses: number }>();
   readonly #candidates = new RecentMap<string, string>(MAX_TOKEN_CANDIDATES);
   readonly #current = new RecentMap<PeerId, { readonly token: string; readonly hash: string }>(MAX_TOKEN_AUTHORS);
+
+  readonly #names = new WeakMap<Uint8Array, string>();
 
   /** @param tokenOf the token in a member's current record. */
   constructor(tokenOf: (author: PeerId) => string | undefined) {
@@ -57,9 +59,19 @@ export class Tokens {
     return this.#held.size < MAX_TOKENS || this.#held.has(hex(hash));
   }
 
+  /** The hash in hexadecimal, made once per batch. */
+  #nameOf(hash: Uint8Array): string {
+    let name = this.#names.get(hash);
+    if (name === undefined) {
+      name = hex(hash);
+      this.#names.set(hash, name);
+    }
+    return name;
+  }
+
   /** Keeps the token with that hash for one more entry. */
   retain(hash: Uint8Array, token: string): void {
-    const name = hex(hash);
+    const name = this.#nameOf(hash);
     const held = this.#held.get(name);
     if (held !== undefined) held.uses++;
     else this.#held.set(name, { token, uses: 1 });
@@ -67,7 +79,7 @@ export class Tokens {
 
   /** Releases the token for one entry less. */
   release(hash: Uint8Array): void {
-    const name = hex(hash);
+    const name = this.#nameOf(hash);
     const held = this.#held.get(name);
     if (held === undefined || --held.uses > 0) return;
     this.#held.delete(name);

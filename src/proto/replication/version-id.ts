@@ -5,12 +5,13 @@ import { type Clock, instantOf } from "./hlc.ts";
 /**
  * Ids: how anti-entropy names versions in lists.
  *
- * An id is 14 bytes: the key's place in the tree (4), the clock in ticks of 16 ms (5), and the beginning of the digest (5).
- * The digest tells versions apart; place and tick say which of two versions of a key is the older, so that nobody asks for a version only to find
- * it superseded. In memory an id is a string of 7 characters of 16 bits each, fit to be the key of a map.
+ * An id is 14 bytes: the key's place in the tree (4), the clock in ticks of 16 ms (5), and the beginning of the
+ * digest (5). The digest tells versions apart; place and tick say which of two versions of a key is the older, so
+ * that nobody asks for a version only to find it superseded. In memory an id is a string of 7 characters of 16 bits
+ * each, fit to be the key of a map.
  *
- * Of two ids with one place the older is taken for an older version of the same key. Two keys may share a place: then the
- * older entry waits until both sides have the newer one, and is found by the exchange after that.
+ * Of two ids with one place the older is taken for an older version of the same key. Two keys may share a place: then
+ * the older entry waits until both sides have the newer one, and is found by the exchange after that.
  */
 export type VersionId = string;
 

@@ -16,9 +16,10 @@ import { Wheel } from "./wheel.ts";
 /**
  * The entries that this replica knows it lacks, each asked of one peer only.
  *
- * Many links may list the same missing entry; it is wanted once, from the first peer that listed it, until it is stored, found gone, or
- * given up. What is given up (no answer, link down, failed verification) is simply forgotten: the next exchange, with another link, finds it again.
- * Entries stay in the table while they are being verified, so that nobody asks for them a second time.
+ * Many links may list the same missing entry; it is wanted once, from the first peer that listed it, until it is
+ * stored, found gone, or given up. What is given up (no answer, link down, failed verification) is simply forgotten:
+ * the next exchange, with another link, finds it again. Entries stay in the table while they are being verified, so
+ * that nobody asks for them a second time.
  */
 
 interface Wanted {
@@ -36,6 +37,7 @@ interface Source {
   request: { delivered: number; answers: number } | undefined;
 }
 
+/** The table of entries that are missing here. */
 export class Wants {
   readonly #outlet: Outlet;
   readonly #requests: Requests;
@@ -58,8 +60,8 @@ export class Wants {
   }
 
   /**
-   * Until when others are to wait for what is on its way: as long as it keeps coming. A peer that lists entries and never sends them
-   * holds nobody up for longer.
+   * Until when others are to wait for what is on its way: as long as it keeps coming. A peer that lists entries and
+   * never sends them holds nobody up for longer.
    */
   flowsUntil(): Instant {
     return this.#byId.size === 0 ? 0 : this.#progressAt + LEASE_IDLE_MS;
@@ -104,7 +106,9 @@ export class Wants {
     return this.#sources.get(peer)?.queue.length ?? 0;
   }
 
-  /** Asks `peer` for what is queued, unless a request is under way: the more at once, the more entries share a proof. */
+  /**
+   * Asks `peer` for what is queued, unless a request is under way: the more at once, the more entries share a proof.
+   */
   pump(peer: PeerId, now: Instant): void {
     const source = this.#sources.get(peer);
     if (source === undefined || source.request !== undefined) return;
@@ -126,8 +130,8 @@ export class Wants {
   }
 
   /**
-   * An answer: `delivered` are being verified; `state` says what becomes of the other `ids` that were asked for. False when there are
-   * more answers than there can be.
+   * An answer: `delivered` are being verified; `state` says what becomes of the other `ids` that were asked for.
+   * False when there are more answers than there can be.
    */
   answered(
     peer: PeerId,

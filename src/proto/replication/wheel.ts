@@ -1,9 +1,9 @@
 import type { Instant } from "../machine.ts";
 
 /**
- * Deadlines for very many things at a coarse resolution: items are kept in slots of time and come due with their slot, at
- * most one slot late and never early. Adding and removing are O(1); the next deadline costs a look at each slot in use, and only after
- * the earliest one has emptied.
+ * Deadlines for very many things at a coarse resolution: items are kept in slots of time and come due with their
+ * slot, at most one slot late and never early. Adding and removing are O(1); the next deadline costs a look at each
+ * slot in use, and only after the earliest one has emptied.
  */
 export class Wheel<T> {
   readonly #slots = new Map<number, Set<T>>();

@@ -25,9 +25,10 @@ import { tokenHash } from "./tokens.ts";
 /**
  * From a local write to a draft to be signed.
  *
- * A write gets its clock at once and waits until the end of the event-loop turn (the deadline is the write's own instant), so that
- * the writes of one turn share a signature: up to 64, 52 KiB and one second of clocks to a batch. A value above 48 KiB makes a batch
- * alone. One step takes about 8 ms of hashing, pieces of large values included; what is left is done in the next step, at once. Nothing is readable before it is signed.
+ * A write gets its clock at once and waits until the end of the event-loop turn (the deadline is the write's own
+ * instant), so that the writes of one turn share a signature: up to 64, 52 KiB and one second of clocks to a batch. A
+ * value above 48 KiB makes a batch alone. One step takes about 8 ms of hashing, pieces of large values included; what
+ * is left is done in the next step, at once. Nothing is readable before it is signed.
  */
 
 interface Credentials {
@@ -56,6 +57,7 @@ interface Hashing {
   offset: number;
 }
 
+/** Local writes on their way to be signed. */
 export class Writes {
   readonly #outlet: Outlet;
   readonly #store: Store;
@@ -199,7 +201,9 @@ export class Writes {
   }
 }
 
-/** Which share of the members without a link acknowledges: none if links suffice, else enough for twice what is asked. */
+/**
+ * Which share of the members without a link acknowledges: none if links suffice, else enough for twice what is asked.
+ */
 function ackShare(others: number, links: number, members: number): number {
   if (others <= links) return 0;
   return Math.min(65_535, Math.ceil((2 * 65_535 * others) / Math.max(1, members - 1 - links)));
@@ -218,6 +222,6 @@ function draftWrite(pending: Pending, hash: Uint8Array): DraftWrite {
     valueHash: deleted ? NO_HASH : hash,
   };
   const asked = write.timeoutMs ?? DEFAULT_WRITE_TIMEOUT_MS;
-  const timeoutMs = Math.max(0, Math.min(MAX_WRITE_TIMEOUT_MS, asked));
+  const timeoutMs = asked >= 0 ? Math.min(MAX_WRITE_TIMEOUT_MS, asked) : 0;
   return { head, path: pathOf(keyBytes), value, request: write.request, replicas, timeoutMs };
 }

@@ -58,7 +58,10 @@ test("an agent with an invite for another node key does not start, and says for 
   const node = await lab.node();
   const token = await lab.token(pair.left.id);
   const start = lab.agent(node, { token });
-  await expect(start).rejects.toMatchObject({ code: "token-invalid", message: expect.stringContaining(node.identity.id) });
+  await expect(start).rejects.toMatchObject({
+    code: "token-invalid",
+    message: expect.stringContaining(node.identity.id),
+  });
   await pair.unharmed();
 });
 
@@ -88,7 +91,10 @@ test("a member whose token expires is taken out by everybody, its links close, a
     });
   }
   await until("it to be a member", () => hasLink(honest.left, member.id) && hasLink(honest.right, member.id));
-  await member.bucket("attack").put("while", "valid", { replicas: 1 }).catch(() => undefined);
+  await member
+    .bucket("attack")
+    .put("while", "valid", { replicas: 1 })
+    .catch(() => undefined);
   const both = [honest.left, honest.right];
   await until("its end", () => both.every((agent) => knows(agent, node) === "down"));
   await until("the end of its links", () => both.every((agent) => !hasLink(agent, member.id)));

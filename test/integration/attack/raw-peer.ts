@@ -1,19 +1,20 @@
-import { type SignalingConnection, type SignalingEvent, connectSignaling } from "../../../src/drivers/signaling.ts";
 import { systemRandom } from "../../../src/drivers/entropy.ts";
 import { chooseStack } from "../../../src/drivers/rtc.auto.ts";
+import { connectSignaling, type SignalingConnection, type SignalingEvent } from "../../../src/drivers/signaling.ts";
 import { concat } from "../../../src/proto/bytes.ts";
-import type { RtcConnection, RtcEvent, RtcStack } from "../../../src/proto/negotiation/rtc.ts";
+import { decodePayload } from "../../../src/proto/membership/messages.ts";
+import { RecordShelf } from "../../../src/proto/membership/record.ts";
+import type { RtcConnection, RtcEvent } from "../../../src/proto/negotiation/rtc.ts";
 import { parseSdp } from "../../../src/proto/negotiation/sdp.ts";
 import { decodeSignalBody, encodeSignalBody, type SignalBody } from "../../../src/proto/negotiation/signal.ts";
 import { type PeerId, publicKeyOf } from "../../../src/proto/peer-id.ts";
-import { decodePayload } from "../../../src/proto/membership/messages.ts";
-import { RecordShelf } from "../../../src/proto/membership/record.ts";
 import { decodeLetter, encodeLetter, encodeSignalContent } from "../../../src/proto/session/envelope.ts";
 import { encodeHello, encodeProof, encodeReady, LINK_VERSIONS, parseHello } from "../../../src/proto/session/hello.ts";
 import { decodeRefusal, type RefusalReason } from "../../../src/proto/session/refusal.ts";
 import { proofBody, proofMac, type Role, transcriptHash } from "../../../src/proto/session/transcript.ts";
 import type { NodeIdentity } from "../../../src/proto/trust/crypto.ts";
 import { FrameKind } from "../../../src/proto/wire/frame-kind.ts";
+import type { RtcStack } from "../../../src/rtc.ts";
 import { crypto } from "./lab.ts";
 
 /** How long a raw peer waits for an answer, ms. */
@@ -269,7 +270,8 @@ export class RawPeer {
               ? { kind: "offer", round: 1, rung: 0, sdp: event.sdp }
               : { kind: "answer", round: 1, sdp: event.sdp },
           );
-          for (const candidate of dial.waiting.splice(0)) say({ kind: "candidates", round: 1, candidates: [candidate] });
+          for (const candidate of dial.waiting.splice(0))
+            say({ kind: "candidates", round: 1, candidates: [candidate] });
           break;
         case "candidate":
           if (dial.local === "") dial.waiting.push(event);

@@ -1,4 +1,4 @@
-import { type AddressInfo } from "node:net";
+import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { PeerId } from "../../../src/proto/peer-id.ts";
 import { decodeClientMessage } from "../../../src/proto/signaling/client-messages.ts";
@@ -27,7 +27,8 @@ export class RogueServer {
   /** What is handed on in place of a letter; undefined drops it. Default: the letter. */
   relay: (letter: Relayed) => Uint8Array | undefined = ({ bytes }) => bytes;
   /** What `reader` is given in place of the record of `subject`; undefined leaves it out. Default: the record. */
-  introduce: (reader: PeerId, subject: PeerId, record: Uint8Array) => Uint8Array | undefined = (_r, _s, record) => record;
+  introduce: (reader: PeerId, subject: PeerId, record: Uint8Array) => Uint8Array | undefined = (_r, _s, record) =>
+    record;
   readonly #web: WebSocketServer;
   readonly #cluster: Cluster;
   readonly #sockets = new Map<PeerId, WebSocket>();
@@ -79,9 +80,7 @@ export class RogueServer {
         peer = message.peer;
         const { serverName } = message;
         const nonce = crypto.randomBytes(32);
-        socket.send(
-          encodeServerMessage({ type: "challenge", version: 1, nonce, serverName, serverTime: Date.now() }),
-        );
+        socket.send(encodeServerMessage({ type: "challenge", version: 1, nonce, serverName, serverTime: Date.now() }));
       } else if (peer !== undefined) this.#answer(peer, socket, message);
     });
   }

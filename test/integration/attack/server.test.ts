@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { RtcStack } from "../../../src/proto/negotiation/rtc.ts";
 import { chooseStack } from "../../../src/drivers/rtc.auto.ts";
 import { decodePayload, encodePayload } from "../../../src/proto/membership/messages.ts";
 import { encodeRecord, type MemberRecord, RecordShelf } from "../../../src/proto/membership/record.ts";
 import type { NodeIdentity } from "../../../src/proto/trust/crypto.ts";
-import { crypto, faults, hasLink, Lab, Pair, until } from "./lab.ts";
+import type { RtcStack } from "../../../src/rtc.ts";
+import { crypto, faults, hasLink, Lab, type Pair, until } from "./lab.ts";
 import { type RawChannel, RawPeer } from "./raw-peer.ts";
 import { RogueServer } from "./rogue-server.ts";
 

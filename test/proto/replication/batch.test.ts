@@ -18,7 +18,6 @@ import {
   encodeKey,
   entryDigest,
   isBucketName,
-  NO_HASH,
 } from "../../../src/proto/replication/entry.ts";
 import { encode, type WireValue } from "../../../src/proto/wire/codec.ts";
 import { makeBatch } from "./make.ts";
@@ -152,11 +151,12 @@ test("the scope names the bucket, or all of them", () => {
 });
 
 test("the later clock wins, then the greater author, then the greater value hash", () => {
-  const [low, high] = [peerNumber(1), peerNumber(2)].sort();
-  if (low === undefined || high === undefined) throw new Error("two peers");
-  const one = new Uint8Array(32).fill(1);
-  expect(compareVersions(2, low, NO_HASH, 1, high, one)).toBeGreaterThan(0);
-  expect(compareVersions(1, high, NO_HASH, 1, low, one)).toBeGreaterThan(0);
-  expect(compareVersions(1, low, one, 1, low, NO_HASH)).toBeGreaterThan(0);
-  expect(compareVersions(1, low, one, 1, low, one)).toBe(0);
+  const [low, high] = [1, 2].sort((a, b) => (peerNumber(a) < peerNumber(b) ? -1 : 1)) as [number, number];
+  const version = (number: number, at: number, value: string): Entry =>
+    makeBatch(number, [["app", "a", value]], at).entries[0] as Entry;
+  expect(compareVersions(version(low, 2, "x"), version(high, 1, "y"))).toBeGreaterThan(0);
+  expect(compareVersions(version(high, 1, "x"), version(low, 1, "y"))).toBeGreaterThan(0);
+  const [less, more] = ["x", "y"].sort((a, b) => Buffer.compare(sha256(utf8(a)), sha256(utf8(b)))) as [string, string];
+  expect(compareVersions(version(low, 1, more), version(low, 1, less))).toBeGreaterThan(0);
+  expect(compareVersions(version(low, 1, less), version(low, 1, less))).toBe(0);
 });

@@ -381,6 +381,16 @@ test("a batch whose author's token is unknown waits for it, and only the token t
   expect(known).toEqual([{ type: "tokens", seq: 1, tokens: [tokenFor(peerNumber(9))] }]);
 });
 
+test("a token that was asked of a link that went away is asked for again", () => {
+  const victim = new Victim();
+  const { batch, entries } = makeBatch(9, [["app", "a", "x"]]);
+  victim.hear(encodeBatchMessage(batch, entries));
+  expect(said(victim.hear(encodeBatchMessage(batch, entries)), "tokens-wanted")).toEqual([]);
+  victim.input({ type: "link-down", peer });
+  victim.input({ type: "link-up", peer });
+  expect(said(victim.hear(encodeBatchMessage(batch, entries)), "tokens-wanted")).toHaveLength(1);
+});
+
 test("batches that wait for tokens are bounded, and given up after a while", () => {
   const victim = new Victim();
   for (let number = 0; number < 100; number++) {

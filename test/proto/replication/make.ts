@@ -4,7 +4,7 @@ import { sha256 } from "../../../src/proto/hash.ts";
 import type { Instant } from "../../../src/proto/machine.ts";
 import { publicKeyOf } from "../../../src/proto/peer-id.ts";
 import { type Batch, batchBody } from "../../../src/proto/replication/batch.ts";
-import { type Entry, entryDigest, NO_HASH, pathOf } from "../../../src/proto/replication/entry.ts";
+import { type Entry, entryDigest, entryOf, NO_HASH, pathOf } from "../../../src/proto/replication/entry.ts";
 import { clockAt } from "../../../src/proto/replication/hlc.ts";
 import { tokenHash } from "../../../src/proto/replication/tokens.ts";
 import { fakeSignature, peerNumber, START, tokenFor } from "./world.ts";
@@ -40,9 +40,9 @@ export function makeBatch(
       valueHash: content === null ? NO_HASH : sha256(value),
     };
     digests.set(entryDigest(publicKeyOf(author), head, keyBytes), index * 32);
-    return { ...head, value, index, path: pathOf(keyBytes) };
+    return { head, value, index, path: pathOf(keyBytes) };
   });
   const header = { author, tokenHash: tokenHash(token), first, last: first + contents.length - 1, acks: 0, digests };
   const batch: Batch = { ...header, signature: fakeSignature(author, batchBody(header)) };
-  return { batch, entries: drafts.map((draft) => ({ ...draft, batch })) };
+  return { batch, entries: drafts.map(({ head, value, index, path }) => entryOf(head, value, batch, index, path)) };
 }

@@ -74,12 +74,12 @@ test("tombstones leave the digest a day after they were written, all of a minute
   expect(store.nextPurge()).toBe(due);
   store.purge(due - 1, ({ key }) => removed.push(key));
   expect(removed).toEqual([]);
-  expect(store.standing(early, early.batch.author, due - 1)).toBe("known");
+  expect(store.standing(early, early.batch, 0, due - 1)).toBe("known");
   store.purge(due, ({ key }) => removed.push(key));
   expect(removed.sort()).toEqual(["a", "b"]);
   expect(store.summaries()).toEqual([]);
   expect(store.nextPurge()).toBeUndefined();
-  expect(store.standing(early, early.batch.author, due)).toBe("expired");
+  expect(store.standing(early, early.batch, 0, due)).toBe("expired");
   expect(store.apply(early, due)).toEqual({ type: "superseded" });
 });
 

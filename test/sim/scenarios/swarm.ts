@@ -44,7 +44,7 @@ const CLOCK_SKEW_MS = 500;
 const FAREWELL_MS = 150;
 
 /** Runs one seed; `broken` takes outputs away from every node, to see that the checkers notice. */
-export function runSwarm(options: ScenarioOptions, broken?: (output: MeshOutput) => boolean): ScenarioOutcome {
+export function runSwarm(options: ScenarioOptions, { broken }: Sabotage = {}): ScenarioOutcome {
   const { nodes, seed } = options;
   const random = new SeededRandom(seed).fork("mesh swarm");
   const loss = below(random, 2) === 0 ? 0 : 0.01;
@@ -98,6 +98,11 @@ export function runSwarm(options: ScenarioOptions, broken?: (output: MeshOutput)
     forgeries: world.stats.forgeries,
   };
   return { simulatedMs: world.elapsedMs, digest: world.digest, failures, figures };
+}
+
+interface Sabotage {
+  /** Outputs that no node carries out. */
+  readonly broken?: (output: MeshOutput) => boolean;
 }
 
 export const meshHeals: Scenario = {

@@ -1,0 +1,157 @@
+/**
+ * Goal: links that come and go leave nothing behind. Method: one end stays while peers open and end a link with it
+ * again and again, now in good order, now by vanishing; heap and resident memory are taken after full collections, and the last third of the run is
+ * compared with the first.
+ *
+ *     npm run soak:links -- [CYCLES] [native|werift]
+ */
+
+import { join } from "node:path";
+import { type LocalCluster, openLocalCluster } from "../../examples/local-cluster.ts";
+import { issuersOf } from "../../signaling/authority.ts";
+import { openMint } from "../../signaling/mint.ts";
+import { Connections } from "../../src/agent/connections.ts";
+import { Trust } from "../../src/agent/trust.ts";
+import { nodeCrypto } from "../../src/drivers/crypto.ts";
+import { systemRandom } from "../../src/drivers/entropy.ts";
+import { chooseStack } from "../../src/drivers/rtc.auto.ts";
+import { readClusterFiles } from "../../src/drivers/state/cluster-files.ts";
+import { createTokenVerifier } from "../../src/drivers/tokens.ts";
+import type { PeerId } from "../../src/proto/peer-id.ts";
+
+const WARM_UP = 10;
+const CYCLES_EACH = 10;
+const cycles = Number(process.argv[2] ?? 1_000);
+const stackName = process.argv[3] === "werift" ? "werift" : "native";
+const collect = globalThis.gc;
+if (!collect) throw new Error("run with --expose-gc");
+if (!Number.isSafeInteger(cycles) || cycles < 20) throw new Error("at least 20 cycles");
+
+interface Side {
+  readonly id: PeerId;
+  readonly boxKey: Uint8Array;
+  readonly connections: Connections;
+  other: Side | undefined;
+  changed: () => void;
+}
+
+/** One end: everything of an agent that has to do with links, letters carried by hand. */
+async function openSide(cluster: LocalCluster, stack: Awaited<ReturnType<typeof chooseStack>>): Promise<Side> {
+  const crypto = nodeCrypto();
+  const folder = join(cluster.directory, "cluster");
+  const facts = await readClusterFiles(folder, crypto);
+  if (!facts) throw new Error("no cluster");
+  const issuers = issuersOf(facts, crypto);
+  const keyFile = join(folder, "issuing.key");
+  const mint = await openMint({ keyFile, clusterId: facts.clusterId, issuers: () => issuers, crypto });
+  const identity = crypto.nodeIdentity(crypto.generateNodeKey());
+  const now = Date.now;
+  const trust = new Trust({ identity, crypto, cluster: facts, verifier: createTokenVerifier(), now });
+  const issued = await mint.issueMemberToken({ subject: identity.id }, Date.now());
+  if (!issued.ok || (await trust.holdToken(issued.token)) !== undefined) throw new Error("no token");
+  const side: Side = {
+    id: identity.id,
+    boxKey: trust.box.publicKey,
+    other: undefined,
+    changed: () => undefined,
+    connections: new Connections({
+      trust,
+      stack,
+      random: systemRandom(),
+      now,
+      log: { debug() {}, info() {}, warn() {}, error() {} },
+      iceServers: [],
+      extraAddresses: ["127.0.0.1"],
+      listener: {
+        linkUp: () => side.changed(),
+        linkDown: () => side.changed(),
+        message: () => undefined,
+        dialFailed: (_peer, failure) => {
+          throw new Error(`a dial failed: ${JSON.stringify(failure)}`);
+        },
+        handler: () => undefined,
+        fault: (_peer, fault) => {
+          throw new Error(`a fault: ${fault}`);
+        },
+        post: (_to, letter) => queueMicrotask(() => side.other?.connections.letter(letter)),
+        boxKeyOf: () => side.other?.boxKey,
+      },
+    }),
+  };
+  return side;
+}
+
+await using cluster = await openLocalCluster();
+const stack = await chooseStack(stackName);
+const one = await openSide(cluster, stack);
+let two = await openSide(cluster, stack);
+
+/** Another peer in place of the old one: the end that stays takes a bounded number of letters from each sender in a while. */
+async function replacePeer(): Promise<void> {
+  two.connections.close();
+  two = await openSide(cluster, stack);
+  one.other = two;
+  two.other = one;
+}
+
+/** Resolves when both ends say that the link is, or is not, there. */
+function settled(up: boolean): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      const ends = [one.connections.link(two.id), two.connections.link(one.id)];
+      if (ends.every((link) => (link !== undefined) === up)) resolve();
+    };
+    one.changed = look;
+    two.changed = look;
+    look();
+  });
+}
+
+async function cycle(index: number): Promise<void> {
+  if (index % CYCLES_EACH === 0) await replacePeer();
+  const [dialer, answerer] = index % 4 < 2 ? [one, two] : [two, one];
+  const up = settled(true);
+  dialer.connections.dial(answerer.id);
+  await up;
+  const down = settled(false);
+  if (index % 5 === 0) dialer.connections.drop(answerer.id, "unwanted");
+  else dialer.connections.link(answerer.id)?.abandon("vanished");
+  await down;
+}
+
+interface Sample {
+  readonly heap: number;
+  readonly rss: number;
+}
+
+async function sample(): Promise<Sample> {
+  // What ended a moment ago is let go of over several turns.
+  for (let turn = 0; turn < 5; turn++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    collect?.();
+  }
+  const { heapUsed, rss } = process.memoryUsage();
+  return { heap: heapUsed, rss };
+}
+
+const samples: Sample[] = [];
+const every = Math.max(1, Math.floor(cycles / 10));
+for (let index = 0; index < WARM_UP + cycles; index++) {
+  await cycle(index);
+  if (index >= WARM_UP && (index - WARM_UP + 1) % every === 0) samples.push(await sample());
+}
+one.connections.close();
+two.connections.close();
+await stack.close();
+
+/** Mean of the last third less that of the first, per cycle between them. */
+function growthPerCycle(of: (sample: Sample) => number): number {
+  const third = Math.floor(samples.length / 3);
+  const mean = (part: readonly Sample[]): number => part.reduce((sum, sample) => sum + of(sample), 0) / part.length;
+  const distance = (samples.length - third) * every;
+  return Math.round((mean(samples.slice(-third)) - mean(samples.slice(0, third))) / distance);
+}
+
+const heapBytesPerCycle = growthPerCycle(({ heap }) => heap);
+const rssBytesPerCycle = growthPerCycle(({ rss }) => rss);
+process.stdout.write(`${JSON.stringify({ cycles, stack: stackName, heapBytesPerCycle, rssBytesPerCycle, samples })}\n`);
