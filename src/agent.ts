@@ -1,4 +1,4 @@
-import { Bucket, Buckets } from "./agent/bucket.ts";
+import { Bucket, Buckets, bucketHost } from "./agent/bucket.ts";
 import { Connections } from "./agent/connections.ts";
 import { member as memberCredential } from "./agent/credential.ts";
 import { AgentEventTarget, LinkChangeEvent, MemberChangeEvent, type MemberInfo } from "./agent/events.ts";
@@ -8,7 +8,7 @@ import type { PeerLink } from "./agent/peer-link.ts";
 import { type Preparation, prepare } from "./agent/prepare.ts";
 import { reach } from "./agent/reach.ts";
 import { Servers } from "./agent/servers.ts";
-import { describeStatus, memberInfo } from "./agent/status-view.ts";
+import { describeStatus, memberInfo, recordsOf } from "./agent/status-view.ts";
 import type { MeshStream } from "./agent/stream.ts";
 import { StarlingError } from "./errors.ts";
 import { type AgentOptions, checkOptions } from "./options.ts";
@@ -130,7 +130,12 @@ export class Agent extends AgentEventTarget {
         skewed: (url, skewMs) => this.#skewed(url, skewMs),
       },
     });
-    this.#buckets = new Buckets(this.#bucketHost());
+    this.#buckets = new Buckets(
+      bucketHost(
+        () => this.#mesh.replication,
+        (request) => this.#host?.input(request),
+      ),
+    );
     if (trust.token) this.#join();
   }
 
@@ -312,13 +317,8 @@ export class Agent extends AgentEventTarget {
 
   async #remember(): Promise<void> {
     const { state, log } = this.#prepared;
-    const records: Uint8Array[] = [];
-    for (const { record, state } of this.#mesh.membership.members()) {
-      const bytes = record.id === this.id || state === "left" ? undefined : this.#mesh.membership.record(record.id);
-      if (bytes && records.length < 512) records.push(bytes);
-    }
     await state
-      .writeMembers(records)
+      .writeMembers(recordsOf(this.#mesh, this.id))
       .catch((error: unknown) => log.warn("members are not remembered", { error: String(error) }));
     if (this.#state !== "closed") this.#later(REMEMBER_MS, () => void this.#remember());
   }
@@ -364,21 +364,6 @@ export class Agent extends AgentEventTarget {
       isMember: () => this.#mesh.membership.member(peer) !== undefined,
       dial: () => this.#host?.input({ type: "try", peer }),
     });
-  }
-
-  #bucketHost() {
-    const agent = this;
-    return {
-      write: (input: Parameters<Buckets["host"]["write"]>[0]) => agent.#host?.input(input),
-      get: (bucket: string, key: string) => agent.#mesh.replication.get(bucket, key),
-      list: (bucket: string, options: Parameters<Buckets["host"]["list"]>[1]) =>
-        agent.#mesh.replication.list(bucket, options),
-      get cursor() {
-        return agent.#mesh.replication.cursor;
-      },
-      changesSince: (cursor: number, bucket: string, prefix: string) =>
-        agent.#mesh.replication.changesSince(cursor, bucket, prefix),
-    };
   }
 
   #later(ms: number, run: () => void): void {

@@ -3,6 +3,7 @@ import { utf8 } from "../proto/bytes.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { ChangesPage } from "../proto/replication/changes.ts";
 import type { Refusal, ReplicationOutput } from "../proto/replication/effects.ts";
+import type { Replication } from "../proto/replication/replication.ts";
 import type { Page, ReadEntry, ListOptions as StoreListOptions } from "../proto/replication/store.ts";
 
 /** One version of one key. */
@@ -247,5 +248,18 @@ function view(entry: ReadEntry): Entry {
     author: entry.author,
     writtenAt: new Date(entry.writtenAt),
     text: () => (value === undefined ? "" : new TextDecoder().decode(value)),
+  };
+}
+
+/** Buckets over the replication core; `write` hands it a request. */
+export function bucketHost(replication: () => Replication, write: (request: WriteRequest) => void): BucketHost {
+  return {
+    write,
+    get: (bucket, key) => replication().get(bucket, key),
+    list: (bucket, options) => replication().list(bucket, options),
+    get cursor() {
+      return replication().cursor;
+    },
+    changesSince: (cursor, bucket, prefix) => replication().changesSince(cursor, bucket, prefix),
   };
 }

@@ -1,3 +1,4 @@
+import { MAX_CACHED_RECORDS } from "../drivers/state/member-cache.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { Mesh } from "../proto/mesh.ts";
 import type { PeerId } from "../proto/peer-id.ts";
@@ -64,4 +65,14 @@ export function memberInfo(mesh: Mesh, id: PeerId): MemberInfo | undefined {
   if (!member) return undefined;
   const { record, state } = member;
   return { id, name: record.name, state, labels: Object.fromEntries(record.labels) };
+}
+
+/** Encoded records of the members other than `self` that may be met again, for the next start. */
+export function recordsOf(mesh: Mesh, self: PeerId): readonly Uint8Array[] {
+  const records: Uint8Array[] = [];
+  for (const { record, state } of mesh.membership.members()) {
+    const bytes = record.id === self || state === "left" ? undefined : mesh.membership.record(record.id);
+    if (bytes && records.length < MAX_CACHED_RECORDS) records.push(bytes);
+  }
+  return records;
 }
