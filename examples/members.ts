@@ -19,8 +19,9 @@ function heard(type: "memberup" | "memberdown" | "memberleft", name: string): Pr
 
 async function arrive(name: string): Promise<Agent> {
   const up = heard("memberup", name);
+  const linked = new Promise((resolve) => watcher.addEventListener("linkup", resolve, { once: true }));
   const agent = await cluster.join(name);
-  await up;
+  await Promise.all([up, linked]);
   return agent;
 }
 

@@ -69,7 +69,6 @@ export async function serveControl(
       }, 500);
       await closed;
       clearTimeout(impatience);
-      if (process.platform !== "win32") await rm(path, { force: true });
     },
   };
 }
@@ -183,7 +182,12 @@ export function callControl(
       reject(new StarlingError("closed", "the agent went away before it answered"));
     });
     socket.on("connect", () => socket.write(`${JSON.stringify({ command, parameters })}\n`));
-    readLines(socket, (line) => {
+    readLines(socket, (line, tooLong) => {
+      if (tooLong) {
+        socket.destroy();
+        reject(new StarlingError("internal", "the agent's answer is longer than a line may be"));
+        return;
+      }
       const answer = JSON.parse(line) as {
         event?: unknown;
         result?: unknown;
