@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { flushCompileCache } from "node:module";
 import type { Command } from "commander";
 import { type Agent, createAgent } from "../agent.ts";
 import { type ControlHandler, serveControl } from "../drivers/control.ts";
@@ -72,6 +73,8 @@ export async function runAgent(
     throw error;
   });
   announce(agent, command.opts<UpFlags>().json === true);
+  // Now and not at the end: the next start is quicker also when this process runs for months or is killed.
+  flushCompileCache();
   interrupted.signal.addEventListener("abort", () => void agent.leave());
   if (interrupted.signal.aborted) void agent.leave();
   const failure = await agent.closed;

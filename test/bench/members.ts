@@ -9,7 +9,9 @@
  * `serf` is installed, the same number of serf agents is killed in the same way beside it (`--serf`).
  */
 import { readFileSync } from "node:fs";
+import { enableCompileCache } from "node:module";
 import { setTimeout as pause } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { Fleet, type FleetNode } from "../../src/demo/fleet.ts";
 import { serfDetection } from "./serf.ts";
@@ -28,6 +30,8 @@ const nodes = Number(values.nodes);
 const kills = Number(values.kills);
 const idleSeconds = Number(values.idle);
 
+// What the launcher of the command does; the agents of the fleet share it.
+enableCompileCache(fileURLToPath(new URL("../../node_modules/.cache/starling", import.meta.url)));
 const fleet = await Fleet.create({ nodes: nodes + kills, rtc: values.rtc });
 process.once("exit", () => fleet.killAll());
 try {
@@ -72,7 +76,9 @@ async function killSome(): Promise<number[]> {
     await pause(50);
     const killedAt = performance.now();
     await fleet.kill(victim);
-    for (const at of await Promise.all(seen)) times.push(at - killedAt);
+    const taken = (await Promise.all(seen)).map((at) => at - killedAt);
+    times.push(...taken);
+    say(`${victim.name} killed: ${JSON.stringify(summary(taken))}`);
     fleet.start(victim);
     await until(async () => {
       for (const node of fleet.nodes) if ((await alive(node)) < nodes) return false;
