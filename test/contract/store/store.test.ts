@@ -1,0 +1,6 @@
+import { storeContract } from "./store-contract.ts";
+
+storeContract("memory");
+storeContract("sqlite");
+storeContract("lmdb");
+storeContract("indexeddb");
