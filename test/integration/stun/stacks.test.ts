@@ -1,0 +1,70 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { nativeStack } from "../../../src/drivers/rtc.native.ts";
+import { weriftStack } from "../../../src/drivers/rtc.werift.ts";
+import type { IceServer } from "../../../src/proto/negotiation/rtc.ts";
+import type { RtcStack } from "../../../src/rtc.ts";
+import { issueCredential } from "../../../stun/proto/credentials.ts";
+import { type StunServer, startStunServer } from "../../../stun/server.ts";
+import { closePair, End, LOOPBACK, type Pair } from "../../contract/rtc-pair.ts";
+import { SECRET, USER } from "./lab.ts";
+
+/** Both WebRTC stacks as clients of our server, with nothing but the relay to go by. The relay's address tells which way it went. */
+let server: StunServer;
+let native: RtcStack;
+const werift = weriftStack();
+
+beforeAll(async () => {
+  native = await nativeStack();
+  server = await startStunServer({
+    listen: [{ address: "127.0.0.1", port: 0 }],
+    realm: USER.realm,
+    credentials: { users: [], secrets: [SECRET] },
+    // Another address than that of the direct path, which the native stack tells apart by address.
+    relayAddresses: ["127.0.0.2"],
+    allowPeers: ["127.0.0.0/8"],
+  });
+});
+afterAll(async () => {
+  await werift.close();
+  await native.close();
+  await server.close();
+});
+
+test.each([
+  ["werift", () => [werift, werift] as const, ""],
+  ["node-datachannel", () => [native, native] as const, ""],
+  ["werift and node-datachannel", () => [werift, native] as const, ""],
+  ["werift over TCP", () => [werift, werift] as const, "?transport=tcp"],
+])("a relay-only pair is open and echoes: %s", async (_name, stacks, query) => {
+  const { username, password } = issueCredential(SECRET, "pair", 600_000, Date.now());
+  const urls = `turn:127.0.0.1:${server.listening[0]?.port}${query}`;
+  const pair = pairThrough(...stacks(), { urls, username, credential: password });
+  await Promise.all([pair.initiator.opened(), pair.answerer.opened()]);
+  expect(pair.initiator.connection.selectedPair()?.local.kind).toBe("relay");
+  const before = server.counters();
+  pair.initiator.connection.send(new Uint8Array(20_000).fill(7));
+  await pair.answerer.received(1);
+  pair.answerer.connection.send(pair.answerer.frames[0] ?? new Uint8Array());
+  await pair.initiator.received(1);
+  expect(Uint8Array.from(pair.initiator.frames[0] ?? [])).toEqual(new Uint8Array(20_000).fill(7));
+  const { bytesToPeers, bytesToClients } = server.counters();
+  expect(bytesToPeers - before.bytesToPeers).toBeGreaterThan(20_000);
+  expect(bytesToClients - before.bytesToClients).toBeGreaterThan(20_000);
+  await closePair(pair);
+});
+
+function pairThrough(initiatorStack: RtcStack, answererStack: RtcStack, iceServer: IceServer): Pair {
+  const relayOnly = { ...LOOPBACK, iceServers: [iceServer], iceTransportPolicy: "relay" } as const;
+  const initiator = new End(initiatorStack, { ...relayOnly, initiator: true });
+  const answerer = new End(answererStack, { ...relayOnly, initiator: false });
+  initiator.onEvent = (event) => {
+    if (event.type === "description") answerer.connection.answer(event.sdp);
+    else if (event.type === "candidate") answerer.connection.candidate(event.candidate, event.mid);
+  };
+  answerer.onEvent = (event) => {
+    if (event.type === "description") initiator.connection.accept(event.sdp);
+    else if (event.type === "candidate") initiator.connection.candidate(event.candidate, event.mid);
+  };
+  initiator.connection.offer();
+  return { initiator, answerer };
+}
