@@ -1,12 +1,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { issuersOf } from "../signaling/authority.ts";
 import { startSignalingService } from "../signaling/main.ts";
-import { openMint } from "../signaling/mint.ts";
 import { nodeCrypto } from "../src/drivers/crypto.ts";
 import { createCluster } from "../src/drivers/state/create-cluster.ts";
 import { type Agent, type AgentOptions, createAgent } from "../src/index.ts";
+import { issuersOf, openMint } from "../src/issuer/mint.ts";
 import type { Logger } from "../src/options.ts";
 import { encodeInvite } from "../src/proto/trust/invite.ts";
 

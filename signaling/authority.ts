@@ -1,116 +1,93 @@
 import { createTokenVerifier } from "../src/drivers/tokens.ts";
-import { StarlingError } from "../src/errors.ts";
+import type { IssuerDesk } from "../src/issuer/desk.ts";
+import type { Issuer } from "../src/issuer/issuer.ts";
+import { issuersOf } from "../src/issuer/mint.ts";
+import { refusalOf } from "../src/issuer/refusals.ts";
 import type { Instant } from "../src/proto/machine.ts";
-import type { RefusalCode } from "../src/proto/signaling/messages.ts";
+import type { TokenFault } from "../src/proto/trust/claims.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
 import type { Crypto } from "../src/proto/trust/crypto.ts";
-import { acceptIssuers, encodeSignedIssuers, type IssuerList } from "../src/proto/trust/issuers.ts";
+import { acceptDesk } from "../src/proto/trust/desk.ts";
+import { encodeSignedIssuers } from "../src/proto/trust/issuers.ts";
 import { SCOPE_JOIN } from "../src/proto/trust/scopes.ts";
-import { CLOCK_LEEWAY_MS } from "../src/proto/trust/times.ts";
-import type { IssuedMember, IssueFault } from "./mint.ts";
-import type { Admission, LoginRequest, Refusal, Renewal, RenewalRequest } from "./proto/events.ts";
-import type { Authority } from "./server.ts";
-import type { Issuer } from "./token.ts";
+import type { OwnDesk } from "./proto/desks.ts";
+import type {
+  Admission,
+  DeskClaim,
+  ExchangeRequest,
+  KnownDesk,
+  LoginRequest,
+  Refusal,
+  Renewal,
+  RenewalRequest,
+} from "./proto/events.ts";
+
+/** Who may log in. All answer in the end; a rejection counts as `unavailable`, or as no answer. */
+export interface Authority {
+  /** The server's own desks: none for a server without an issuing key. */
+  readonly desks: readonly OwnDesk[];
+  /** The answer of an own desk to a sealed request; undefined when it has none to give. */
+  exchange(request: ExchangeRequest): Promise<Uint8Array | undefined>;
+  /** The desk that a member hands in, if an issuing key has signed it for that member; undefined otherwise. */
+  checkDesk(claim: DeskClaim): Promise<KnownDesk | undefined>;
+  /** Checks the statement's signature, then the member token, which must be bound to `peer`. */
+  authenticate(request: LoginRequest): Promise<Admission | Refusal>;
+  /** Issues another token in place of `request.token`. */
+  renew(request: RenewalRequest): Promise<Renewal | Refusal>;
+}
 
 /** What an authority decides by. */
 export interface AuthorityOptions {
   readonly cluster: Cluster;
   readonly crypto: Crypto;
-  /** Absent: a server that only checks tokens; join tokens and renewals need another one. */
-  readonly issuer?: Issuer;
+  /** Absent: a server that only checks tokens, and hands requests to the desks of members. */
+  readonly issuing?: { readonly issuer: Issuer; readonly desk: IssuerDesk };
   readonly now: () => Instant;
 }
 
 /** Decides who may log in to a signaling server: by the cluster's list of issuers, and its own issuing key if it has one. */
 export function clusterAuthority(options: AuthorityOptions): Authority {
-  const { cluster, crypto, issuer, now } = options;
+  const { cluster, crypto, issuing, now } = options;
   const issuers = issuersOf(cluster, crypto);
   const encodedIssuers = encodeSignedIssuers(cluster.issuers);
   const verifier = createTokenVerifier();
-
-  const issued = (result: IssuedMember, at: Instant): Renewal | Refusal =>
-    result.ok
-      ? {
-          ok: true,
-          token: result.token,
-          subject: result.claims.subject,
-          expiresAt: result.claims.expiresAt,
-          scopes: result.claims.scopes,
-        }
-      : refusal(result.fault, at);
+  const refuse = (fault: TokenFault, at: Instant): Refusal => ({ ok: false, ...refusalOf(fault, at) });
 
   return {
-    async authenticate(request: LoginRequest): Promise<Admission | Refusal> {
+    desks: issuing ? [{ cluster: cluster.clusterId, kid: issuing.desk.kid, desk: issuing.desk.encoded }] : [],
+    async authenticate(request) {
       if (request.cluster !== cluster.clusterId) return { ok: false, code: "cluster-unknown" };
       if (!crypto.verify(request.statement)) return { ok: false, code: "signature-invalid" };
-      const { kind, token } = request.credential;
       const at = now();
-      if (kind === "member") {
-        const expected = { issuers, clusterId: cluster.clusterId, now: at };
-        const checked = await verifier.verifyMemberToken(token, {
-          ...expected,
-          expectedSubject: request.peer,
-          requiredScope: SCOPE_JOIN,
-        });
-        if (!checked.ok) return refusal(checked.fault, at);
-        const { subject, expiresAt, scopes } = checked.value;
-        return { ok: true, subject, expiresAt, scopes, issuers: encodedIssuers };
-      }
-      if (!issuer) return noIssuer();
-      const answer =
-        kind === "join" ? await issuer.exchange(token, request.peer, at) : await issuer.renew(token, request.peer, at);
-      const result = issued(answer, at);
-      return result.ok ? { ...result, issuers: encodedIssuers } : result;
+      const checked = await verifier.verifyMemberToken(request.token, {
+        issuers,
+        clusterId: cluster.clusterId,
+        now: at,
+        expectedSubject: request.peer,
+        requiredScope: SCOPE_JOIN,
+      });
+      if (!checked.ok) return refuse(checked.fault, at);
+      const { subject, expiresAt, scopes } = checked.value;
+      return { ok: true, subject, expiresAt, scopes, issuers: encodedIssuers };
     },
-    async renew(request: RenewalRequest): Promise<Renewal | Refusal> {
-      if (!issuer) return noIssuer();
+    async renew(request) {
+      if (!issuing) {
+        const detail = "this server holds no issuing key; a member that does renews it over a link";
+        return { ok: false, code: "unavailable", detail };
+      }
       const at = now();
-      return issued(await issuer.renew(request.token, request.peer, at), at);
+      const result = await issuing.issuer.renew(request.token, request.peer, at);
+      if (!result.ok) return { ok: false, ...refusalOf(result.fault, at) };
+      const { subject, expiresAt, scopes } = result.claims;
+      return { ok: true, token: result.token, subject, expiresAt, scopes };
+    },
+    async exchange(request) {
+      return request.cluster === cluster.clusterId ? issuing?.desk.answer(request.bytes) : undefined;
+    },
+    async checkDesk({ cluster: home, peer, desk: encoded }) {
+      if (home !== cluster.clusterId) return undefined;
+      const desk = acceptDesk(encoded, issuers, now(), crypto.verifyAuthority);
+      return desk?.holder === peer ? { kid: desk.kid, desk: encoded } : undefined;
     },
   };
 }
-
-/** The list of issuers of `cluster`. Throws `state-corrupt` when its root did not sign it. */
-export function issuersOf(cluster: Cluster, crypto: Crypto): IssuerList {
-  const list = acceptIssuers(cluster.issuers, cluster.rootPublicKey, crypto.verifyAuthority);
-  if (!list) throw new StarlingError("state-corrupt", "the list of issuing keys is not signed by the cluster's root");
-  return list;
-}
-
-function noIssuer(): Refusal {
-  const detail = "this server holds no issuing key; start it with --issuing-key, or use another server";
-  return { ok: false, code: "unavailable", detail };
-}
-
-/** Faults in the words of signaling. Times are the usual trouble, so the server's own goes along. */
-function refusal(fault: IssueFault, at: Instant): Refusal {
-  const code = CODES[fault] ?? "token-invalid";
-  const late = code === "token-expired" || code === "token-not-yet-valid";
-  const clock = `the server's clock says ${new Date(at).toISOString()}, and ${CLOCK_LEEWAY_MS / 1_000} s are forgiven`;
-  return { ok: false, code, detail: late ? `${ADVICE[code]}; ${clock}` : (ADVICE[code] ?? fault) };
-}
-
-const CODES: Partial<Record<IssueFault, RefusalCode>> = {
-  expired: "token-expired",
-  "issuer-expired": "token-expired",
-  "not-yet-valid": "token-not-yet-valid",
-  "wrong-cluster": "cluster-unknown",
-  "wrong-subject": "token-mismatch",
-  "missing-scope": "not-permitted",
-  "scope-above-ceiling": "not-permitted",
-  revoked: "token-revoked",
-  "used-up": "token-used",
-  "journal-full": "unavailable",
-  "other-issuer": "unavailable",
-};
-
-const ADVICE: Partial<Record<RefusalCode, string>> = {
-  "token-expired": "the token has expired; ask for a new invite",
-  "token-not-yet-valid": "the token is not valid yet; check this machine's clock",
-  "cluster-unknown": "the token is for another cluster; check which invite was used",
-  "token-mismatch": "the token was made for another node key; ask for an invite of your own",
-  "not-permitted": "the token does not allow joining; ask for an invite with the scope mesh:join",
-  "token-revoked": "this member was revoked",
-  "token-used": "the invite was used as often as it may be; ask for a new one",
-  unavailable: "this server cannot issue the token; the server whose key made the invite can",
-};

@@ -1,11 +1,13 @@
 import { systemClock } from "../src/drivers/clock.ts";
 import { nodeCrypto } from "../src/drivers/crypto.ts";
 import { systemRandom } from "../src/drivers/entropy.ts";
+import { openDesk } from "../src/issuer/desk.ts";
+import { openIssuer } from "../src/issuer/issuer.ts";
+import { issuersOf } from "../src/issuer/mint.ts";
 import type { Logger } from "../src/options.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
-import { clusterAuthority, issuersOf } from "./authority.ts";
+import { clusterAuthority } from "./authority.ts";
 import { type SignalingServer, startSignalingServer } from "./server.ts";
-import { openIssuer } from "./token.ts";
 
 export interface SignalingServiceOptions {
   readonly cluster: Cluster;
@@ -19,18 +21,18 @@ export interface SignalingServiceOptions {
 
 /** Starts a signaling server for one cluster, an issuer too where it has the key. Closing it closes both. */
 export async function startSignalingService(options: SignalingServiceOptions): Promise<SignalingServer> {
-  const { cluster, listen, names, issuingKeyFile, log } = options;
+  const { cluster, listen, names, issuingKeyFile: keyFile, log } = options;
   const crypto = nodeCrypto();
   const now = systemClock();
   const issuers = issuersOf(cluster, crypto);
+  const { clusterId } = cluster;
   const issuer =
-    issuingKeyFile === undefined
-      ? undefined
-      : await openIssuer({ keyFile: issuingKeyFile, clusterId: cluster.clusterId, issuers: () => issuers, crypto });
+    keyFile === undefined ? undefined : await openIssuer({ keyFile, clusterId, issuers: () => issuers, crypto });
+  const issuing = issuer && { issuer, desk: openDesk({ issuer, clusterId, holder: undefined, crypto, now }) };
   try {
     const server = await startSignalingServer({
       listen,
-      authority: clusterAuthority({ cluster, crypto, now, ...(issuer && { issuer }) }),
+      authority: clusterAuthority({ cluster, crypto, now, ...(issuing && { issuing }) }),
       random: systemRandom(),
       now,
       logger: log,

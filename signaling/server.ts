@@ -8,34 +8,14 @@ import { shortId } from "../src/proto/peer-id.ts";
 import type { Random } from "../src/proto/random.ts";
 import { signalingLimits } from "../src/proto/signaling/limits.ts";
 import { ownNames, sourceOf } from "./addresses.ts";
+import type { Authority } from "./authority.ts";
 import type { Counters } from "./proto/counters.ts";
-import type {
-  Admission,
-  ConnectionId,
-  LoginRequest,
-  Refusal,
-  Renewal,
-  RenewalRequest,
-  RoomsInput,
-  RoomsOutput,
-} from "./proto/events.ts";
+import type { ConnectionId, Refusal, RoomsInput, RoomsOutput } from "./proto/events.ts";
 import type { RoomsLimits } from "./proto/limits.ts";
 import { LogThrottle } from "./proto/log-throttle.ts";
 import { Rooms } from "./proto/rooms.ts";
 
 /** Drives {@link Rooms} over `ws` on `node:http`: sockets, one timer, the authority's answers, a log line now and then. */
-
-/** Who may log in. Both answer in the end; a rejection counts as `unavailable`. */
-export interface Authority {
-  /**
-   * Checks the statement's signature, then the credential: a member token bound to `peer`; a join token, whose use is
-   * recorded durably before a member token is issued, and which the same peer may show again if the answer was lost; an
-   * expired member token within its grace, for a renewal.
-   */
-  authenticate(request: LoginRequest): Promise<Admission | Refusal>;
-  /** Issues another token in place of `request.token`. */
-  renew(request: RenewalRequest): Promise<Renewal | Refusal>;
-}
 
 /** Where log lines go. */
 interface SignalingLogger {
@@ -131,6 +111,12 @@ const WEBSOCKET_OPTIONS: ServerOptions & { readonly closeTimeout: number; readon
   closeTimeout: CLOSE_TIMEOUT_MS,
 };
 
+const UNAVAILABLE: Refusal = {
+  ok: false,
+  code: "unavailable",
+  detail: "the server cannot check tokens at the moment",
+};
+
 /** What `ws` calls a message above `maxPayload`, and a frame above what a number can count. */
 const OVERSIZE_ERRORS: ReadonlySet<unknown> = new Set([
   "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
@@ -172,6 +158,7 @@ class RunningServer implements SignalingServer {
     this.#rooms = new Rooms({
       names: this.names,
       random: options.random,
+      desks: options.authority.desks,
       ...(options.limits && { limits: options.limits }),
     });
     this.#runner = new Runner<RoomsInput, RoomsOutput>(
@@ -313,15 +300,29 @@ class RunningServer implements SignalingServer {
         return;
       case "authenticate": {
         const { connection, request } = output;
-        void this.#ask(() => this.#options.authority.authenticate(request)).then((verdict) =>
+        void this.#ask(() => this.#options.authority.authenticate(request), UNAVAILABLE).then((verdict) =>
           this.#runner.input({ type: "authenticated", connection, verdict }),
         );
         return;
       }
       case "renew": {
         const { connection, request } = output;
-        void this.#ask(() => this.#options.authority.renew(request)).then((verdict) =>
+        void this.#ask(() => this.#options.authority.renew(request), UNAVAILABLE).then((verdict) =>
           this.#runner.input({ type: "renewed", connection, verdict }),
+        );
+        return;
+      }
+      case "exchange": {
+        const { connection, request } = output;
+        void this.#ask(() => this.#options.authority.exchange(request), undefined).then((bytes) =>
+          this.#runner.input({ type: "exchanged", connection, bytes }),
+        );
+        return;
+      }
+      case "check-desk": {
+        const { connection, claim } = output;
+        void this.#ask(() => this.#options.authority.checkDesk(claim), undefined).then((desk) =>
+          this.#runner.input({ type: "desk-checked", connection, desk }),
         );
         return;
       }
@@ -362,14 +363,14 @@ class RunningServer implements SignalingServer {
     else link.web.close(code);
   }
 
-  async #ask<T>(question: () => Promise<T | Refusal>): Promise<T | Refusal> {
+  async #ask<T, F>(question: () => Promise<T>, failed: F): Promise<T | F> {
     try {
       return await question();
     } catch (error) {
       // The message may quote what was being checked; the name of the failure does not.
       const name = error instanceof Error ? error.name : typeof error;
       this.#warn("the authority failed", { error: name });
-      return { ok: false, code: "unavailable", detail: "the server cannot check logins at the moment" };
+      return failed;
     }
   }
 

@@ -1,15 +1,22 @@
 import { Bucket, Buckets, bucketHost } from "./agent/bucket.ts";
 import { Connections } from "./agent/connections.ts";
 import { member as memberCredential } from "./agent/credential.ts";
-import { AgentEventTarget, LinkChangeEvent, MemberChangeEvent, type MemberInfo } from "./agent/events.ts";
+import { LinkChangeEvent, MemberChangeEvent, type MemberInfo } from "./agent/events.ts";
 import { FaultLog } from "./agent/fault-log.ts";
+import { joinFailure } from "./agent/first-join.ts";
+import { ISSUER_PROTOCOL, issuersAmong, renewAt, renewHere } from "./agent/issuing.ts";
 import { MeshHost } from "./agent/mesh-host.ts";
 import type { PeerLink } from "./agent/peer-link.ts";
+import { checkMayOpen, guardReads } from "./agent/permissions.ts";
 import { type Preparation, prepare } from "./agent/prepare.ts";
 import { reach } from "./agent/reach.ts";
 import { Servers } from "./agent/servers.ts";
-import { describeStatus, memberInfo, recordsOf } from "./agent/status-view.ts";
+import { Services } from "./agent/services.ts";
+import { describeStatus, memberInfo, memberInfos } from "./agent/status-view.ts";
 import type { MeshStream } from "./agent/stream.ts";
+import { Tenure } from "./agent/tenure.ts";
+import { TopicAgent, type TopicHost } from "./agent/topics.ts";
+import { remember, Upkeep } from "./agent/upkeep.ts";
 import { StarlingError } from "./errors.ts";
 import { type AgentOptions, checkOptions } from "./options.ts";
 import type { MemberEvent } from "./proto/membership/effects.ts";
@@ -25,21 +32,14 @@ const DRAIN_MS = 2_000;
 const STACK_MS = 2_000;
 /** How long an announcement of leaving gets to spread before the links close, ms. */
 const FAREWELL_MS = 150;
-/** While no link stands, members are asked for at this pace and then ever more slowly; with links, to merge what was split. */
-const SEEK_MS = 250;
-const LONGEST_SEEK_MS = 15_000;
-const MERGE_MS = 60_000;
-/** Records of members are kept for the next start at this pace, ms: a crash loses a minute of news. */
-const REMEMBER_MS = 60_000;
-/** A renewal that fails is tried again after this, ms. */
-const RENEW_RETRY_MS = 60_000;
 /** Takes a stream that a member has opened. When it throws, or what it returns rejects, the stream is reset. */
 export type StreamHandler = (stream: MeshStream, from: PeerId) => void | Promise<void>;
 
 /**
  * Starts an agent; one that exists is running. Resolves when it holds a member token and takes part, which for a first start
- * by a join invite needs a signaling server. Rejects with a {@link StarlingError}: `no-cluster`, `invite-invalid`,
- * `token-expired`, `signaling-refused`, `state-locked`, `rtc-unavailable`, `aborted` and others say what to do.
+ * by a join invite needs a signaling server and an issuer. Rejects with a {@link StarlingError}: `no-cluster`, `invite-invalid`,
+ * `token-expired`, `signaling-refused`, `signaling-unreachable`, `issuer-unreachable`, `state-locked`, `rtc-unavailable`,
+ * `aborted` and others say what to do.
  */
 export async function createAgent(options: AgentOptions = {}): Promise<Agent> {
   checkOptions(options);
@@ -48,19 +48,19 @@ export async function createAgent(options: AgentOptions = {}): Promise<Agent> {
 }
 
 /** One member of a cluster: knows the others, is linked with some, shares buckets with all. */
-export class Agent extends AgentEventTarget {
+export class Agent extends TopicAgent {
   readonly #prepared: Preparation;
   readonly #connections: Connections;
   readonly #servers: Servers;
   readonly #buckets: Buckets;
-  readonly #handlers = new Map<string, StreamHandler>();
+  readonly #services: Services;
+  readonly #tenure: Tenure;
   readonly #faults: FaultLog;
-  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #upkeep = new Upkeep();
   readonly #admitted = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<StarlingError | undefined>();
   #host: MeshHost | undefined;
   #state: "joining" | "joined" | "leaving" | "closed" = "joining";
-  #seekMs = SEEK_MS;
 
   /** For {@link createAgent}. */
   static async start(prepared: Preparation, signal: AbortSignal | undefined): Promise<Agent> {
@@ -68,6 +68,12 @@ export class Agent extends AgentEventTarget {
     const abort = (): void => agent.#admitted.reject(new StarlingError("aborted", "the start was cancelled"));
     if (signal?.aborted) abort();
     signal?.addEventListener("abort", abort, { once: true });
+    if (prepared.credential.kind === "join") {
+      prepared.progress(`asking for a member token at ${prepared.signaling.join(", ") || "no signaling server"}`);
+      const giveUp = () =>
+        agent.#admitted.reject(joinFailure(agent.#servers.status(), agent.#servers.lacksIssuer, agent.id));
+      agent.#upkeep.later(prepared.joinTimeoutMs, giveUp);
+    }
     try {
       await agent.#admitted.promise;
       if (signal?.aborted) throw new StarlingError("aborted", "the start was cancelled");
@@ -83,8 +89,22 @@ export class Agent extends AgentEventTarget {
   private constructor(prepared: Preparation) {
     super();
     this.#prepared = prepared;
-    const { trust, stack, random, now, log, credential } = prepared;
+    const { trust, stack, random, now, log, credential, issuing } = prepared;
     this.#faults = new FaultLog(log, now);
+    this.#services = new Services(
+      (peer) => this.#host?.mesh.membership.member(peer)?.facts.scopes ?? [],
+      (peer) => this.#faults.report(peer, "stream-forbidden"),
+    );
+    this.#tenure = new Tenure({
+      ...prepared,
+      later: (ms, run) => this.#upkeep.later(ms, run),
+      held: (text) => this.#held(text),
+      renewers: {
+        here: (token) => renewHere(issuing, token, this.id, now()),
+        servers: (token) => this.#servers.renew(token),
+        members: (token) => this.#renewAtMembers(token),
+      },
+    });
     this.#connections = new Connections({
       trust,
       stack,
@@ -97,7 +117,7 @@ export class Agent extends AgentEventTarget {
         linkUp: (link) => {
           this.#host?.input({ type: "link-up", peer: link.id, rttMs: link.rttMs ?? 0 });
           this.#state = this.#state === "joining" ? "joined" : this.#state;
-          this.#seekMs = SEEK_MS;
+          this.#upkeep.linked();
           this.dispatchEvent(new LinkChangeEvent("linkup", link.id));
         },
         linkDown: (peer, reason, deliberate) => {
@@ -106,9 +126,10 @@ export class Agent extends AgentEventTarget {
         },
         message: (peer, lane, bytes) => this.#host?.input({ type: "message", peer, lane, bytes }),
         dialFailed: (peer, failure) => this.#dialFailed(peer, failure),
-        handler: (protocol) => this.#handlers.get(protocol),
+        handler: (protocol) => this.#services.handlerOf(protocol),
         fault: (peer, fault) => this.#faults.report(peer, fault),
         post: (to, letter) => this.#servers.signal(to, letter),
+        carry: (to, letter, request) => this.#host?.signal(to, letter, request) ?? false,
         boxKeyOf: (peer) => this.#host?.mesh.membership.member(peer)?.record.exchangeKey,
       },
     });
@@ -120,22 +141,27 @@ export class Agent extends AgentEventTarget {
       now,
       log,
       listener: {
-        token: (text) => this.#hold(text),
-        issuers: (encoded) => trust.offerIssuers(encoded),
+        token: (text) => void this.#issued(text),
+        unrenewed: () => void this.#tenure.unrenewed(),
+        asked: async (request) => issuing?.desk.answer(request),
+        progress: (line) => (this.#host ? undefined : prepared.progress(line)),
+        issuers: (encoded) => void this.acceptIssuers(encoded),
         introduced: (records) => this.#introduced(records),
         signal: (bytes) => this.#connections.letter(bytes),
         unreachable: (peer) => this.#connections.unreachable(peer),
         fenced: (detail) => this.#fail(new StarlingError("identity-in-use", detail)),
         refused: (code, detail, everywhere) => this.#refused(code, detail, everywhere),
-        skewed: (url, skewMs) => this.#skewed(url, skewMs),
       },
     });
-    this.#buckets = new Buckets(
-      bucketHost(
-        () => this.#mesh.replication,
-        (request) => this.#host?.input(request),
-      ),
+    const replicated = bucketHost(
+      () => this.#mesh.replication,
+      (request) => this.#host?.input(request),
     );
+    this.#buckets = new Buckets(guardReads(replicated, () => trust.token?.facts.scopes ?? []));
+    if (issuing) {
+      this.#services.provide(ISSUER_PROTOCOL, (stream, from) => issuing.serve(stream, from));
+      this.#servers.desk(issuing.desk.encoded);
+    }
     if (trust.token) this.#join();
   }
 
@@ -162,19 +188,13 @@ export class Agent extends AgentEventTarget {
   /** A snapshot; its shape is stable (`starling status --json`). */
   status(): AgentStatus {
     const { trust, name, now } = this.#prepared;
-    const links = this.#connections.links();
-    const sources = { trust, name, mesh: this.#mesh, servers: this.#servers, links, state: this.#state, now: now() };
-    return describeStatus(sources);
+    const running = { mesh: this.#mesh, servers: this.#servers, connections: this.#connections };
+    return describeStatus({ trust, name, ...running, state: this.#state, now: now() });
   }
 
   /** Everybody known, this agent included. */
   members(): MemberInfo[] {
-    const members: MemberInfo[] = [];
-    for (const { record } of this.#mesh.membership.members()) {
-      const member = memberInfo(this.#mesh, record.id);
-      if (member) members.push(member);
-    }
-    return members;
+    return memberInfos(this.#mesh);
   }
 
   /** A replicated bucket by its name: 1 to 64 of `a-z 0-9 . _ -`. */
@@ -182,18 +202,32 @@ export class Agent extends AgentEventTarget {
     return new Bucket(name, this.#buckets);
   }
 
-  /** Takes streams of `protocol` (1 to 64 bytes) from now on; undefined refuses them again. */
+  /**
+   * Takes streams of `protocol` (1 to 64 bytes) from now on, of members whose token allows `stream:PROTOCOL`; undefined refuses
+   * them again.
+   */
   handle(protocol: string, handler: StreamHandler | undefined): void {
-    if (handler) this.#handlers.set(protocol, handler);
-    else this.#handlers.delete(protocol);
+    this.#services.handle(protocol, handler);
   }
 
-  /** Opens a stream to a member, dialing it where there is no link yet. Messages may be sent at once. */
+  /**
+   * Takes a signed list of issuing keys, from wherever it comes. True if the root signed it and it is newer than the one in
+   * force: it is then in force at once, and kept. Older and forged lists change nothing. Never rejects.
+   */
+  acceptIssuers(encoded: Uint8Array): Promise<boolean> {
+    return this.#tenure.offerIssuers(encoded);
+  }
+
+  /**
+   * Opens a stream to a member, dialing it where there is no link yet. Messages may be sent at once. Rejects with
+   * `permission-denied` when this agent's token lacks `stream:PROTOCOL`.
+   */
   async open(
     peer: PeerId,
     protocol: string,
     options: { readonly priority?: StreamPriority; readonly signal?: AbortSignal } = {},
   ): Promise<MeshStream> {
+    checkMayOpen(this.#prepared.trust.token?.facts.scopes ?? [], protocol);
     const link = await this.#linkTo(peer, options.signal);
     return link.open(protocol, options.priority ?? "normal");
   }
@@ -220,12 +254,15 @@ export class Agent extends AgentEventTarget {
   }
 
   /** Ends at once, without a word: to others it looks like a crash. Idempotent. */
-  close(): Promise<void> {
+  override close(): Promise<void> {
     return this.#end(undefined);
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+  protected override topicHost(): TopicHost {
+    const { trust, now } = this.#prepared;
+    const publish = (topic: string, payload: Uint8Array) => this.#host?.input({ type: "publish", topic, payload });
+    const isClosed = this.#state === "closed";
+    return { scopes: trust.token?.facts.scopes ?? [], now: now(), ended: this.closed, isClosed, publish };
   }
 
   get #mesh(): Mesh {
@@ -254,6 +291,7 @@ export class Agent extends AgentEventTarget {
       listener: {
         member: (event) => this.#member(event),
         present: (record) => this.#servers.present(record),
+        posted: (post) => this.posted(post),
         isolated: () => this.#servers.nudge(),
         superseded: () =>
           this.#fail(new StarlingError("identity-in-use", "another agent has started with this node key")),
@@ -262,65 +300,40 @@ export class Agent extends AgentEventTarget {
     });
     this.#host = host;
     host.input({ type: "introduced", standing: "remembered", records: this.#prepared.remembered });
-    this.#later(this.#seekMs, () => this.#seek());
-    this.#later(REMEMBER_MS, () => void this.#remember());
-    this.#scheduleRenewal();
+    this.#upkeep.seek(host.mesh, this.#servers);
+    this.#upkeep.remember(host.mesh, this.id, state, log);
+    this.#tenure.schedule();
     this.#admitted.resolve();
   }
 
-  async #hold(text: string): Promise<void> {
-    const { trust, state, log, now } = this.#prepared;
-    const fault = await trust.holdToken(text);
-    if (fault !== undefined) {
-      log.error("the token that was issued does not hold", { fault, now: new Date(now()).toISOString() });
-      if (!this.#host)
-        this.#admitted.reject(new StarlingError("token-invalid", `the issued token does not hold: ${fault}`));
-      return;
-    }
-    await state
-      .writeToken(text)
-      .catch((error: unknown) => log.error("the token cannot be kept", { error: String(error) }));
-    if (this.#state === "closed" || !trust.token) return;
+  /** A token was issued to us. */
+  async #issued(text: string): Promise<void> {
+    const fault = await this.#tenure.hold(text);
+    if (fault !== undefined && !this.#host)
+      this.#admitted.reject(new StarlingError("token-invalid", `the issued token does not hold: ${fault}`));
+  }
+
+  /** Another token is in use. */
+  #held(text: string): void {
+    const { token } = this.#prepared.trust;
+    if (this.#state === "closed" || !token) return;
     this.#servers.credential(memberCredential(text));
     if (this.#host) {
-      this.#host.input({ type: "token", token: { token: text, facts: trust.token.facts } });
-      this.#scheduleRenewal();
+      this.#host.input({ type: "token", token: { token: text, facts: token.facts } });
+      this.#tenure.schedule();
     } else this.#join();
   }
 
-  /** At half of its life, and again and again if nobody renews it. */
-  #scheduleRenewal(): void {
-    const { trust, now } = this.#prepared;
-    const { token } = trust;
-    if (!token) return;
-    const left = token.facts.expiresAt - now();
-    const wait = Math.max(RENEW_RETRY_MS, left / 2);
-    this.#later(wait, () => {
-      if (trust.token !== token) return;
-      this.#servers.renew(token.text);
-      this.#scheduleRenewal();
-    });
+  async #renewAtMembers(token: string): Promise<{ readonly token: string } | { readonly why: string }> {
+    if (!this.#host) return { why: "this agent has no link" };
+    const isLinked = (peer: PeerId): boolean => this.#connections.link(peer) !== undefined;
+    const issuers = issuersAmong(this.members(), this.#prepared.trust.issuers, isLinked);
+    return renewAt(issuers, token, (peer, signal) => this.open(peer, ISSUER_PROTOCOL, { signal }));
   }
 
   #introduced(records: readonly Uint8Array[]): void {
     this.#host?.input({ type: "introduced", standing: "present", records });
     if (records.length === 0 && this.#state === "joining" && this.#host) this.#state = "joined";
-  }
-
-  /** Alone, it asks the servers for others; linked, now and then, because a split is merged by one crossing link. */
-  #seek(): void {
-    this.#servers.introduce();
-    const linked = this.#mesh.links.size > 0;
-    this.#seekMs = linked ? SEEK_MS : Math.min(this.#seekMs * 2, LONGEST_SEEK_MS);
-    this.#later(linked ? MERGE_MS : this.#seekMs, () => this.#seek());
-  }
-
-  async #remember(): Promise<void> {
-    const { state, log } = this.#prepared;
-    await state
-      .writeMembers(recordsOf(this.#mesh, this.id))
-      .catch((error: unknown) => log.warn("members are not remembered", { error: String(error) }));
-    if (this.#state !== "closed") this.#later(REMEMBER_MS, () => void this.#remember());
   }
 
   #member(event: MemberEvent): void {
@@ -348,12 +361,6 @@ export class Agent extends AgentEventTarget {
       this.#admitted.reject(new StarlingError("signaling-refused", `the signaling server refuses: ${detail}`));
   }
 
-  #skewed(url: string, skewMs: number): void {
-    const seconds = Math.round(Math.abs(skewMs) / 1_000);
-    const direction = skewMs > 0 ? "behind" : "ahead of";
-    this.#prepared.log.warn(`this machine's clock is ${seconds} s ${direction} the server's; set it right`, { url });
-  }
-
   #linkTo(peer: PeerId, signal: AbortSignal | undefined): Promise<PeerLink> {
     return reach(peer, signal, {
       self: this.id,
@@ -366,17 +373,6 @@ export class Agent extends AgentEventTarget {
     });
   }
 
-  #later(ms: number, run: () => void): void {
-    const timer = setTimeout(
-      () => {
-        this.#timers.delete(timer);
-        run();
-      },
-      Math.min(ms, 2_147_483_647),
-    );
-    this.#timers.add(timer);
-  }
-
   #fail(error: StarlingError): void {
     this.#prepared.log.error(error.message, { code: error.code });
     if (!this.#host) this.#admitted.reject(error);
@@ -386,14 +382,17 @@ export class Agent extends AgentEventTarget {
   async #end(failure: StarlingError | undefined): Promise<void> {
     if (this.#state === "closed") return void (await this.closed);
     this.#state = "closed";
-    for (const timer of this.#timers) clearTimeout(timer);
+    this.#upkeep.stop();
     this.#buckets.close();
-    if (this.#host) await this.#remember();
+    const { state, log } = this.#prepared;
+    if (this.#host) await remember(this.#host.mesh, this.id, state, log);
     this.#host?.close();
     this.#connections.close();
     await this.#servers.close();
     await Promise.race([this.#prepared.stack.close(), new Promise((resolve) => setTimeout(resolve, STACK_MS).unref())]);
-    await this.#prepared.state.close();
+    await this.#tenure.settled();
+    await this.#prepared.issuing?.issuer.close();
+    await state.close();
     this.#closed.resolve(failure);
   }
 }

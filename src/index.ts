@@ -10,6 +10,7 @@ export type {
   MemberInfo,
 } from "./agent/events.ts";
 export type { MeshStream } from "./agent/stream.ts";
+export type { TopicMessage } from "./agent/topics.ts";
 export { Agent, createAgent, type StreamHandler } from "./agent.ts";
 export { type DialStage, type ErrorCode, StarlingError } from "./errors.ts";
 export type { AgentOptions, Logger } from "./options.ts";
@@ -32,6 +33,7 @@ export type {
   MemberState,
   MemberStatus,
   SelfStatus,
+  SignaledLinkStatus,
   SignalingStatus,
 } from "./status.ts";
 export { version } from "./version.ts";

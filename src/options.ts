@@ -35,6 +35,18 @@ export interface AgentOptions {
   readonly rtc?: "auto" | "native" | "werift" | RtcStack;
   /** Offer 127.0.0.1 as an address too. Default `auto`: when a signaling server is on this machine. */
   readonly loopback?: boolean | "auto";
+  /**
+   * The file of an issuing key, with `place.key` beside it: this member then exchanges join tokens for newcomers and renews
+   * the tokens of others. One process at a time uses a key file; two machines never share one. Default: none.
+   */
+  readonly issuingKey?: string;
+  /**
+   * How long a first join may take, ms: without a token from an issuer by then the start fails with
+   * `signaling-unreachable` or `issuer-unreachable`. An agent that has held a token keeps trying without end. Default 60,000.
+   */
+  readonly joinTimeoutMs?: number;
+  /** Told in a line what the start waits for, for people. */
+  readonly onProgress?: (line: string) => void;
   /** Default: silent. */
   readonly logger?: Logger;
   /** Aborts the start; an agent that has started is not affected. */
@@ -86,9 +98,19 @@ export function defaultStateDirectory(): string {
   return join(base?.startsWith("/") ? base : join(homedir(), ".local", "state"), "starling");
 }
 
+/** The longest first join, ms: a day. */
+const MAX_JOIN_TIMEOUT_MS = 86_400_000;
+
 /** Checks an app's options; throws `usage` that names the option and what it must be. */
 export function checkOptions(options: AgentOptions): void {
-  const { name, labels, signaling, iceServers } = options;
+  const { name, labels, signaling, iceServers, issuingKey, joinTimeoutMs = 1 } = options;
+  if (!(joinTimeoutMs > 0 && joinTimeoutMs <= MAX_JOIN_TIMEOUT_MS))
+    throw new StarlingError("usage", `option joinTimeoutMs: must be above 0 and at most ${MAX_JOIN_TIMEOUT_MS}`);
+  if (issuingKey !== undefined && Object.keys(labels ?? {}).length >= MAX_LABELS)
+    throw new StarlingError(
+      "usage",
+      `option labels: an issuer has room for ${MAX_LABELS - 1}, since one label says what it is`,
+    );
   const given = { name, labels, signaling, iceServers };
   const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const result = settingsSchema.partial().safeParse(present);

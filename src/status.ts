@@ -9,7 +9,7 @@ export interface AgentStatus {
   readonly signaling: readonly SignalingStatus[];
   /** Every known member, this agent included, by id. */
   readonly members: readonly MemberStatus[];
-  readonly links: readonly LinkStatus[];
+  readonly links: readonly SignaledLinkStatus[];
   readonly buckets: readonly BucketStatus[];
 }
 
@@ -64,6 +64,11 @@ export interface LinkStatus {
   readonly txBytes: number;
   readonly rxBytes: number;
   readonly sinceMs: number;
+}
+
+/** A link, and what carried the signals that made it: a signaling server, or members between the two. */
+export interface SignaledLinkStatus extends LinkStatus {
+  readonly signaledBy: "mesh" | "server";
 }
 
 export interface BucketStatus {

@@ -16,6 +16,16 @@ const COUNTERS = [
   "welcomes",
   /** Logins that it refused. */
   "loginsRefused",
+  /** Sealed requests handed to a desk, the server's own or a member's. */
+  "exchanges",
+  /** Requests for a desk that is not here, or is asked too much. */
+  "exchangesRefused",
+  /** Requests that a desk left without an answer. */
+  "exchangesUnanswered",
+  /** Desks that members have handed in, and that the authority has accepted. */
+  "desks",
+  /** Desks that it has not. */
+  "desksRefused",
   /** Sessions ended by a newer one of the same key. */
   "fenced",
   /** Sessions ended because their token expired. */

@@ -1,8 +1,8 @@
 import type { Instant } from "../../src/proto/machine.ts";
 import type { PeerId } from "../../src/proto/peer-id.ts";
-import type { Credential, IceGrant, LoginProof, RefusalCode } from "../../src/proto/signaling/messages.ts";
-import type { TokenBucket } from "../../src/proto/signaling/token-bucket.ts";
+import type { IceGrant, LoginProof, RefusalCode } from "../../src/proto/signaling/messages.ts";
 import type { Statement } from "../../src/proto/signed.ts";
+import type { TokenBucket } from "../../src/proto/token-bucket.ts";
 import type { Alarmed } from "./alarms.ts";
 import type { Counter } from "./counters.ts";
 import type { Room, Session } from "./room.ts";
@@ -18,7 +18,8 @@ export interface LoginRequest {
   readonly peer: PeerId;
   /** To be verified: the signature of `peer` over the challenge of this very connection. */
   readonly statement: Statement;
-  readonly credential: Credential;
+  /** A member token. */
+  readonly token: string;
   /** Where the connection comes from, for logs and rate limits; never for trust. */
   readonly address: string;
 }
@@ -30,6 +31,28 @@ export interface RenewalRequest {
   /** The token to be renewed; unchecked. */
   readonly token: string;
   readonly address: string;
+}
+
+/** Somebody who is not logged in asks the server's own desk. */
+export interface ExchangeRequest {
+  readonly cluster: string;
+  readonly kid: string;
+  /** Sealed for the desk. */
+  readonly bytes: Uint8Array;
+}
+
+/** A member says that it has a desk. */
+export interface DeskClaim {
+  readonly cluster: string;
+  readonly peer: PeerId;
+  /** Signed by an issuing key; unchecked. */
+  readonly desk: Uint8Array;
+}
+
+/** A signed desk, and the issuing key whose it is. */
+export interface KnownDesk {
+  readonly kid: string;
+  readonly desk: Uint8Array;
 }
 
 /** The authority's no. */
@@ -48,8 +71,6 @@ export interface Admission {
   /** When the token of the session (the issued one, if any) expires. */
   readonly expiresAt: Instant;
   readonly scopes: readonly string[];
-  /** The member token that was issued for a join token or an expired one. */
-  readonly token?: string;
   /** The cluster's signed list of issuing keys, at most 32 KiB. */
   readonly issuers: Uint8Array;
   readonly iceServers?: readonly IceGrant[];
@@ -84,6 +105,10 @@ export type RoomsInput =
   | { readonly type: "disconnected"; readonly connection: ConnectionId }
   | { readonly type: "authenticated"; readonly connection: ConnectionId; readonly verdict: Admission | Refusal }
   | { readonly type: "renewed"; readonly connection: ConnectionId; readonly verdict: Renewal | Refusal }
+  /** The answer of the server's own desk; undefined when it has none to give. */
+  | { readonly type: "exchanged"; readonly connection: ConnectionId; readonly bytes: Uint8Array | undefined }
+  /** The authority's word on a member's desk; undefined when it is not that member's, or nobody's. */
+  | { readonly type: "desk-checked"; readonly connection: ConnectionId; readonly desk: KnownDesk | undefined }
   /** The server closes: everybody is sent away, nobody is let in. */
   | { readonly type: "drain" }
   | { readonly type: "timeout" };
@@ -104,6 +129,8 @@ export type RoomsOutput =
     }
   | { readonly type: "authenticate"; readonly connection: ConnectionId; readonly request: LoginRequest }
   | { readonly type: "renew"; readonly connection: ConnectionId; readonly request: RenewalRequest }
+  | { readonly type: "exchange"; readonly connection: ConnectionId; readonly request: ExchangeRequest }
+  | { readonly type: "check-desk"; readonly connection: ConnectionId; readonly claim: DeskClaim }
   /** Presence, for the driver's logs and for bounds that hold only before the login. */
   | { readonly type: "joined"; readonly connection: ConnectionId; readonly cluster: string; readonly peer: PeerId }
   | { readonly type: "left"; readonly connection: ConnectionId; readonly cluster: string; readonly peer: PeerId }
@@ -120,18 +147,30 @@ export type RoomsOutput =
 /** WebSocket close codes (RFC 6455, section 7.4.1): normal, going away, policy violation. */
 export type CloseCode = 1000 | 1001 | 1008;
 
+/** What a connection has said in its hello, and what it was challenged with. */
+export interface Greeting {
+  readonly cluster: string;
+  readonly peer: PeerId;
+  readonly instance: Uint8Array;
+  readonly serverName: string;
+  readonly nonce: Uint8Array;
+}
+
 /** How far a connection has come. */
 export type Stage =
   | { readonly at: "connected"; readonly loginBy: Instant }
-  | {
+  | ({
       readonly at: "challenged";
       readonly loginBy: Instant;
-      readonly cluster: string;
-      readonly peer: PeerId;
-      readonly instance: Uint8Array;
-      readonly serverName: string;
-      readonly nonce: Uint8Array;
-    }
+      /** A desk was asked already. */
+      readonly exchanged: boolean;
+    } & Greeting)
+  /** A desk is asked: the server's own, or that of the member on the connection `holder`. */
+  | ({
+      readonly at: "exchanging";
+      readonly exchangeBy: Instant;
+      readonly holder: ConnectionId | undefined;
+    } & Greeting)
   /** The authority is asked. `proof` is what a session of the same key will be shown if this login succeeds. */
   | {
       readonly at: "verifying";

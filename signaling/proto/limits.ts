@@ -1,4 +1,4 @@
-import type { Rate } from "../../src/proto/signaling/token-bucket.ts";
+import type { Rate } from "../../src/proto/token-bucket.ts";
 
 /** Bounds of one signaling server; each can be set when it starts. Bounds of the wire stand in `src/proto/signaling/limits.ts`. */
 export interface RoomsLimits {
@@ -20,6 +20,12 @@ export interface RoomsLimits {
   readonly loginMs: number;
   /** How long the authority may take for a login, ms. */
   readonly verifyMs: number;
+  /** How long a desk may take for a request, ms. */
+  readonly exchangeMs: number;
+  /** Requests of strangers to one member's desk, answered or not. */
+  readonly asks: Rate;
+  /** Desks of members in one cluster. */
+  readonly desks: number;
   /** Silence after which a member is pinged, ms. */
   readonly pingAfterMs: number;
   /** Silence after a ping that ends the session, ms. */
@@ -59,6 +65,12 @@ export const defaultRoomsLimits: RoomsLimits = {
   loginMs: 5_000,
   // A join token's use is written to disk first, and the disk may be busy.
   verifyMs: 10_000,
+  // The same, at the end of one more path.
+  exchangeMs: 10_000,
+  // A hundred newcomers at once; a stranger who floods a desk costs its holder a percent of a core.
+  asks: { perSecond: 20, burst: 200 },
+  // A key for each server and administrator.
+  desks: 15,
   // Agents speak every 6 s; a browser tab in the background may not, but its WebSocket answers pings.
   pingAfterMs: 15_000,
   pongMs: 15_000,

@@ -16,6 +16,10 @@ export class Presence {
     this.#recordBudget = recordBudget;
   }
 
+  room(cluster: string): Room | undefined {
+    return this.#rooms.get(cluster);
+  }
+
   session(cluster: string, peer: PeerId): Session | undefined {
     return this.#rooms.get(cluster)?.session(peer);
   }

@@ -2,6 +2,8 @@ import { assert } from "../../src/proto/assert.ts";
 import type { Instant } from "../../src/proto/machine.ts";
 import type { PeerId } from "../../src/proto/peer-id.ts";
 import { below, type Random } from "../../src/proto/random.ts";
+import type { TokenBucket } from "../../src/proto/token-bucket.ts";
+import type { KnownDesk } from "./events.ts";
 
 /** The session of a member that has logged in. */
 export interface Session {
@@ -15,6 +17,9 @@ export interface Session {
   record: Uint8Array;
   /** Its place among the introducible sessions of its room; -1 while it is not one. */
   slot: number;
+  /** The desk that it holds, and how much that may be asked. */
+  desk?: KnownDesk;
+  asks?: TokenBucket;
 }
 
 /**
@@ -25,6 +30,8 @@ export class Room {
   readonly cluster: string;
   readonly #sessions = new Map<PeerId, Session>();
   readonly #introducible: Session[] = [];
+  /** Those that hold a desk, by the name of its issuing key. */
+  readonly #desks = new Map<string, Session>();
 
   constructor(cluster: string) {
     this.cluster = cluster;
@@ -50,6 +57,7 @@ export class Room {
   leave(session: Session): void {
     assert(this.#sessions.get(session.peer) === session, "only a session that joined leaves");
     this.#sessions.delete(session.peer);
+    if (session.desk !== undefined) this.#desks.delete(session.desk.kid);
     if (session.slot < 0) return;
     const last = this.#introducible.pop() as Session;
     if (last !== session) this.#place(last, session.slot);
@@ -60,6 +68,24 @@ export class Room {
   present(session: Session, record: Uint8Array): void {
     session.record = record;
     if (session.slot < 0) this.#place(session, this.#introducible.length);
+  }
+
+  /** Opens a desk for `session`, in place of the one that it has; false when another holds that key's, or `most` are open. */
+  openDesk(session: Session, desk: KnownDesk, most: number): boolean {
+    const holder = this.#desks.get(desk.kid) ?? session;
+    if (holder !== session || (session.desk === undefined && this.#desks.size >= most)) return false;
+    if (session.desk !== undefined) this.#desks.delete(session.desk.kid);
+    session.desk = desk;
+    this.#desks.set(desk.kid, session);
+    return true;
+  }
+
+  deskOf(kid: string): Session | undefined {
+    return this.#desks.get(kid);
+  }
+
+  desks(): Uint8Array[] {
+    return Array.from(this.#desks.values(), ({ desk }) => desk?.desk ?? NO_DESK);
   }
 
   /** The records of at most `count` members other than `asker`, drawn at random without repetition. */
@@ -82,3 +108,5 @@ export class Room {
     session.slot = slot;
   }
 }
+
+const NO_DESK = new Uint8Array(0);

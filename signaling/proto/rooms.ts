@@ -8,9 +8,11 @@ import { loginStatement } from "../../src/proto/signaling/login.ts";
 import { type ClientMessage, type LoginProof, SIGNALING_VERSION } from "../../src/proto/signaling/messages.ts";
 import { encodeRelayed } from "../../src/proto/signaling/server-messages.ts";
 import type { Counters } from "./counters.ts";
-import type { Admission, Connection, Refusal, Renewal, RoomsInput, RoomsOutput, Stage } from "./events.ts";
+import { Desks, type OwnDesk } from "./desks.ts";
+import type { Admission, Connection, Refusal, RoomsInput, RoomsOutput, Stage } from "./events.ts";
 import { defaultRoomsLimits, type RoomsLimits } from "./limits.ts";
 import { Presence } from "./presence.ts";
+import { Renewals } from "./renewals.ts";
 import type { Session } from "./room.ts";
 import { Switchboard } from "./switchboard.ts";
 import { checked } from "./verdict.ts";
@@ -19,8 +21,9 @@ import { checked } from "./verdict.ts";
  * The signaling server: one room for each cluster, where members that have proved their key and shown a valid token hand
  * each other sealed signals.
  *
- * A connection is *connected*, then *challenged* (it has said who it is and holds a nonce), then *verifying* (the
- * authority checks signature and credential, outside), then *present* in its cluster's room, and *closing* in the end.
+ * A connection is *connected*, then *challenged* (it has said who it is and holds a nonce), then, if it has no member
+ * token yet, *exchanging* (an issuer's desk is asked, `desks.ts`), then *verifying* (the authority checks signature and
+ * token, outside), then *present* in its cluster's room, and *closing* in the end.
  * A message that does not belong to its stage closes it. Each stage has a deadline; bytes before the login reach nobody
  * else and cost no more than one challenge and one check of a signature.
  *
@@ -35,13 +38,19 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
   readonly #random: Random;
   readonly #presence: Presence;
   readonly #board: Switchboard;
+  readonly #desks: Desks;
+  readonly #renewals: Renewals;
   #draining = false;
 
-  /** @param options `names`: those by which agents know this server, the first one for messages; at least one. */
+  /**
+   * @param options `names`: those by which agents know this server, the first one for messages; at least one. `desks`: the
+   * server's own.
+   */
   constructor(options: {
     readonly names: readonly string[];
     readonly random: Random;
     readonly limits?: Partial<RoomsLimits>;
+    readonly desks?: readonly OwnDesk[];
   }) {
     assert(options.names.length > 0, "a signaling server has a name");
     this.limits = { ...defaultRoomsLimits, ...options.limits };
@@ -49,6 +58,8 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     this.#random = options.random;
     this.#presence = new Presence(this.limits.recordBytes);
     this.#board = new Switchboard(this.limits, this.#presence);
+    this.#desks = new Desks(this.#board, this.#presence, this.limits, options.desks ?? []);
+    this.#renewals = new Renewals(this.#board, this.limits);
   }
 
   /** How often each thing has happened; the object is live. */
@@ -113,11 +124,17 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
       case "congested":
         board.cut(connection, "slowReaders");
         return;
+      case "exchanged":
+        this.#desks.answeredHere(connection, input.bytes, now);
+        return;
+      case "desk-checked":
+        this.#desks.checked(connection, input.desk, now);
+        return;
       case "authenticated":
         this.#authenticated(connection, input.verdict, now);
         return;
       case "renewed":
-        this.#renewed(connection, input.verdict, now);
+        this.#renewals.answered(connection, input.verdict, now);
         return;
     }
   }
@@ -149,6 +166,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     if (stage.at === "connected") this.#board.cut(connection, "loginTimeouts");
     else if (stage.at === "challenged")
       this.#board.refuse(connection, "loginTimeouts", "login-timeout", "no login came in time");
+    else if (stage.at === "exchanging") this.#desks.unanswered(connection);
     else if (stage.at === "verifying")
       this.#board.refuse(connection, "loginTimeouts", "unavailable", "the authority did not answer in time");
     else if (stage.at === "present") this.#attend(connection, stage, now);
@@ -200,6 +218,8 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
       else this.#slow(connection, message, now);
     } else if (stage.at === "connected") this.#greet(connection, stage, message, now);
     else if (stage.at === "challenged" && message.type === "login") this.#login(connection, stage, message, now);
+    else if (stage.at === "challenged" && message.type === "exchange" && !stage.exchanged)
+      this.#desks.ask(connection, stage, message, now);
     else this.#outOfTurn(connection, message);
   }
 
@@ -232,9 +252,10 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     // Copied: the message is a view of a buffer that the driver shares with others.
     const instance = new Uint8Array(message.instance);
     const { loginBy } = stage;
-    connection.stage = { at: "challenged", loginBy, cluster, peer, instance, serverName, nonce };
+    connection.stage = { at: "challenged", loginBy, exchanged: false, cluster, peer, instance, serverName, nonce };
     const version = SIGNALING_VERSION;
-    this.#board.send(connection, { type: "challenge", version, nonce, serverName, serverTime: now });
+    const desks = this.#desks.listed(cluster);
+    this.#board.send(connection, { type: "challenge", version, nonce, serverName, serverTime: now, desks });
   }
 
   #login(
@@ -249,7 +270,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     this.#board.arm(connection);
     this.#board.count("logins");
     const statement = loginStatement(cluster, peer, proof);
-    const request = { cluster, peer, statement, credential: message.credential, address: connection.address };
+    const request = { cluster, peer, statement, token: message.token, address: connection.address };
     this.#board.put({ type: "authenticate", connection: connection.id, request });
   }
 
@@ -264,7 +285,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
       this.#board.refuse(connection, "loginsRefused", code, detail ?? "");
       return;
     }
-    const { expiresAt, scopes, token, issuers, iceServers = [] } = verdict;
+    const { expiresAt, scopes, issuers, iceServers = [] } = verdict;
     const { cluster, peer } = stage;
     const key = publicKeyOf(peer);
     const session: Session = { connection: connection.id, peer, key, expiresAt, scopes, record: NO_RECORD, slot: -1 };
@@ -278,14 +299,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     this.#board.count("welcomes");
     this.#board.put({ type: "joined", connection: connection.id, cluster, peer });
     const introductions = room.introductions(this.limits.welcomeIntroductions, session, this.#random);
-    this.#board.send(connection, {
-      type: "welcome",
-      ...(token !== undefined && { token }),
-      expiresAt,
-      issuers,
-      introductions,
-      iceServers,
-    });
+    this.#board.send(connection, { type: "welcome", expiresAt, issuers, introductions, iceServers });
   }
 
   /** The newest session of a key wins; the other is shown the login that ended it. */
@@ -320,7 +334,13 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
         return;
       }
       case "renew":
-        this.#renew(connection, stage, message.token, now);
+        this.#renewals.ask(connection, stage, message.token, now);
+        return;
+      case "desk":
+        this.#desks.claim(connection, stage, message.desk, now);
+        return;
+      case "answer":
+        this.#desks.answeredBy(connection, message, now);
         return;
       default:
         this.#outOfTurn(connection, message);
@@ -352,38 +372,6 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     this.#board.counters.signalBytes += message.bytes.length;
     const bytes = encodeRelayed(stage.session.key, message.bytes);
     this.#board.put({ type: "send", connection: recipient.connection, bytes });
-  }
-
-  #renew(connection: Connection, stage: Extract<Stage, { at: "present" }>, token: string, now: Instant): void {
-    // One at a time: the answer to the first is on its way.
-    if (stage.renewing || this.#board.charge(connection, this.limits.renewCost, now) === "flood") return;
-    connection.stage = { ...stage, renewing: true };
-    const { room, session } = stage;
-    const request = { cluster: room.cluster, peer: session.peer, token, address: connection.address };
-    this.#board.put({ type: "renew", connection: connection.id, request });
-  }
-
-  #renewed(connection: Connection, answer: Renewal | Refusal, now: Instant): void {
-    const { stage } = connection;
-    assert(stage.at === "present" && stage.renewing, "the authority answers once for each renewal");
-    const { session } = stage;
-    const verdict = checked(answer, session.peer);
-    if (!verdict.ok) {
-      const { code, detail } = verdict;
-      this.#board.fault("renewalsRefused", connection.address, session.peer, code);
-      connection.stage = { ...stage, renewing: false };
-      this.#board.send(connection, { type: "unrenewed", code, detail: detail ?? "" });
-      return;
-    }
-    const { token, expiresAt, scopes, iceServers = [] } = verdict;
-    session.expiresAt = expiresAt;
-    session.scopes = scopes;
-    // A token that lives no longer than the notice would be renewed without end if its end were announced again.
-    const noticed = expiresAt - now <= this.limits.expiryNoticeMs;
-    connection.stage = { ...stage, renewing: false, noticed };
-    this.#board.arm(connection);
-    this.#board.count("renewals");
-    this.#board.send(connection, { type: "renewed", token, expiresAt, iceServers });
   }
 }
 

@@ -1,7 +1,7 @@
 import { assert } from "../../src/proto/assert.ts";
 import { RecentMap } from "../../src/proto/bounded.ts";
 import type { Instant } from "../../src/proto/machine.ts";
-import { TokenBucket } from "../../src/proto/signaling/token-bucket.ts";
+import { TokenBucket } from "../../src/proto/token-bucket.ts";
 import type { Counter } from "./counters.ts";
 import type { RoomsLimits } from "./limits.ts";
 

@@ -3,7 +3,7 @@ import type { Instant } from "../../src/proto/machine.ts";
 import type { PeerId } from "../../src/proto/peer-id.ts";
 import type { RefusalCode, ServerMessage } from "../../src/proto/signaling/messages.ts";
 import { encodeServerMessage } from "../../src/proto/signaling/server-messages.ts";
-import { TokenBucket } from "../../src/proto/signaling/token-bucket.ts";
+import { TokenBucket } from "../../src/proto/token-bucket.ts";
 import { Alarms } from "./alarms.ts";
 import { type Counter, type Counters, zeroCounters } from "./counters.ts";
 import type { CloseCode, Connection, ConnectionId, RoomsOutput, Stage } from "./events.ts";
@@ -187,6 +187,8 @@ export class Switchboard {
       case "connected":
       case "challenged":
         return stage.loginBy;
+      case "exchanging":
+        return stage.exchangeBy;
       case "verifying":
         return stage.verifyBy;
       case "present": {

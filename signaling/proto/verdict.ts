@@ -16,7 +16,8 @@ const UNFIT: Refusal = {
 export function checked<Yes extends Admission | Renewal>(answer: Yes | Refusal, peer: PeerId): Yes | Refusal {
   if (!answer.ok) return answer;
   if (answer.subject !== peer) return MISMATCH;
-  const { token = "", iceServers = [] } = answer;
+  const { iceServers = [] } = answer;
+  const token = "token" in answer ? answer.token : "";
   const issuersBytes = "issuers" in answer ? answer.issuers.length : 0;
   const fits =
     token.length <= signalingLimits.tokenLength &&

@@ -9,6 +9,7 @@ import type { Random } from "../proto/random.ts";
 import type { GoodbyeReason } from "../proto/streams/events.ts";
 import type { Lane } from "../proto/streams/lanes.ts";
 import type { RtcStack } from "../rtc.ts";
+import { Courier, type SignalPath } from "./courier.ts";
 import { Letters } from "./letters.ts";
 import { type AdmittedChannel, Pairing, type PairingContext } from "./pairing.ts";
 import { type LinkStreamHandler, PeerLink } from "./peer-link.ts";
@@ -29,6 +30,8 @@ export interface ConnectionsListener {
   fault(peer: PeerId | undefined, fault: string): void;
   /** Hands a sealed letter to the signaling servers. */
   post(to: PeerId, letter: Uint8Array): void;
+  /** Hands a sealed letter to the mesh; {@link Connections.carried} answers. False, or absent: there is no mesh. */
+  carry?(to: PeerId, letter: Uint8Array, request: number): boolean;
   /** The X25519 key in a member's record. */
   boxKeyOf(peer: PeerId): Uint8Array | undefined;
 }
@@ -40,6 +43,7 @@ export class Connections {
   /** Every connection that has not ended, also those that linger for a last frame and belong to nobody any more. */
   readonly #open = new Set<RtcConnection>();
   readonly #letters: Letters;
+  readonly #courier: Courier;
   readonly #listener: ConnectionsListener;
   readonly #stack: RtcStack;
   readonly #now: () => Instant;
@@ -68,6 +72,7 @@ export class Connections {
     this.#iceServers = options.iceServers;
     this.#extraAddresses = options.extraAddresses;
     this.#letters = new Letters(trust, now, (peer) => listener.boxKeyOf(peer));
+    this.#courier = new Courier(listener, now);
     this.#pairingContext = {
       self: trust.id,
       trust,
@@ -102,14 +107,25 @@ export class Connections {
     this.#links.get(peer)?.close(reason);
   }
 
+  /** What carried the signals of the link to `peer`. */
+  signaledBy(peer: PeerId): SignalPath {
+    return this.#courier.signaledBy(peer);
+  }
+
+  /** The mesh has carried the letter of `request` to its recipient, or could not. */
+  carried(request: number, delivered: boolean): void {
+    this.#courier.carried(request, delivered);
+  }
+
   /** A letter has come, from whom only its inside tells. */
-  letter(bytes: Uint8Array): void {
+  letter(bytes: Uint8Array, via: SignalPath = "server"): void {
     const opened = this.#letters.open(bytes);
     if (typeof opened === "string") {
       this.#listener.fault(undefined, `letter-${opened}`);
       return;
     }
     const { sender, signal } = opened;
+    this.#courier.received(sender, via);
     const known = this.#pairings.get(sender);
     if (known) known.signal(signal);
     else if (signal.kind === "offer" || signal.kind === "ask") {
@@ -121,6 +137,7 @@ export class Connections {
 
   /** No server could hand over a letter to `peer`. */
   unreachable(peer: PeerId): void {
+    this.#courier.unreachable(peer);
     this.#pairings.get(peer)?.abort("unreachable");
     this.#forgetIdle(peer);
   }
@@ -190,7 +207,7 @@ export class Connections {
 
   #sendSignal(peer: PeerId, signal: Signal): void {
     const letter = this.#letters.seal(peer, signal);
-    if (letter) this.#listener.post(peer, letter);
+    if (letter) this.#courier.send(peer, letter);
     else queueMicrotask(() => this.unreachable(peer));
   }
 
@@ -211,11 +228,12 @@ export class Connections {
       },
     });
     this.#links.set(peer, link);
+    this.#courier.linked(peer);
     if (before) {
       this.#listener.linkDown(peer, "replaced", true);
       before.close("replaced");
     }
-    this.#log.info("link up", { peer, rtc: link.stack, role: channel.role });
+    this.#log.info("link up", { peer, rtc: link.stack, role: channel.role, signaledBy: this.signaledBy(peer) });
     this.#listener.linkUp(link);
     link.start(channel);
   }
@@ -223,6 +241,7 @@ export class Connections {
   #lost(link: PeerLink, reason: string, deliberate: boolean): void {
     if (this.#links.get(link.id) !== link) return;
     this.#links.delete(link.id);
+    this.#courier.lost(link.id);
     this.#log.info("link down", { peer: link.id, reason });
     this.#listener.linkDown(link.id, reason, deliberate);
     this.#forgetIdle(link.id);

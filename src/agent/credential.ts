@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import { openMint } from "../../signaling/mint.ts";
 import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
 import { exists } from "../drivers/state/private-files.ts";
 import type { StateDirectory } from "../drivers/state-directory.ts";
 import { StarlingError } from "../errors.ts";
+import { type Mint, openMint } from "../issuer/mint.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { HeldCredential } from "../proto/signaling/client-events.ts";
 import { parseMemberClaims, RENEWAL_GRACE_MS, type TokenFault } from "../proto/trust/claims.ts";
@@ -11,7 +11,7 @@ import type { Cluster } from "../proto/trust/cluster.ts";
 import { parseCompact } from "../proto/trust/compact-token.ts";
 import type { Crypto } from "../proto/trust/crypto.ts";
 import { describeInviteFault, type Invite, parseInvite } from "../proto/trust/invite.ts";
-import { acceptIssuers } from "../proto/trust/issuers.ts";
+import { acceptIssuers, supersedes } from "../proto/trust/issuers.ts";
 import type { Trust } from "./trust.ts";
 
 /** What is wrong with a token that a server may put right: by a renewal, by its clock, by a newer list of issuers. */
@@ -33,7 +33,11 @@ export function readInvite(text: string): Invite {
  * The cluster that this agent belongs to: that of the state directory, else of the invite, which is then kept. Throws
  * `no-cluster` without either, `usage` when the two are of different clusters.
  */
-export async function settleCluster(state: StateDirectory, invite: Invite | undefined): Promise<Cluster> {
+export async function settleCluster(
+  state: StateDirectory,
+  invite: Invite | undefined,
+  crypto: Crypto,
+): Promise<Cluster> {
   const known = await state.readCluster();
   if (!invite) {
     if (known) return known;
@@ -46,8 +50,10 @@ export async function settleCluster(state: StateDirectory, invite: Invite | unde
     const message = `the invite is for another cluster than the one in ${state.path}; use another directory with --state`;
     throw new StarlingError("usage", message);
   }
-  // What is known may be newer, except for the keys: an invite that was made just now carries the newest.
-  const cluster = known ? withNewerKeys(known, invite.cluster) : invite.cluster;
+  // What is known may be newer than the invite, and the invite newer than what is known: each part by its own count.
+  const cluster = known
+    ? withNewerIssuers(withNewerKeys(known, invite.cluster), invite.cluster, crypto)
+    : invite.cluster;
   if (cluster !== known) await state.writeCluster(cluster);
   return cluster;
 }
@@ -62,6 +68,13 @@ function withNewerKeys(known: Cluster, invited: Cluster): Cluster {
   };
 }
 
+/** With the invite's list of issuing keys, if the root has signed it and it takes the place of the one that is known. */
+function withNewerIssuers(known: Cluster, invited: Cluster, crypto: Crypto): Cluster {
+  const accepted = (cluster: Cluster) => acceptIssuers(cluster.issuers, known.rootPublicKey, crypto.verifyAuthority);
+  const [ours, theirs] = [accepted(known), accepted(invited)];
+  return ours && theirs && supersedes(theirs, ours) ? { ...known, issuers: invited.issuers } : known;
+}
+
 /**
  * What the agent can show at its start, best first: the token that it kept, if that is valid or buys a renewal; the
  * invite's; a token of its own making where it holds an issuing key. Throws `token-invalid` for an invite whose token is nobody's
@@ -72,6 +85,8 @@ export async function settleCredential(options: {
   readonly trust: Trust;
   readonly crypto: Crypto;
   readonly invite: Invite | undefined;
+  /** The issuing key that this agent was told to use; else that of its state directory, if one is there. */
+  readonly mint: Mint | undefined;
   readonly now: Instant;
 }): Promise<HeldCredential> {
   const { state, trust, crypto, invite, now } = options;
@@ -94,7 +109,8 @@ export async function settleCredential(options: {
       );
     }
   }
-  const minted = await mintOwn(state, trust, crypto, now);
+  const mint = options.mint ?? (await ownMint(state, trust, crypto));
+  const minted = mint && (await mintOwn(mint, state, trust, now));
   if (minted !== undefined) return member(minted);
   if (kept !== undefined && renewable(kept, trust, now)) return member(kept);
   if (invite)
@@ -107,14 +123,16 @@ export async function settleCredential(options: {
   );
 }
 
-/** The founder's machine needs no invite: its issuing key makes the token. */
-async function mintOwn(state: StateDirectory, trust: Trust, crypto: Crypto, now: Instant): Promise<string | undefined> {
+/** The issuing key that the founder's machine has in its state directory. */
+async function ownMint(state: StateDirectory, trust: Trust, crypto: Crypto): Promise<Mint | undefined> {
   const keyFile = join(state.path, ISSUING_KEY_FILE);
   if (!(await exists(keyFile))) return undefined;
-  const { clusterId, issuers, rootPublicKey } = trust.cluster;
-  const list = acceptIssuers(issuers, rootPublicKey, crypto.verifyAuthority);
-  if (!list) return undefined;
-  const mint = await openMint({ keyFile, clusterId, issuers: () => list, crypto });
+  const { clusterId } = trust.cluster;
+  return openMint({ keyFile, clusterId, issuers: () => trust.issuers, crypto });
+}
+
+/** Whoever holds an issuing key needs no invite: it makes its own token. */
+async function mintOwn(mint: Mint, state: StateDirectory, trust: Trust, now: Instant): Promise<string | undefined> {
   const issued = await mint.issueMemberToken({ subject: trust.id }, now);
   if (!issued.ok || (await trust.holdToken(issued.token)) !== undefined) return undefined;
   await state.writeToken(issued.token);

@@ -4,6 +4,7 @@ import type { Instant } from "../proto/machine.ts";
 import type { MemberEvent } from "../proto/membership/effects.ts";
 import { Mesh, type MeshInput, type MeshOptions, type MeshOutput } from "../proto/mesh.ts";
 import type { PeerId } from "../proto/peer-id.ts";
+import type { Post } from "../proto/topics/post.ts";
 import type { Buckets } from "./bucket.ts";
 import type { Connections } from "./connections.ts";
 import { Runner } from "./runner.ts";
@@ -14,6 +15,8 @@ export interface MeshListener {
   member(event: MemberEvent): void;
   /** Our record has changed. */
   present(record: Uint8Array): void;
+  /** Something was published, by us too. */
+  posted(post: Post): void;
   /** No link answers: it is probably this machine that lost the network. */
   isolated(): void;
   /** A later start under our key exists. */
@@ -56,6 +59,12 @@ export class MeshHost {
 
   input(input: MeshInput): void {
     this.#runner.input(input);
+  }
+
+  /** Has the mesh carry a sealed signal; the end of `request` is told to the connections. */
+  signal(to: PeerId, letter: Uint8Array, request: number): true {
+    this.#runner.input({ type: "signal", to, letter, request });
+    return true;
   }
 
   close(): void {
@@ -110,6 +119,16 @@ export class MeshHost {
           author: output.author,
           aheadMs: output.aheadMs,
         });
+        break;
+      case "signal":
+        this.#connections.letter(output.letter, "mesh");
+        break;
+      case "delivered":
+      case "unreachable":
+        this.#connections.carried(output.request, output.type === "delivered");
+        break;
+      case "post":
+        this.#listener.posted(output.post);
         break;
       case "link-silent":
         this.#connections.link(output.peer)?.abandon("silent");

@@ -11,6 +11,8 @@ import type { Random } from "../proto/random.ts";
 import type { HeldCredential } from "../proto/signaling/client-events.ts";
 import type { RtcStack } from "../rtc.ts";
 import { readInvite, settleCluster, settleCredential } from "./credential.ts";
+import { FIRST_JOIN_MS } from "./first-join.ts";
+import { type Issuing, openIssuing, withIssuerLabel } from "./issuing.ts";
 import { chooseStack } from "./stacks.ts";
 import { Trust } from "./trust.ts";
 
@@ -19,6 +21,8 @@ export interface Preparation {
   readonly state: StateDirectory;
   readonly trust: Trust;
   readonly credential: HeldCredential;
+  /** The issuer that this member is. */
+  readonly issuing: Issuing | undefined;
   readonly stack: RtcStack;
   readonly signaling: readonly string[];
   readonly iceServers: readonly IceServer[];
@@ -27,6 +31,9 @@ export interface Preparation {
   readonly labels: readonly Label[];
   /** Records of members from an earlier life. */
   readonly remembered: readonly Uint8Array[];
+  /** How long a first join may take, ms. */
+  readonly joinTimeoutMs: number;
+  readonly progress: (line: string) => void;
   readonly random: Random;
   readonly now: () => Instant;
   readonly log: Logger;
@@ -41,28 +48,35 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
   // Read before anything is opened: a bad paste should cost nothing.
   const invite = options.invite === undefined ? undefined : readInvite(options.invite);
   const state = await openStateDirectory(options.stateDirectory ?? defaultStateDirectory(), crypto);
+  let issuing: Issuing | undefined;
   try {
-    const cluster = await settleCluster(state, invite);
+    const cluster = await settleCluster(state, invite, crypto);
     const identity = crypto.nodeIdentity(state.nodeKey.seed);
     const trust = new Trust({ identity, crypto, cluster, verifier: createTokenVerifier(), now });
-    const credential = await settleCredential({ state, trust, crypto, invite, now: now() });
+    issuing = options.issuingKey === undefined ? undefined : await openIssuing(options.issuingKey, trust, now);
+    const credential = await settleCredential({ state, trust, crypto, invite, mint: issuing?.issuer, now: now() });
+    const labels = Object.entries(options.labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
     const signaling = options.signaling ?? cluster.signaling;
     return {
       state,
       trust,
       credential,
+      issuing,
       stack: typeof options.rtc === "object" ? options.rtc : await chooseStack(options.rtc ?? "auto"),
       signaling,
       iceServers: options.iceServers ?? cluster.iceServers,
       extraAddresses: wantsLoopback(options.loopback ?? "auto", signaling) ? ["127.0.0.1"] : [],
       name: options.name ?? defaultSettings().name,
-      labels: Object.entries(options.labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1)),
+      labels: issuing ? withIssuerLabel(labels, issuing.issuer.kid) : labels,
       remembered: await state.readMembers(),
       random: systemRandom(),
       now,
+      joinTimeoutMs: options.joinTimeoutMs ?? FIRST_JOIN_MS,
+      progress: options.onProgress ?? (() => undefined),
       log: options.logger ?? SILENT,
     };
   } catch (error) {
+    await issuing?.[Symbol.asyncDispose]();
     await state.close();
     throw error;
   }

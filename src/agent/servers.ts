@@ -7,12 +7,19 @@ import { type Random, randomBytes } from "../proto/random.ts";
 import type { HeldCredential } from "../proto/signaling/client-events.ts";
 import type { RefusalCode } from "../proto/signaling/messages.ts";
 import type { SignalingStatus } from "../status.ts";
+import { askDesk } from "./ask-desk.ts";
 import type { Trust } from "./trust.ts";
 
 /** What the servers tell the agent. */
 export interface ServersListener {
   /** A member token was issued or renewed for us. */
   token(text: string): void;
+  /** No server renews our token. */
+  unrenewed(): void;
+  /** Somebody asks our desk: the sealed answer, if there is one. */
+  asked(request: Uint8Array): Promise<Uint8Array | undefined>;
+  /** A line for people on how a server stands. */
+  progress(line: string): void;
   /** A signed list of issuing keys, unchecked. */
   issuers(encoded: Uint8Array): void;
   /** Records of members, unchecked. `alone`: the server knows nobody else. */
@@ -24,8 +31,6 @@ export interface ServersListener {
   fenced(detail: string): void;
   /** A server refuses us for good; `everywhere` when no other is left to try. */
   refused(code: RefusalCode, detail: string, everywhere: boolean): void;
-  /** A server's clock differs from ours by more than a token's leeway allows. */
-  skewed(url: string, skewMs: number): void;
 }
 
 /** A signal that may still be tried at another server. */
@@ -40,6 +45,8 @@ interface Server {
   readonly connection: SignalingConnection;
   lastError: string | undefined;
   refusal: RefusalCode | undefined;
+  /** It can be reached, and knows no issuer for our token. */
+  lacksIssuer: boolean;
   fenced: boolean;
   skewMs: number | undefined;
 }
@@ -58,6 +65,8 @@ export class Servers {
   readonly #servers: Server[] = [];
   readonly #undecided = new RecentMap<number, Undelivered>(MAX_UNDECIDED);
   #signals = 0;
+  /** Servers that have not been asked yet for the renewal under way. */
+  #renewal: { readonly token: string; readonly rest: Server[] } | undefined;
 
   constructor(options: {
     readonly urls: readonly string[];
@@ -83,13 +92,21 @@ export class Servers {
           keys: {
             sign: (label, body) => trust.sign(label, body),
             verify: (statement) => trust.crypto.verify(statement),
+            askDesk: (token, desks) => askDesk(trust, token, desks, now()),
           },
           random,
           now,
         },
         (event) => this.#event(server, event),
       );
-      const server: Server = { connection, lastError: undefined, refusal: undefined, fenced: false, skewMs: undefined };
+      const server: Server = {
+        connection,
+        lastError: undefined,
+        refusal: undefined,
+        lacksIssuer: false,
+        fenced: false,
+        skewMs: undefined,
+      };
       this.#servers.push(server);
       if (connection.plaintext)
         this.#log.warn("signaling without TLS: a listener sees the token", { url: connection.url });
@@ -99,6 +116,11 @@ export class Servers {
   /** Whether any server has logged us in. */
   get ready(): boolean {
     return this.#servers.some((server) => server.connection.state === "ready");
+  }
+
+  /** Whether a server can be reached, and none of those that can knows an issuer for our token. */
+  get lacksIssuer(): boolean {
+    return this.#servers.some((server) => server.lacksIssuer);
   }
 
   status(): SignalingStatus[] {
@@ -118,6 +140,11 @@ export class Servers {
   /** Our own record, for introductions. */
   present(record: Uint8Array): void {
     for (const { connection } of this.#servers) connection.command({ type: "present", record });
+  }
+
+  /** Our own desk, for newcomers. */
+  desk(desk: Uint8Array): void {
+    for (const { connection } of this.#servers) connection.command({ type: "desk", desk });
   }
 
   /** Shows another credential from here on. */
@@ -141,11 +168,10 @@ export class Servers {
     this.introduce();
   }
 
-  /** Asks the first server that listens for a new token; false when none does. */
+  /** Asks the servers that listen for a new token, one after the other; false when none does. */
   renew(token: string): boolean {
-    const server = this.#servers.find(({ connection }) => connection.state === "ready");
-    server?.connection.command({ type: "renew", token });
-    return server !== undefined;
+    this.#renewal = { token, rest: this.#servers.filter(({ connection }) => connection.state === "ready") };
+    return this.#renewAtNext();
   }
 
   /** Says goodbye everywhere. */
@@ -155,6 +181,19 @@ export class Servers {
 
   async close(): Promise<void> {
     await Promise.all(this.#servers.map(({ connection }) => connection.close()));
+  }
+
+  #warnOfSkew(url: string, skewMs: number): void {
+    const seconds = Math.round(Math.abs(skewMs) / 1_000);
+    const direction = skewMs > 0 ? "behind" : "ahead of";
+    this.#log.warn(`this machine's clock is ${seconds} s ${direction} the server's; set it right`, { url });
+  }
+
+  #renewAtNext(): boolean {
+    const server = this.#renewal?.rest.shift();
+    if (this.#renewal && server) server.connection.command({ type: "renew", token: this.#renewal.token });
+    else this.#renewal = undefined;
+    return server !== undefined;
   }
 
   #try(undelivered: Undelivered): void {
@@ -172,16 +211,28 @@ export class Servers {
     switch (event.type) {
       case "ready":
         server.lastError = undefined;
+        server.lacksIssuer = false;
         this.#log.info("signaling ready", { url: server.connection.url });
-        if (event.token !== undefined) this.#listener.token(event.token);
+        this.#listener.progress(`${server.connection.url}: logged in`);
         this.#listener.issuers(event.issuers);
         this.#listener.introduced(event.introductions);
         break;
       case "introduced":
         this.#listener.introduced(event.records);
         break;
-      case "renewed":
+      case "issued":
+        this.#listener.progress(`${server.connection.url}: an issuer has made a member token`);
         this.#listener.token(event.token);
+        break;
+      case "renewed":
+        this.#renewal = undefined;
+        this.#listener.token(event.token);
+        break;
+      case "asked":
+        void this.#listener.asked(event.bytes).then((bytes) => {
+          const { attempt, id } = event;
+          if (bytes !== undefined) server.connection.command({ type: "answer", attempt, id, bytes });
+        });
         break;
       case "signal":
         this.#listener.signal(event.bytes);
@@ -194,7 +245,7 @@ export class Servers {
       }
       case "skew":
         server.skewMs = event.skewMs;
-        if (Math.abs(event.skewMs) > SKEW_WARNING_MS) this.#listener.skewed(server.connection.url, event.skewMs);
+        if (Math.abs(event.skewMs) > SKEW_WARNING_MS) this.#warnOfSkew(server.connection.url, event.skewMs);
         break;
       default:
         this.#trouble(server, event);
@@ -208,7 +259,9 @@ export class Servers {
         // One line when it is lost, not one for each attempt to come back.
         if (server.lastError === undefined)
           this.#log.warn("signaling lost", { url, reason: event.reason, detail: event.detail });
+        if (server.lastError !== event.detail) this.#listener.progress(`${url}: ${event.detail}; trying again`);
         server.lastError = event.detail;
+        server.lacksIssuer = event.code === "issuer-unreachable";
         break;
       case "stopped":
         server.lastError = event.detail;
@@ -223,6 +276,7 @@ export class Servers {
         break;
       case "unrenewed":
         this.#log.warn("token not renewed", { url, code: event.code, detail: event.detail });
+        if (this.#renewal && !this.#renewAtNext()) this.#listener.unrenewed();
         break;
       case "expiring":
         break;

@@ -4,6 +4,7 @@ import type { Mesh } from "../proto/mesh.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { AgentStatus, MemberStatus, SelfStatus } from "../status.ts";
 import { version } from "../version.ts";
+import type { Connections } from "./connections.ts";
 import type { MemberInfo } from "./events.ts";
 import type { PeerLink } from "./peer-link.ts";
 import type { Servers } from "./servers.ts";
@@ -14,7 +15,7 @@ export interface StatusSources {
   readonly trust: Trust;
   readonly mesh: Mesh;
   readonly servers: Servers;
-  readonly links: Iterable<PeerLink>;
+  readonly connections: Connections;
   readonly name: string;
   readonly state: SelfStatus["state"];
   readonly now: Instant;
@@ -22,9 +23,9 @@ export interface StatusSources {
 
 /** Puts together what `agent.status()` returns. */
 export function describeStatus(sources: StatusSources): AgentStatus {
-  const { trust, mesh, servers, name, state, now } = sources;
+  const { trust, mesh, servers, connections, name, state, now } = sources;
   const links = new Map<PeerId, PeerLink>();
-  for (const link of sources.links) links.set(link.id, link);
+  for (const link of connections.links()) links.set(link.id, link);
   const members: MemberStatus[] = [];
   for (const { record, state } of mesh.membership.members()) {
     const link = links.get(record.id);
@@ -52,7 +53,7 @@ export function describeStatus(sources: StatusSources): AgentStatus {
     },
     signaling: servers.status(),
     members,
-    links: Array.from(links.values(), (link) => link.status()),
+    links: Array.from(links.values(), (link) => ({ ...link.status(), signaledBy: connections.signaledBy(link.id) })),
     buckets: mesh.replication
       .buckets()
       .map(({ name, keys, bytes, digest }) => ({ name, keys, bytes, digest, replicas: "all" })),
@@ -65,6 +66,16 @@ export function memberInfo(mesh: Mesh, id: PeerId): MemberInfo | undefined {
   if (!member) return undefined;
   const { record, state } = member;
   return { id, name: record.name, state, labels: Object.fromEntries(record.labels) };
+}
+
+/** Everybody in the list, as applications see them. */
+export function memberInfos(mesh: Mesh): MemberInfo[] {
+  const members: MemberInfo[] = [];
+  for (const { record } of mesh.membership.members()) {
+    const member = memberInfo(mesh, record.id);
+    if (member) members.push(member);
+  }
+  return members;
 }
 
 /** Encoded records of the members other than `self` that may be met again, for the next start. */

@@ -37,6 +37,9 @@ export class MeshStream implements AsyncIterable<Uint8Array> {
   #failure: StarlingError | undefined;
   #wakeReader: (() => void) | undefined;
   #writable: PromiseWithResolvers<void> | undefined;
+  /** Messages of {@link send} that wait for room, in order; each has a promise that somebody holds. */
+  #waiting: Waiting[] = [];
+  #endAsked = false;
   readonly #closed = Promise.withResolvers<void>();
 
   /** Streams come from `agent.open` and `agent.handle`; an application makes none itself. */
@@ -53,14 +56,16 @@ export class MeshStream implements AsyncIterable<Uint8Array> {
    */
   send(message: Uint8Array | string): Promise<void> {
     if (this.#failure) return Promise.reject(this.#failure);
-    if (!this.#carrier.writable(this.#id)) return this.#waitThenSend(message);
-    this.#carrier.send(this.#id, typeof message === "string" ? utf8(message) : message);
+    if (this.#endAsked) return Promise.reject(new StarlingError("closed", "this side has ended the stream"));
+    const bytes = typeof message === "string" ? utf8(message) : message;
+    if (!this.#hasRoom) return this.#wait(bytes);
+    this.#carrier.send(this.#id, bytes);
     return SENT;
   }
 
   /** As {@link send} without a promise: false, and nothing is sent, when there is no room or the stream has ended. */
   offer(message: Uint8Array): boolean {
-    if (this.#failure || !this.#carrier.writable(this.#id)) return false;
+    if (this.#failure || this.#endAsked || !this.#hasRoom) return false;
     this.#carrier.send(this.#id, message);
     return true;
   }
@@ -68,14 +73,16 @@ export class MeshStream implements AsyncIterable<Uint8Array> {
   /** Resolves when {@link offer} would succeed; rejects when the stream has ended. */
   writable(): Promise<void> {
     if (this.#failure) return Promise.reject(this.#failure);
-    if (this.#carrier.writable(this.#id)) return SENT;
+    if (this.#hasRoom) return SENT;
     this.#writable ??= Promise.withResolvers<void>();
     return this.#writable.promise;
   }
 
   /** Ends our direction after what is queued; the peer's messages still come. */
   end(): void {
-    if (!this.#failure) this.#carrier.end(this.#id);
+    if (this.#failure || this.#endAsked) return;
+    this.#endAsked = true;
+    if (this.#waiting.length === 0) this.#carrier.end(this.#id);
   }
 
   /** Ends both directions at once. `code`: 16 to 2^32 - 1 for applications; default 0, no particular reason. */
@@ -125,10 +132,9 @@ export class MeshStream implements AsyncIterable<Uint8Array> {
     this.#wake();
   }
 
-  /** The link's word: there is room again. */
+  /** The link's word: there is room again. What waits is sent in a microtask, when the link takes inputs again. */
   drained(): void {
-    this.#writable?.resolve();
-    this.#writable = undefined;
+    queueMicrotask(() => this.#sendWaiting());
   }
 
   /** The link's word: both directions have ended. */
@@ -144,13 +150,34 @@ export class MeshStream implements AsyncIterable<Uint8Array> {
     this.#writable?.promise.catch(() => undefined);
     this.#writable?.reject(failure);
     this.#writable = undefined;
+    for (const { reject } of this.#waiting.splice(0)) reject(failure);
     this.#closed.resolve();
     this.#wake();
   }
 
-  async #waitThenSend(message: Uint8Array | string): Promise<void> {
-    await this.writable();
-    return this.send(message);
+  #sendWaiting(): void {
+    let sent = 0;
+    for (; sent < this.#waiting.length && this.#carrier.writable(this.#id); sent++) {
+      const { bytes, resolve } = this.#waiting[sent] as Waiting;
+      this.#carrier.send(this.#id, bytes);
+      resolve();
+    }
+    if (sent > 0) this.#waiting = this.#waiting.slice(sent);
+    if (this.#endAsked && this.#waiting.length === 0) this.#carrier.end(this.#id);
+    if (!this.#hasRoom) return;
+    this.#writable?.resolve();
+    this.#writable = undefined;
+  }
+
+  /** What is sent now must not overtake what waits. */
+  get #hasRoom(): boolean {
+    return this.#waiting.length === 0 && this.#carrier.writable(this.#id);
+  }
+
+  #wait(bytes: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ bytes, resolve, reject });
+    });
   }
 
   #take(message: Uint8Array): void {
@@ -176,6 +203,12 @@ export class MeshStream implements AsyncIterable<Uint8Array> {
     this.#wakeReader = undefined;
     wake?.();
   }
+}
+
+interface Waiting {
+  readonly bytes: Uint8Array;
+  readonly resolve: () => void;
+  readonly reject: (reason: StarlingError) => void;
 }
 
 const SENT = Promise.resolve();

@@ -4,6 +4,7 @@ import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { AdmissionOptions } from "../proto/session/admission.ts";
 import type { TokenRefusal } from "../proto/session/refusal.ts";
+import { admissionMacKey } from "../proto/session/transcript.ts";
 import type { SignatureLabel, TokenFacts, Verify } from "../proto/signed.ts";
 import type { TokenFault } from "../proto/trust/claims.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
@@ -82,6 +83,16 @@ export class Trust {
     return undefined;
   }
 
+  /** The list of issuing keys in force. */
+  get issuers(): IssuerList {
+    return this.#issuers.list;
+  }
+
+  /** The same as the root signed it. */
+  get signedIssuers(): SignedIssuers {
+    return this.#issuers.signed;
+  }
+
   /** Takes a newer list of issuing keys; the signed list if it was one. */
   offerIssuers(encoded: Uint8Array): SignedIssuers | undefined {
     const signed = decodeSignedIssuers(encoded);
@@ -127,7 +138,7 @@ export class Trust {
       epoch: newest.epoch,
       macKey: (epoch) => {
         const known = this.cluster.clusterKeys.find((key) => key.epoch === epoch);
-        return known && this.crypto.macKey(known.key, epoch);
+        return known && admissionMacKey(known.key, epoch);
       },
     };
   }

@@ -6,6 +6,7 @@ import type { ControlHandler } from "../drivers/control.ts";
 import { StarlingError } from "../errors.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { WireEntry } from "./kv.ts";
+import type { WirePost } from "./topics.ts";
 
 const key = z.string().min(1);
 const bucket = z.string().min(1);
@@ -22,6 +23,21 @@ export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<s
         const peer = resolvePeer(agent, input.peer);
         const timeout = AbortSignal.timeout(input.timeoutMs);
         return { peer, ...(await agent.ping(peer, { signal: AbortSignal.any([signal, timeout]) })) };
+      }),
+    ],
+    [
+      "topic.publish",
+      checked(z.strictObject({ topic: z.string(), payload: z.base64() }), async ({ topic, payload }) =>
+        agent.publish(topic, Buffer.from(payload, "base64")),
+      ),
+    ],
+    [
+      "topic.subscribe",
+      checked(z.strictObject({ topic: z.string() }), async ({ topic }, emit, signal) => {
+        for await (const { from, publishedAt, payload } of agent.subscribe(topic, { signal })) {
+          const post: WirePost = { topic, from, publishedAt: publishedAt.toISOString(), payload: base64(payload) };
+          emit(post);
+        }
       }),
     ],
     [
@@ -91,6 +107,10 @@ function checked<Input>(
     const issue = parsed.error.issues[0];
     throw new StarlingError("usage", `${issue?.path.join(".") || "parameters"}: ${issue?.message ?? "not valid"}`);
   };
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64");
 }
 
 function wireEntry(entry: Entry): WireEntry {

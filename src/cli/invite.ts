@@ -1,11 +1,10 @@
 import { join } from "node:path";
 import type { Command } from "commander";
-import { issuersOf } from "../../signaling/authority.ts";
-import { type Mint, openMint } from "../../signaling/mint.ts";
 import { nodeCrypto } from "../drivers/crypto.ts";
 import { readClusterFiles } from "../drivers/state/cluster-files.ts";
 import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
 import { StarlingError } from "../errors.ts";
+import { issuersOf, type Mint, openMint } from "../issuer/mint.ts";
 import { parsePeerId } from "../proto/peer-id.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
 import { encodeInvite } from "../proto/trust/invite.ts";

@@ -12,7 +12,9 @@ import { fail } from "./output.ts";
 import { pingCommand } from "./ping.ts";
 import { signalCommand } from "./signal.ts";
 import { membersCommand, statusCommand } from "./status.ts";
+import { stunCommand } from "./stun.ts";
 import { tokenCommand } from "./token.ts";
+import { publishCommand, subscribeCommand } from "./topics.ts";
 import { upCommand } from "./up.ts";
 
 // The launcher's end of the channel closes when the launcher dies, even by SIGKILL: then so does this process.
@@ -36,9 +38,12 @@ for (const register of [
   membersCommand,
   pingCommand,
   kvCommand,
+  publishCommand,
+  subscribeCommand,
   tokenCommand,
   keygenCommand,
   signalCommand,
+  stunCommand,
   configCommand,
   demoCommand,
 ]) {

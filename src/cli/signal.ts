@@ -30,7 +30,10 @@ export function signalCommand(program: Command): void {
       `127.0.0.1:${DEFAULT_SIGNALING_PORT}`,
     )
     .option("--public-name <name...>", "host:port by which agents call it, where that is none of its own addresses")
-    .option("--issuing-key <file>", "issuing key (default: issuing.key in the state directory, if it is there)")
+    .option(
+      "--issuing-key <file>",
+      "issue tokens with this key (default: issuing.key in the state directory, if it is there)",
+    )
     .option("--no-issuer", "issue no tokens, also where an issuing key is at hand")
     .addOption(
       new Option("--log <level>", "log level").choices(["debug", "info", "warn", "error", "silent"]).default("info"),
@@ -55,6 +58,8 @@ export function signalCommand(program: Command): void {
       if (options.json)
         print(JSON.stringify({ url, host: server.host, port: server.port, issuer: issuingKeyFile !== undefined }));
       say(`signaling for cluster ${cluster.name} on ${url}${issuingKeyFile ? ", issuing tokens" : ""}`);
+      if (!issuingKeyFile)
+        say("it issues no tokens: newcomers need a member that does (starling up --issuing-key FILE)");
       await stopped.promise;
     });
 }

@@ -42,12 +42,13 @@ function describeStatus(status: AgentStatus): string[] {
       link.peer.slice(0, 8),
       link.path,
       link.rtc,
+      link.signaledBy,
       formatMs(link.rttMs),
       String(link.txBytes),
       String(link.rxBytes),
       formatMs(link.sinceMs),
     ]);
-    lines.push("", table(["LINK", "PATH", "RTC", "RTT", "SENT", "RECEIVED", "UP"], rows));
+    lines.push("", table(["LINK", "PATH", "RTC", "SIGNALED BY", "RTT", "SENT", "RECEIVED", "UP"], rows));
   }
   if (buckets.length > 0) {
     const rows = buckets.map((bucket) => [

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
-import { issuersOf } from "../../signaling/authority.ts";
 import { nodeCrypto } from "../drivers/crypto.ts";
 import { hasCluster } from "../drivers/state-directory.ts";
 import { createTokenVerifier } from "../drivers/tokens.ts";
 import { StarlingError } from "../errors.ts";
+import { issuersOf } from "../issuer/mint.ts";
 import { parsePeerId } from "../proto/peer-id.ts";
 import { parseCompact } from "../proto/trust/compact-token.ts";
 import { addStateFlag, flagsOf } from "./flags.ts";

@@ -8,7 +8,7 @@ import type { AgentOptions } from "../options.ts";
 import { addSettingFlags, flagsOf } from "./flags.ts";
 import { controlHandlers } from "./handlers.ts";
 import { commandLogger } from "./log.ts";
-import { print, say, warn } from "./output.ts";
+import { parseDuration, print, say, warn } from "./output.ts";
 import { resolveSettings } from "./settings.ts";
 import { readStdin } from "./stdin.ts";
 
@@ -17,6 +17,8 @@ const EXIT_GRACE_MS = 2_000;
 
 interface UpFlags {
   readonly inviteFile?: string;
+  readonly issuingKey?: string;
+  readonly joinTimeout?: string;
   readonly json?: boolean;
 }
 
@@ -24,6 +26,8 @@ interface UpFlags {
 export function addUpFlags(command: Command): Command {
   return addSettingFlags(command)
     .option("--invite-file <file>", "read the invite from a file; - for stdin")
+    .option("--issuing-key <file>", "issue and renew tokens for others with this key (place.key lies beside it)")
+    .option("--join-timeout <duration>", "how long a first join may take before it fails (default: 60s)")
     .option("--json", "print one line of JSON when it runs");
 }
 
@@ -52,6 +56,7 @@ export async function runAgent(
   } = {},
 ): Promise<void> {
   const { values, stateDirectory } = resolveSettings(flagsOf(command));
+  const { issuingKey, joinTimeout, json } = command.opts<UpFlags>();
   const interrupted = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
   const agent = await createAgent({
@@ -62,6 +67,9 @@ export async function runAgent(
     loopback: values.loopback,
     logger: commandLogger(values.log),
     signal: interrupted.signal,
+    onProgress: (line) => say(`joining: ${line}`),
+    ...(issuingKey !== undefined && { issuingKey }),
+    ...(joinTimeout !== undefined && { joinTimeoutMs: parseDuration(joinTimeout) }),
     ...(values.signaling.length > 0 && { signaling: values.signaling }),
     ...(values.iceServers.length > 0 && { iceServers: values.iceServers }),
     ...(invite !== undefined && { invite }),
@@ -72,7 +80,7 @@ export async function runAgent(
     await agent.close();
     throw error;
   });
-  announce(agent, command.opts<UpFlags>().json === true);
+  announce(agent, json === true);
   // Now and not at the end: the next start is quicker also when this process runs for months or is killed.
   flushCompileCache();
   interrupted.signal.addEventListener("abort", () => void agent.leave());

@@ -1,5 +1,5 @@
 /**
- * Cryptography by tweetnacl and @noble/hashes: for browsers, and for any runtime without node:crypto. The bytes are those
+ * Cryptography by tweetnacl and the noble libraries: for browsers, and for any runtime without node:crypto. The bytes are those
  * of `crypto.ts`; a check of a signature takes some 14 ms instead of 0.1.
  */
 import nacl from "tweetnacl";
@@ -7,12 +7,10 @@ import { assert } from "../proto/assert.ts";
 import { concat } from "../proto/bytes.ts";
 import { hkdf, hmac, sha256 } from "../proto/hash.ts";
 import { peerIdOf, publicKeyOf } from "../proto/peer-id.ts";
-import { admissionMacKey } from "../proto/session/transcript.ts";
 import { signedBytes } from "../proto/signed.ts";
-import { chacha20Poly1305 } from "../proto/trust/chacha20-poly1305.ts";
+import { boxKey } from "../proto/trust/box-key.ts";
 import { BOX_OVERHEAD_BYTES, type Crypto, SEAL_NONCE_BYTES } from "../proto/trust/crypto.ts";
 import { isAcceptablePublicKey, isAcceptableSignature } from "../proto/trust/ed25519.ts";
-import { boxKey } from "../proto/trust/salsa.ts";
 
 /** {@link Crypto} by tweetnacl, which draws its randomness from `crypto.getRandomValues`. */
 export function portableCrypto(): Crypto {
@@ -50,8 +48,6 @@ export function portableCrypto(): Crypto {
     },
     hmac: (key, data) => hmac(sha256, key, data),
     hkdf: (secret, info, length) => hkdf(sha256, secret, undefined, info, length),
-    macKey: admissionMacKey,
-    aead: chacha20Poly1305,
   };
 }
 

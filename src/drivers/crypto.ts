@@ -6,14 +6,10 @@
  * a member's statements come again and again.
  */
 import {
-  createCipheriv,
-  createDecipheriv,
   createHmac,
   createPrivateKey,
   createPublicKey,
-  createSecretKey,
   diffieHellman,
-  getCiphers,
   hkdfSync,
   type KeyObject,
   randomBytes,
@@ -25,12 +21,10 @@ import { assert } from "../proto/assert.ts";
 import { RecentMap } from "../proto/bounded.ts";
 import { concat } from "../proto/bytes.ts";
 import { type PeerId, peerIdOf, publicKeyOf } from "../proto/peer-id.ts";
-import { admissionMacKey } from "../proto/session/transcript.ts";
 import { signedBytes } from "../proto/signed.ts";
-import { chacha20Poly1305 } from "../proto/trust/chacha20-poly1305.ts";
-import { type Aead, BOX_OVERHEAD_BYTES, type Crypto, SEAL_NONCE_BYTES } from "../proto/trust/crypto.ts";
+import { boxKey } from "../proto/trust/box-key.ts";
+import { BOX_OVERHEAD_BYTES, type Crypto, SEAL_NONCE_BYTES } from "../proto/trust/crypto.ts";
 import { isAcceptablePublicKey, isAcceptableSignature } from "../proto/trust/ed25519.ts";
-import { boxKey } from "../proto/trust/salsa.ts";
 
 /** Imported keys of peers that are kept, about 1 KiB each: more than the members that sign within a minute. */
 const MAX_CACHED_KEYS = 4_096;
@@ -41,13 +35,9 @@ const ED25519_PRIVATE = Buffer.from("302e020100300506032b657004220420", "hex");
 const X25519_PUBLIC = Buffer.from("302a300506032b656e032100", "hex");
 const X25519_PRIVATE = Buffer.from("302e020100300506032b656e04220420", "hex");
 
-const AEAD = "chacha20-poly1305";
-const TAG_BYTES = 16;
-
 /** {@link Crypto} by node:crypto. Keep one for the process: it caches the keys of peers. */
 export function nodeCrypto(): Crypto {
   const peerKeys = new RecentMap<PeerId, KeyObject>(MAX_CACHED_KEYS);
-  const hasNativeAead = getCiphers().includes(AEAD);
 
   const keyOfPeer = (id: PeerId): KeyObject | undefined => {
     const known = peerKeys.get(id);
@@ -97,8 +87,6 @@ export function nodeCrypto(): Crypto {
     },
     hmac: (key, data) => plain(createHmac("sha256", key).update(data).digest()),
     hkdf: (secret, info, length) => new Uint8Array(hkdfSync("sha256", secret, new Uint8Array(0), info, length)),
-    macKey: admissionMacKey,
-    aead: (key) => (hasNativeAead ? nativeAead(key) : chacha20Poly1305(key)),
   };
 }
 
@@ -153,29 +141,6 @@ function sharedBoxKey(theirPublic: Uint8Array, ourSecret: Uint8Array): Uint8Arra
   } catch {
     return undefined;
   }
-}
-
-function nativeAead(secret: Uint8Array): Aead {
-  const key = createSecretKey(secret);
-  return {
-    seal(nonce, bytes, associated) {
-      const cipher = createCipheriv(AEAD, key, nonce, { authTagLength: TAG_BYTES });
-      cipher.setAAD(associated, { plaintextLength: bytes.length });
-      return concat(cipher.update(bytes), cipher.final(), cipher.getAuthTag());
-    },
-    open(nonce, sealed, associated) {
-      const length = sealed.length - TAG_BYTES;
-      if (length < 0) return undefined;
-      const decipher = createDecipheriv(AEAD, key, nonce, { authTagLength: TAG_BYTES });
-      decipher.setAAD(associated, { plaintextLength: length });
-      decipher.setAuthTag(sealed.subarray(length));
-      try {
-        return concat(decipher.update(sealed.subarray(0, length)), decipher.final());
-      } catch {
-        return undefined;
-      }
-    },
-  };
 }
 
 function random(length: number): Uint8Array {

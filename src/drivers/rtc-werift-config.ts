@@ -3,6 +3,7 @@ import {
   HashAlgorithm,
   NamedCurveAlgorithm,
   type RTCDataChannel,
+  type RTCPeerConnection,
   type RTCPeerConnectionConfig,
   SignatureAlgorithm,
 } from "werift";
@@ -10,7 +11,7 @@ import type { RtcOptions } from "../proto/negotiation/rtc.ts";
 import type { ServerChoice } from "./rtc-ice-servers.ts";
 import { addressText } from "./rtc-remote.ts";
 
-/** What werift is told before it starts, where its own defaults or rules do not fit. */
+/** What werift is told where its own defaults or rules do not fit. */
 
 /** A DTLS certificate with its key, as werift takes them. */
 export type Keys = Awaited<ReturnType<typeof CipherContext.createSelfSignedCertificateWithKey>>;
@@ -58,4 +59,14 @@ export function assignStream(channel: RTCDataChannel, dtlsRole: string): void {
   const id = dtlsRole === "client" ? 0 : 1;
   channel.setId(id);
   channel.sctp.dataChannels[id] = channel;
+}
+
+/**
+ * Pairs the peer's candidates with a relay that was allocated after they came. werift does so for host candidates only, and
+ * otherwise never tries the relay. Adding the same candidates again makes the missing pairs and no others.
+ */
+export function pairAgain(peer: RTCPeerConnection): void {
+  for (const { connection } of peer.iceTransports) {
+    for (const candidate of [...connection.remoteCandidates]) connection.addRemoteCandidate(candidate).catch(() => {});
+  }
 }

@@ -97,9 +97,12 @@ export class DtlsGuard {
     return this.#established && certificate !== undefined ? new Uint8Array(sha256(certificate)) : undefined;
   }
 
-  /** Ends werift's retransmission loops, which would keep the process alive for up to 33 s after a close. */
+  /**
+   * Ends werift's retransmission loops, which would keep the process alive for up to 33 s after a close. For good: a client
+   * begins its first flight 100 ms after its socket was made, also when it has been closed meanwhile.
+   */
   stop(): void {
-    this.#socket.dtls.flight = NO_MORE_FLIGHTS;
+    Object.defineProperty(this.#socket.dtls, "flight", { get: () => NO_MORE_FLIGHTS, set: () => {} });
   }
 
   #admit(message: HandshakeMessage): boolean {

@@ -17,7 +17,7 @@ import type { SignatureLabel, Statement } from "../proto/signed.ts";
 /** Drives a {@link SignalingClient} over `ws`: one WebSocket at a time, one timer, signatures through the agent's key. */
 
 /** The effects that this driver carries out itself; everything else is for the agent. */
-type Internal = "connect" | "transmit" | "disconnect" | "sign" | "verify";
+type Internal = "connect" | "transmit" | "disconnect" | "sign" | "verify" | "seek-desk" | "unseal";
 
 /** What the agent hears of a server. */
 export type SignalingEvent = Exclude<SignalingOutput, { type: Internal }>;
@@ -25,14 +25,22 @@ export type SignalingEvent = Exclude<SignalingOutput, { type: Internal }>;
 /** What the agent may ask of a server. */
 export type SignalingCommand = Extract<
   SignalingInput,
-  { type: "credential" | "present" | "signal" | "introduce" | "renew" | "nudge" }
+  { type: "credential" | "present" | "desk" | "answer" | "signal" | "introduce" | "renew" | "nudge" }
 >;
 
 /** The agent's key, as far as signaling needs it. A signature that fails is a login that times out. */
 export interface SignalingKeys {
   sign(label: SignatureLabel, body: Uint8Array): Uint8Array | Promise<Uint8Array>;
   verify(statement: Statement): boolean | Promise<boolean>;
+  /** Chooses one of `desks` that may exchange `token`, and seals a request for it; a word for people when there is none. */
+  askDesk(
+    token: string,
+    desks: readonly Uint8Array[],
+  ): { readonly kid: string; readonly request: Uint8Array; readonly open: OpenAnswer } | string;
 }
+
+/** Opens the answer to a request to a desk; undefined when it does not open. */
+export type OpenAnswer = (sealed: Uint8Array) => Extract<SignalingInput, { type: "unsealed" }>["answer"] | undefined;
 
 export interface SignalingOptions {
   /** `ws://` or `wss://`; see {@link parseSignalingUrl}. */
@@ -127,6 +135,7 @@ class Connection implements SignalingConnection {
   readonly #sockets = new Set<WebSocket>();
   readonly #waiting: SignalingInput[] = [];
   #current: { readonly attempt: Attempt; readonly socket: WebSocket } | undefined;
+  #openAnswer: OpenAnswer | undefined;
   #busy = false;
   #closed = false;
   #timer: NodeJS.Timeout | undefined;
@@ -217,6 +226,21 @@ class Connection implements SignalingConnection {
         void settle(check, (valid) => {
           if (valid.every(Boolean)) this.#input({ type: "verified", resume });
         });
+        return;
+      }
+      case "seek-desk": {
+        const { attempt, token, desks } = output;
+        const asked = this.#options.keys.askDesk(token, desks);
+        if (typeof asked === "string") this.#input({ type: "no-desk", attempt, detail: asked });
+        else {
+          this.#openAnswer = asked.open;
+          this.#input({ type: "request", attempt, kid: asked.kid, bytes: asked.request });
+        }
+        return;
+      }
+      case "unseal": {
+        const answer = this.#openAnswer?.(output.bytes);
+        if (answer !== undefined) this.#input({ type: "unsealed", attempt: output.attempt, answer });
         return;
       }
       default:

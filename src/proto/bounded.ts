@@ -8,6 +8,12 @@ import { assert } from "./assert.ts";
 /** A map that keeps the `capacity` most recently set entries and forgets the oldest beyond. */
 export class RecentMap<Key, Value> {
   readonly #entries = new Map<Key, Value>();
+  /**
+   * Stands where the last forgotten entry was: a fresh iterator would walk over the holes of all that were forgotten since
+   * the map was last rehashed, 11 us of a full map of 8,192. It is given up when entries go another way, because an
+   * iterator that stands still keeps every table that the map has outgrown.
+   */
+  #oldest: MapIterator<Key> | undefined;
   readonly capacity: number;
 
   /** @param capacity at least 1 entry. */
@@ -30,16 +36,18 @@ export class RecentMap<Key, Value> {
 
   /** Sets an entry and makes it the newest; returns the key that was forgotten to make room, if any. */
   set(key: Key, value: Value): Key | undefined {
-    this.#entries.delete(key);
+    if (this.#entries.delete(key)) this.#oldest = undefined;
     this.#entries.set(key, value);
     if (this.#entries.size <= this.capacity) return undefined;
-    const oldest = this.#entries.keys().next();
+    this.#oldest ??= this.#entries.keys();
+    const oldest = this.#oldest.next();
     if (oldest.done) return undefined;
     this.#entries.delete(oldest.value);
     return oldest.value;
   }
 
   delete(key: Key): boolean {
+    this.#oldest = undefined;
     return this.#entries.delete(key);
   }
 

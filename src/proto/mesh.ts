@@ -2,28 +2,29 @@ import { earlier } from "./deadlines.ts";
 import { Broadcast, type BroadcastInput, type BroadcastOutput, type Verdict } from "./gossip/broadcast.ts";
 import { FIRST_BROADCAST_KIND, type MessageId, Topic } from "./gossip/messages.ts";
 import type { Instant, Machine } from "./machine.ts";
-import type {
-  MemberEvent,
-  MembershipInput,
-  MembershipOutput,
-  MembershipResume,
-  MemberToken,
-} from "./membership/effects.ts";
+import type { MemberEvent, MembershipInput, MembershipOutput, MemberToken } from "./membership/effects.ts";
 import { Membership } from "./membership/membership.ts";
-import type { MemberProfile, MemberRecord, RecordShelf } from "./membership/record.ts";
-import { Overlay, type OverlayInput, type OverlayOutput } from "./overlay/overlay.ts";
+import type { MemberRecord } from "./membership/record.ts";
+import type { MeshInput, MeshOptions, MeshOutput, MeshVerifyResume } from "./mesh-effects.ts";
+import { Overlay, type OverlayInput } from "./overlay/overlay.ts";
+import type { RingSeat } from "./overlay/seat.ts";
 import type { PeerId } from "./peer-id.ts";
-import type { Random } from "./random.ts";
-import type { Arrival, Draft, ReplicationInput, ReplicationOutput } from "./replication/effects.ts";
+import type { ReplicationInput, ReplicationOutput } from "./replication/effects.ts";
 import { Replication } from "./replication/replication.ts";
-import type { Sign, Signature, Verified, Verify } from "./signed.ts";
+import type { RoutingInput, RoutingOutput } from "./routing/effects.ts";
+import { Purpose } from "./routing/envelope.ts";
+import { Routing } from "./routing/routing.ts";
 import { Lane } from "./streams/lanes.ts";
+import { Topics, type TopicsInput, type TopicsOutput } from "./topics/topics.ts";
+
+export type { MeshInput, MeshOptions, MeshOutput } from "./mesh-effects.ts";
 
 /**
- * The mesh: who is there, whom to be linked with, what everybody is told, what everybody stores.
+ * The mesh: who is there, whom to be linked with, what everybody is told, what everybody stores, and how one reaches another.
  *
- * Four machines, put together. Membership learns who is there and tells the overlay, which wants links; a link that stands is
- * made known to all of them; membership and replication hand what everybody must hear to broadcast, and judge what it brings.
+ * Six machines, put together. Membership learns who is there and tells the overlay, which wants links; a link that stands is
+ * made known to all of them; membership and replication hand what everybody must hear to broadcast, and judge what it brings;
+ * what they have for one member without a link, and the signals that make a link, routing carries over the links of others.
  * This file moves the outputs of each to where they belong and decides nothing. It runs unchanged in an agent, which gives it
  * WebRTC links and real signatures, and in the simulator, which gives it neither.
  */
@@ -33,6 +34,8 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   readonly overlay: Overlay;
   readonly #self: PeerId;
   readonly #broadcast: Broadcast;
+  readonly #routing: Routing;
+  readonly #topics: Topics;
   /** What a link may be used for by the parts that ask "is there a link?". */
   readonly #links = new Set<PeerId>();
   #out: MeshOutput[] = [];
@@ -42,9 +45,11 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   constructor(options: MeshOptions, now: Instant) {
     const { self, random, token } = options;
     this.#self = self;
-    this.membership = new Membership({ ...options, random: random.fork("membership") }, now);
+    this.membership = new Membership({ ...options, routing: true, random: random.fork("membership") }, now);
     this.overlay = new Overlay(this.membership.seat, this.membership.rings, random);
     this.#broadcast = new Broadcast(self);
+    this.#routing = new Routing(self, this.membership.rings, (peer) => this.#seatOf(peer), random);
+    this.#topics = new Topics(self, (peer) => this.#scopesOf(peer), random);
     this.replication = new Replication({
       self,
       random: random.fork("replication"),
@@ -59,9 +64,10 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   }
 
   deadline(): Instant | undefined {
+    const rest = earlier(this.#routing.deadline(), this.replication.deadline());
     return earlier(
       earlier(this.membership.deadline(), this.overlay.deadline()),
-      earlier(this.#broadcast.deadline(), this.replication.deadline()),
+      earlier(this.#broadcast.deadline(), rest),
     );
   }
 
@@ -87,17 +93,27 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
         break;
       case "verified":
         if (input.resume.of === "membership") this.#toMembership({ ...input, resume: input.resume.resume }, now);
+        else if (input.resume.of === "routing") this.#toRouting({ ...input, resume: input.resume.resume }, now);
+        else if (input.resume.of === "topics") this.#toTopics({ ...input, resume: input.resume.resume }, now);
         else this.#toReplication({ ...input, resume: input.resume.arrival }, now);
         break;
       case "signed":
         if (input.resume.of === "membership") this.#toMembership({ ...input, resume: input.resume.resume }, now);
+        else if (input.resume.of === "routing") this.#toRouting({ ...input, resume: input.resume.resume }, now);
+        else if (input.resume.of === "topics") this.#toTopics({ ...input, resume: input.resume.resume }, now);
         else this.#toReplication({ ...input, resume: input.resume.draft }, now);
+        break;
+      case "signal":
+        this.#route(input.to, Purpose.signal, input.letter, now, input.request);
         break;
       case "rejected":
         this.#rejected(input.from, input.resume, now);
         break;
       case "token":
         this.#credentials(input.token, now);
+        break;
+      case "publish":
+        this.#toTopics(input, now);
         break;
       case "put":
       case "delete":
@@ -117,6 +133,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
 
   #message(peer: PeerId, lane: Lane, bytes: Uint8Array, now: Instant): void {
     if (lane === Lane.data) this.#toReplication({ type: "message", peer, bytes }, now);
+    else if (lane === Lane.signal) this.#toRouting({ type: "message", peer, bytes }, now);
     // A message is an array that begins with its kind, and kinds are small: the second byte tells whose it is.
     else if (lane === Lane.gossip && (bytes[1] ?? 0) >= FIRST_BROADCAST_KIND) {
       this.#toBroadcast({ type: "message", peer, bytes }, now);
@@ -128,10 +145,12 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
     if (due(this.overlay, now)) this.#toOverlay({ type: "timeout" }, now);
     if (due(this.#broadcast, now)) this.#toBroadcast({ type: "timeout" }, now);
     if (due(this.replication, now)) this.#toReplication({ type: "timeout" }, now);
+    if (due(this.#routing, now)) this.#toRouting({ type: "timeout" }, now);
   }
 
   #linkUp(peer: PeerId, rttMs: number, now: Instant): void {
     this.#links.add(peer);
+    this.#toRouting({ type: "link-up", peer }, now);
     this.#toOverlay({ type: "link-up", peer }, now);
     this.#toBroadcast({ type: "neighbour-up", peer, rttMs }, now);
     this.#toMembership({ type: "link-up", peer, rttMs }, now);
@@ -140,6 +159,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
 
   #linkDown(peer: PeerId, deliberate: boolean, now: Instant): void {
     if (!this.#links.delete(peer)) return;
+    this.#toRouting({ type: "link-down", peer }, now);
     this.#toBroadcast({ type: "neighbour-down", peer }, now);
     this.#toReplication({ type: "link-down", peer }, now);
     this.#toMembership({ type: "link-down", peer, deliberate }, now);
@@ -191,6 +211,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
         this.#toOverlay({ type: "try", peer: output.peer }, now);
         break;
       case "route":
+        this.#route(output.to, Purpose.membership, output.bytes, now);
         break;
       default:
         this.#out.push(output);
@@ -242,14 +263,83 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
         this.#toReplication({ type: "delivered", id, from, payload }, now);
         break;
       case Topic.application:
-        // Nobody publishes on it in this version.
-        this.#verdict(id, "ignore", now);
+        this.#toTopics({ type: "delivered", from, id, payload }, now);
         break;
     }
   }
 
   #verdict(id: MessageId, verdict: Verdict, now: Instant): void {
     this.#toBroadcast({ type: "verdict", id, verdict }, now);
+  }
+
+  #toTopics(input: TopicsInput, now: Instant): void {
+    for (const output of this.#topics.handle(input, now)) this.#fromTopics(output, now);
+  }
+
+  #fromTopics(output: TopicsOutput, now: Instant): void {
+    switch (output.type) {
+      case "broadcast":
+        this.#toBroadcast({ type: "publish", topic: Topic.application, payload: output.payload }, now);
+        break;
+      case "verdict":
+        this.#verdict(output.id, output.verdict, now);
+        break;
+      case "sign":
+        this.#out.push({ ...output, resume: { of: "topics", resume: output.resume } });
+        break;
+      case "verify":
+        this.#out.push({ ...output, resume: { of: "topics", resume: output.resume } });
+        break;
+      default:
+        this.#out.push(output);
+    }
+  }
+
+  /** What the token of a member grants; undefined: it is none, or its token has expired. */
+  #scopesOf(peer: PeerId): readonly string[] | undefined {
+    const member = this.membership.member(peer);
+    return member === undefined || member.lapsed ? undefined : member.facts.scopes;
+  }
+
+  #route(to: PeerId, purpose: Exclude<Purpose, 0>, contents: Uint8Array, now: Instant, request?: number): void {
+    const input = { type: "route", to, purpose, contents } as const;
+    this.#toRouting(request === undefined ? input : { ...input, request }, now);
+  }
+
+  #toRouting(input: RoutingInput, now: Instant): void {
+    for (const output of this.#routing.handle(input, now)) this.#fromRouting(output, now);
+  }
+
+  #fromRouting(output: RoutingOutput, now: Instant): void {
+    switch (output.type) {
+      case "send":
+        this.#out.push({ type: "send", peer: output.peer, lane: Lane.signal, bytes: output.bytes });
+        break;
+      case "sign":
+        this.#out.push({ ...output, resume: { of: "routing", resume: output.resume } });
+        break;
+      case "verify":
+        this.#out.push({ ...output, resume: { of: "routing", resume: output.resume } });
+        break;
+      case "arrived":
+        this.#arrived(output, now);
+        break;
+      default:
+        this.#out.push(output);
+    }
+  }
+
+  /** What a later version routes for a purpose of its own ends here. */
+  #arrived({ from, purpose, contents }: Extract<RoutingOutput, { type: "arrived" }>, now: Instant): void {
+    if (purpose === Purpose.membership) this.#toMembership({ type: "routed", from, bytes: contents }, now);
+    else if (purpose === Purpose.replication) this.#toReplication({ type: "routed", peer: from, bytes: contents }, now);
+    else if (purpose === Purpose.signal) this.#out.push({ type: "signal", from, letter: contents });
+  }
+
+  /** Where a member sits, or would sit if it came back; one whose token has expired is none. */
+  #seatOf(peer: PeerId): RingSeat | undefined {
+    const member = this.membership.member(peer);
+    return member === undefined || member.lapsed ? undefined : member.seat;
   }
 
   #toReplication(input: ReplicationInput, now: Instant): void {
@@ -271,6 +361,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
         this.#out.push({ ...output, resume: { of: "replication", arrival: output.resume } });
         break;
       case "route":
+        this.#route(output.to, Purpose.replication, output.bytes, now);
         break;
       default:
         this.#out.push(output);
@@ -289,55 +380,8 @@ function due(machine: { deadline(): Instant | undefined }, now: Instant): boolea
 
 function deliveryOf(resume: MeshVerifyResume): MessageId | undefined {
   if (resume.of === "replication") return resume.arrival.delivery;
+  if (resume.of === "routing") return undefined;
+  if (resume.of === "topics") return resume.resume.delivery;
   const source = "source" in resume.resume ? resume.resume.source : undefined;
   return source?.via === "broadcast" ? source.id : undefined;
 }
-
-export interface MeshOptions {
-  readonly self: PeerId;
-  /** How often this member has started, this time included. */
-  readonly boot: number;
-  readonly profile: MemberProfile;
-  readonly token: MemberToken;
-  readonly random: Random;
-  /** Decoded records, shared between the meshes of one process. Default: a shelf of its own. */
-  readonly shelf?: RecordShelf;
-}
-
-/** What comes back with a signature. */
-export type MeshSignResume =
-  | { readonly of: "membership"; readonly resume: MembershipResume }
-  | { readonly of: "replication"; readonly draft: Draft };
-
-/** What comes back with a check. */
-export type MeshVerifyResume =
-  | { readonly of: "membership"; readonly resume: MembershipResume }
-  | { readonly of: "replication"; readonly arrival: Arrival };
-
-export type MeshInput =
-  | { readonly type: "link-up"; readonly peer: PeerId; readonly rttMs: number }
-  /** `deliberate`: one side ended it in good order, which is no hint that the peer is gone. Default false. */
-  | { readonly type: "link-down"; readonly peer: PeerId; readonly deliberate?: boolean }
-  | { readonly type: "message"; readonly peer: PeerId; readonly lane: Lane; readonly bytes: Uint8Array }
-  | Extract<OverlayInput, { type: "dial-failed" | "dial-refused" | "asked" | "try" }>
-  | Extract<MembershipInput, { type: "introduced" | "update" | "leave" | "revoke" }>
-  | Extract<ReplicationInput, { type: "put" | "delete" }>
-  /** Our token was renewed. */
-  | { readonly type: "token"; readonly token: MemberToken }
-  | Signature<MeshSignResume>
-  | Verified<MeshVerifyResume>
-  /** The answer to `verify` when something in it does not hold. */
-  | { readonly type: "rejected"; readonly from: PeerId; readonly resume: MeshVerifyResume }
-  | { readonly type: "timeout" };
-
-export type MeshOutput =
-  | { readonly type: "send"; readonly peer: PeerId; readonly lane: Lane; readonly bytes: Uint8Array }
-  | OverlayOutput
-  | Sign<MeshSignResume>
-  | Verify<MeshVerifyResume>
-  /** Our record has changed: what a signaling server introduces us by. */
-  | { readonly type: "present"; readonly record: Uint8Array }
-  | MemberEvent
-  | Extract<MembershipOutput, { type: "link-silent" | "isolated" | "superseded" }>
-  | Extract<ReplicationOutput, { type: "acknowledged" | "unacknowledged" | "refused" | "changed" | "deferred" }>
-  | { readonly type: "fault"; readonly peer?: PeerId; readonly fault: string };

@@ -24,17 +24,21 @@ export interface Statement {
 export type SignatureLabel =
   | "starling/admission/1"
   | "starling/batch/1"
+  | "starling/envelope/1"
+  | "starling/exchange/1"
   | "starling/login/1"
+  | "starling/post/1"
   | "starling/record/1"
   | "starling/refutation/1"
   | "starling/signal/1"
   | "starling/suspicion/1";
 
 /**
- * Every purpose for which a key of the cluster itself signs: the root its list of issuers, an issuing key a revocation.
+ * Every purpose for which a key of the cluster itself signs: the root its list of issuers, an issuing key a revocation or
+ * its desk.
  * Node keys never sign under these labels, nor these keys under a {@link SignatureLabel}.
  */
-export type AuthorityLabel = "starling/issuers/1" | "starling/revocation/1";
+export type AuthorityLabel = "starling/desk/1" | "starling/issuers/1" | "starling/revocation/1";
 
 /** Effect: sign `body` with this node's key and answer {@link Signature}. */
 export interface Sign<Resume> {

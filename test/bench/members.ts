@@ -132,12 +132,15 @@ async function alive(node: FleetNode): Promise<number> {
   return status?.members.filter((member) => member.state === "alive").length ?? 0;
 }
 
+/** Datagrams sent since the machine started; a dual-stack socket counts as IPv6 whatever it sends. */
 function udpSent(): number {
-  const lines = readFileSync("/proc/net/snmp", "utf8")
+  const [names, values] = readFileSync("/proc/net/snmp", "utf8")
     .split("\n")
-    .filter((line) => line.startsWith("Udp:"));
-  const column = lines[0]?.split(" ").indexOf("OutDatagrams") ?? -1;
-  return Number(lines[1]?.split(" ")[column] ?? 0);
+    .filter((line) => line.startsWith("Udp:"))
+    .map((line) => line.split(" "));
+  const ipv4 = Number(values?.[names?.indexOf("OutDatagrams") ?? -1] ?? 0);
+  const ipv6 = Number(/^Udp6OutDatagrams\s+(\d+)/m.exec(readFileSync("/proc/net/snmp6", "utf8"))?.[1] ?? 0);
+  return ipv4 + ipv6;
 }
 
 async function until(holds: () => Promise<boolean>, limitMs: number): Promise<void> {

@@ -4,7 +4,8 @@ import { closePair, openPair, pairOf } from "./rtc-pair.ts";
 
 /**
  * A process that uses a stack and then has nothing more to do: `rtc-child.ts STACK STEP`. It closes both ends when the
- * initiator says STEP (or before it has said anything: `new`; or while the peer is silent in DTLS: `silent-dtls`), and writes the time to standard output. It never calls
+ * initiator says STEP (`answerer STEP`: when the answerer does; with `+ MS`: so much later; or before anybody has said anything:
+ * `new`; or while the peer is silent in DTLS: `silent-dtls`), and writes the time to standard output. It never calls
  * `process.exit`.
  */
 const [word, step] = process.argv.slice(2);
@@ -26,11 +27,11 @@ if (step === "exchange") {
   await attacker.close();
 } else {
   const pair = pairOf(stack, stack);
+  const [, who = "", event, ms] = /^(answerer )?([a-z-]+)(?: \+ (\d+))?$/.exec(step ?? "") ?? [];
+  const end = who === "" ? pair.initiator : pair.answerer;
   pair.initiator.connection.offer();
-  await pair.initiator.until(
-    `${step}`,
-    () => step === "new" || pair.initiator.events.some(({ type }) => type === step),
-  );
+  await end.until(`${step}`, () => event === "new" || end.events.some(({ type }) => type === event));
+  if (ms !== undefined) await new Promise((resolve) => setTimeout(resolve, Number(ms)));
   await closePair(pair);
 }
 await stack.close();

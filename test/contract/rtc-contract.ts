@@ -216,7 +216,9 @@ export function rtcContract(name: string, makeStacks: () => Promise<Stacks>): vo
       const pair = pairOf(stacks.initiator, stacks.answerer, {
         tamper: (event) => {
           if (event.type !== "description" || event.kind !== kind) return event;
-          return { ...event, sdp: event.sdp.replace(/(a=fingerprint:sha-256 )(..)/, (_, head) => `${head}0F`) };
+          // Another byte than the one that is there, whichever that is.
+          const other = (_: string, head: string, byte: string) => `${head}${byte === "0F" ? "F0" : "0F"}`;
+          return { ...event, sdp: event.sdp.replace(/(a=fingerprint:sha-256 )(..)/, other) };
         },
       });
       pair.initiator.connection.offer();

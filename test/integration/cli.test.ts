@@ -135,6 +135,7 @@ describe("a cluster", () => {
         txBytes: expect.any(Number),
         rxBytes: expect.any(Number),
         sinceMs: expect.any(Number),
+        signaledBy: expect.stringMatching(/^(mesh|server)$/),
       });
     }
   });

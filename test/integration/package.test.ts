@@ -67,6 +67,11 @@ test("packed and installed, the command and the library work", async ({ skip }) 
   const program = 'import { version, createAgent } from "starling-mesh"; console.log(version, typeof createAgent);';
   const library = await run(process.execPath, ["--input-type=module", "-e", program], { cwd: app });
   expect(library).toMatchObject({ code: 0, stdout: `${version} function\n`, stderr: "" });
+  const adapter = 'import { simplePeerStack } from "starling-mesh/simple-peer"; console.log(typeof simplePeerStack);';
+  expect(await run(process.execPath, ["--input-type=module", "-e", adapter], { cwd: app })).toMatchObject({
+    code: 0,
+    stdout: "function\n",
+  });
   const state = join(app, "state");
   expect((await run(process.execPath, [command, "init", "--state", state], { cwd: app })).code).toBe(0);
 

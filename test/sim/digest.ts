@@ -24,14 +24,21 @@ export class Digest {
     this.word(length);
     let index = 0;
     for (; index + 4 <= length; index += 4) {
-      this.word(
-        (bytes[index] as number) |
-          ((bytes[index + 1] as number) << 8) |
-          ((bytes[index + 2] as number) << 16) |
-          ((bytes[index + 3] as number) << 24),
-      );
+      this.word(wordAt(bytes, index));
     }
     for (; index < length; index++) this.word(bytes[index] as number);
+  }
+
+  /** Mixes in a message: its length and both ends. What is signed ends in its signature, which depends on all of it. */
+  message(bytes: Uint8Array): void {
+    const length = bytes.length;
+    if (length <= 2 * MESSAGE_END_BYTES) {
+      this.bytes(bytes);
+      return;
+    }
+    this.word(length);
+    for (let index = 0; index < MESSAGE_END_BYTES; index += 4) this.word(wordAt(bytes, index));
+    for (let index = length - MESSAGE_END_BYTES; index < length; index += 4) this.word(wordAt(bytes, index));
   }
 
   text(text: string): void {
@@ -50,6 +57,14 @@ export class Digest {
     const low = (this.#b ^ (this.#a >>> 13)) >>> 0;
     return high.toString(16).padStart(8, "0") + low.toString(16).padStart(8, "0");
   }
+}
+
+/** What of a long message goes into the digest, at each end. */
+const MESSAGE_END_BYTES = 16;
+
+function wordAt(bytes: Uint8Array, index: number): number {
+  const low = (bytes[index] as number) | ((bytes[index + 1] as number) << 8);
+  return low | ((bytes[index + 2] as number) << 16) | ((bytes[index + 3] as number) << 24);
 }
 
 const float = new Float64Array(1);

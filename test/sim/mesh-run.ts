@@ -11,9 +11,6 @@ import { WriteJournal } from "./write-journal.ts";
 /** Links that an honest node may have at once: its neighbours in four rings, guests, and tries under way. */
 const MOST_LINKS = 8 + overlayLimits.guests + overlayLimits.tries;
 
-/** What honest members do to each other when their views differ: after a cut each side has observers of its own. */
-const INNOCENT: ReadonlySet<string> = new Set(["not-an-observer"]);
-
 export interface MeshRunOptions extends Omit<WorldOptions<MeshCommand, MeshEvent>, "create" | "observe"> {
   /** Outputs that no node carries out: a build that is broken on purpose. */
   readonly broken?: (output: MeshOutput) => boolean;
@@ -90,7 +87,7 @@ export class MeshRun implements Observation {
         break;
       case "fault":
         this.faults.set(event.fault, (this.faults.get(event.fault) ?? 0) + 1);
-        if (event.peer !== undefined && !INNOCENT.has(event.fault)) {
+        if (event.peer !== undefined) {
           this.blames.push(`node ${index} blames node ${this.world.indexOf(event.peer)}: ${event.fault}`);
         }
         break;

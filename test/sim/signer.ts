@@ -1,4 +1,3 @@
-import { equalBytes } from "../../src/proto/bytes.ts";
 import type { PeerId } from "../../src/proto/peer-id.ts";
 import type { SignatureLabel, Statement, TokenFacts } from "../../src/proto/signed.ts";
 import { Digest } from "./digest.ts";
@@ -18,22 +17,17 @@ export class FakeSigner {
   /** The 64-byte signature of `signer` under `body`. */
   sign(signer: PeerId, label: SignatureLabel, body: Uint8Array): Uint8Array {
     const signature = new Uint8Array(64);
-    const view = new DataView(signature.buffer);
-    const digest = new Digest();
-    digest.word(this.#secret);
-    digest.text(signer);
-    digest.text(label);
-    digest.bytes(body);
-    for (let offset = 0; offset < 64; offset += 4) {
-      digest.word(offset);
-      view.setUint32(offset, digest.low());
-    }
+    const word = this.#word(signer, label, body);
+    for (let index = 0; index < 64; index++) signature[index] = byteOf(word, index);
     return signature;
   }
 
   /** Whether `statement` was signed by its signer in this world. */
-  holds(statement: Statement): boolean {
-    return equalBytes(statement.signature, this.sign(statement.signer, statement.label, statement.body));
+  holds({ signer, label, body, signature }: Statement): boolean {
+    const word = this.#word(signer, label, body);
+    let difference = signature.length ^ 64;
+    for (let index = 0; index < 64; index++) difference |= (signature[index] ?? 0) ^ byteOf(word, index);
+    return difference === 0;
   }
 
   /** A token that {@link facts} reads back; scopes must not contain spaces. */
@@ -58,10 +52,30 @@ export class FakeSigner {
     };
   }
 
+  #word(signer: PeerId, label: SignatureLabel, body: Uint8Array): number {
+    const digest = new Digest();
+    digest.word(this.#secret);
+    // The name is a random key: its begin tells it from all others of a world.
+    for (let index = 0; index < SIGNER_LETTERS; index++) digest.word(signer.charCodeAt(index));
+    digest.word(label.charCodeAt(LABEL_LETTER) ^ (label.length << 8));
+    digest.bytes(body);
+    return digest.low();
+  }
+
   #seal(claims: string): string {
     const digest = new Digest();
     digest.word(this.#secret);
     digest.text(claims);
     return digest.toString();
   }
+}
+
+const SIGNER_LETTERS = 12;
+
+/** Behind "starling/": with the length, it tells all labels apart. */
+const LABEL_LETTER = 9;
+
+/** The byte at `index` of a signature: four bytes of the hash, each time with another mask. */
+function byteOf(word: number, index: number): number {
+  return ((word >>> ((index & 3) << 3)) ^ (index * 37)) & 0xff;
 }

@@ -320,7 +320,7 @@ export class World<Command extends Typed = never, Event extends Typed = never>
     this.stats.events++;
     this.#digest.number(this.now);
     this.#digest.word(member.index);
-    if (input.type === "message") this.#digest.bytes((input as MessageInput).bytes);
+    if (input.type === "message") this.#digest.message((input as MessageInput).bytes);
     else if (input.type !== "timeout") this.#digest.text(input.type);
     const outputs = node.handle(input, this.now + member.skewMs);
     for (let index = 0; index < outputs.length; index++) {

@@ -8,8 +8,6 @@
 
 import { join } from "node:path";
 import { type LocalCluster, openLocalCluster } from "../../examples/local-cluster.ts";
-import { issuersOf } from "../../signaling/authority.ts";
-import { openMint } from "../../signaling/mint.ts";
 import { Connections } from "../../src/agent/connections.ts";
 import { Trust } from "../../src/agent/trust.ts";
 import { nodeCrypto } from "../../src/drivers/crypto.ts";
@@ -17,6 +15,7 @@ import { systemRandom } from "../../src/drivers/entropy.ts";
 import { chooseStack } from "../../src/drivers/rtc.auto.ts";
 import { readClusterFiles } from "../../src/drivers/state/cluster-files.ts";
 import { createTokenVerifier } from "../../src/drivers/tokens.ts";
+import { issuersOf, openMint } from "../../src/issuer/mint.ts";
 import type { PeerId } from "../../src/proto/peer-id.ts";
 
 const WARM_UP = 10;

@@ -4,6 +4,7 @@ import { type Instant, type Machine, NOTHING } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import {
   ANNOUNCE_DELAY_MS,
+  ANNOUNCE_SPACING_MS,
   BEND_GAIN_MS,
   MAX_BROADCAST_BYTES,
   MAX_HOPS,
@@ -117,6 +118,7 @@ export class Broadcast implements Machine<BroadcastInput, BroadcastOutput> {
   /** Accepted and not yet announced; at most one announcement's worth. */
   #fresh: Post[] = [];
   #announceAt: Instant | undefined;
+  #announcedAt: Instant = Number.NEGATIVE_INFINITY;
 
   /** @param self this member. */
   constructor(self: PeerId) {
@@ -190,7 +192,8 @@ export class Broadcast implements Machine<BroadcastInput, BroadcastOutput> {
     const known = this.#posts.find(id);
     if (known === undefined) {
       this.#missing.arrived(id);
-      const post = new Post(id, topic, payload, { route: this.#routes.next(now), hops: 0, parent: NO_SLOT }, now);
+      const path = { route: this.#routes.next(topic, now), hops: 0, parent: NO_SLOT };
+      const post = new Post(id, topic, payload, path, now);
       this.#add(post, now);
       this.#forward(post, now, out);
     } else if (known.state === "pending") this.#forward(known, now, out);
@@ -239,7 +242,7 @@ export class Broadcast implements Machine<BroadcastInput, BroadcastOutput> {
     }
     if (!lazy) return;
     this.#fresh.push(post);
-    this.#announceAt ??= now + ANNOUNCE_DELAY_MS;
+    this.#announceAt ??= Math.max(now + ANNOUNCE_DELAY_MS, this.#announcedAt + ANNOUNCE_SPACING_MS);
     if (this.#fresh.length >= MAX_IDS_PER_MESSAGE) this.#announceFresh(now, out);
   }
 
@@ -247,6 +250,7 @@ export class Broadcast implements Machine<BroadcastInput, BroadcastOutput> {
     const fresh = this.#fresh;
     this.#fresh = [];
     this.#announceAt = undefined;
+    this.#announcedAt = now;
     for (const neighbour of this.#neighbours) this.#announce(neighbour, fresh, now, out);
   }
 

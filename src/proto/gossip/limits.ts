@@ -29,6 +29,9 @@ export const MAX_IDS_PER_MESSAGE = 512;
 /** How long ids are gathered into one announcement: below a tenth of what a person notices, and long enough that half of them cross and cancel. */
 export const ANNOUNCE_DELAY_MS = 20;
 
+/** The time between two announcements: a storm costs ten of them a second and link, and what is alone in its tenth waits no longer for it. */
+export const ANNOUNCE_SPACING_MS = 100;
+
 /** What a new link is told of: payloads no older than this, so that a message in flight survives a change of all links at once. */
 export const RECENT_FOR_MS = 10_000;
 

@@ -1,6 +1,6 @@
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
-import { type Rate, TokenBucket } from "../signaling/token-bucket.ts";
+import { type Rate, TokenBucket } from "../token-bucket.ts";
 import {
   NEIGHBOUR_BYTE_BURST,
   NEIGHBOUR_BYTES_PER_S,

@@ -1,7 +1,9 @@
+import { RecentMap } from "../bounded.ts";
 import type { Instant } from "../machine.ts";
 import { observersOf, wantedLinks } from "../overlay/neighbours.ts";
 import type { PeerId } from "../peer-id.ts";
 import { randomBytes } from "../random.ts";
+import { TokenBucket } from "../token-bucket.ts";
 import { CaseBook } from "./cases.ts";
 import { type Context, Meter, move } from "./context.ts";
 import type { MembershipResume, Source } from "./effects.ts";
@@ -9,7 +11,10 @@ import {
   ACCUSER_RATE,
   CONFIRMATIONS,
   EVIDENCE_MS,
+  MAX_PAST_CHARGES,
+  OWN_ACCUSATION_RATE,
   REFUTATION_WINDOW_MS,
+  ROUTED_UNPROVEN_MS,
   STATEMENT_RATE,
   UNPROVEN_MS,
 } from "./limits.ts";
@@ -37,6 +42,15 @@ import { isThere, type Member } from "./table.ts";
  *
  * An accusation counts if its signature is good and its author observes the accused in the present view, or one from
  * which fresh and suspected members are missing. Whatever is cheap to refuse is refused before a signature is checked.
+ *
+ * Who holds the accused for down already does not probe it again, but may have what others still need: if it has accused
+ * it in its own words, and heard no answer since, it joins one later suspicion as well. After a cut both sides hold half
+ * of the cluster for down, so more than one would be a storm.
+ *
+ * Nobody honest is ever at fault for what it says. Each member keeps its own accusations within a rate, and others take
+ * so much more from it that even what comes late and all at once is within theirs; what exceeds that is hostile. Views
+ * differ after cuts and restarts, so an accuser that is no observer in ours is not blamed, and neither is whoever passes
+ * on what others have said.
  */
 export class Accusations {
   readonly #context: Context;
@@ -46,10 +60,14 @@ export class Accusations {
   readonly #signing = new Set<PeerId>();
   readonly #handlers = new Meter(STATEMENT_RATE);
   readonly #accusers = new Meter(ACCUSER_RATE);
+  readonly #own: TokenBucket;
+  /** Whom we have accused, at which start, and have heard nothing of since. */
+  readonly #unanswered = new RecentMap<PeerId, number>(MAX_PAST_CHARGES);
 
-  constructor(context: Context, prober: Prober) {
+  constructor(context: Context, prober: Prober, now: Instant) {
     this.#context = context;
     this.#prober = prober;
+    this.#own = new TokenBucket(OWN_ACCUSATION_RATE, now);
     const { table, links } = context;
     this.#cases = new CaseBook({
       members: () => table.rings.size,
@@ -71,14 +89,18 @@ export class Accusations {
 
   /** The outcome of one of our own probes. */
   found(finding: Finding, now: Instant): void {
-    if (finding.type !== "silent") return;
+    const { table, self, links } = this.#context;
+    if (finding.type === "reached") {
+      // By a helper or an envelope, for want of a link: that we have none says nothing from here on.
+      if (!links.has(finding.peer)) table.cleared(finding.peer, now);
+      return;
+    }
     const { peer, startedAt, by } = finding;
-    const { table, self } = this.#context;
     const member = table.get(peer);
     if (member === undefined || !isThere(member.state) || member.clearedAt >= startedAt) return;
     if (!this.#isEvidence(member, by, now)) return;
     this.#cases.silent(peer, now);
-    if (table.mayAccuse(self, peer, now)) this.#speak(member);
+    if (table.mayAccuse(self, peer, now)) this.#speak(member, now);
   }
 
   /** A suspicion of another member, not yet verified. */
@@ -112,7 +134,7 @@ export class Accusations {
       out.fault("flood", accuser);
       out.verdict(source, "ignore");
     } else if (!table.mayAccuse(accuser, accused, now)) {
-      out.fault("not-an-observer", accuser);
+      out.fault("not-an-observer");
       out.verdict(source, "ignore");
     } else {
       out.verdict(source, "accept");
@@ -128,8 +150,12 @@ export class Accusations {
     if (suspicion === undefined || member === undefined || member.record.boot !== suspicion.boot) return;
     if (member.state === "left" || this.#cases.isAnswered(suspicion.id, accused)) return;
     this.#context.out.broadcast(encodePayload("suspicion", suspicion));
+    if (member.state !== "down") this.#unanswered.set(accused, suspicion.boot);
     this.#accuse(suspicion, member, now);
     this.#cases.silent(accused, now);
+    // A charge of a smaller id may have come while ours was being signed, and confirmations gather there.
+    const foremost = this.#cases.foremost(accused);
+    if (foremost !== undefined && foremost.id < suspicion.id) this.#speak(member, now);
   }
 
   /** An answer of an accused, not yet verified. */
@@ -155,6 +181,7 @@ export class Accusations {
     const member = table.get(accused);
     out.verdict(source, member === undefined ? "ignore" : "accept");
     if (member === undefined || member.record.boot !== boot) return;
+    this.#unanswered.delete(accused);
     const link = links.of(accused);
     if (link === undefined) table.proven(accused, 0);
     else if (link.misses > 0) link.deaf = true;
@@ -179,6 +206,7 @@ export class Accusations {
 
   /** A newer record of the same start: no answer to a charge, for it may have been made before, but to a claim it is. */
   renewed(id: PeerId, now: Instant): void {
+    this.#unanswered.delete(id);
     if (this.#cases.withdrawClaim(id, now)) move(this.#context, id, "alive", "record", now);
   }
 
@@ -203,15 +231,19 @@ export class Accusations {
 
   /** Which silence may be held against a member. */
   #isEvidence(member: Member, by: "link" | "helper" | "route" | "no-path", now: Instant): boolean {
-    if (by === "helper" || by === "route") return true;
+    if (by === "helper") return true;
     const link = this.#context.links.of(member.record.id);
     if (link?.deaf === true) return false;
     // A link that has shown no life of this start may belong to the one before.
     const proven = member.provenBoot === member.record.boot;
     if (link !== undefined && proven) return true;
-    // A failed dial says nothing. That a link to a neighbour is lost, or never came about in a long time, says a little,
-    // until the member has shown that it lives where we cannot reach it.
-    const unheard = member.clearedAt === Number.NEGATIVE_INFINITY && now - member.knownSince >= UNPROVEN_MS;
+    // A failed dial says nothing. That a link to a neighbour is lost says a little, until the member has shown that it lives
+    // where we cannot reach it. An envelope would have found it there, unless it died right after it had shown that.
+    const { knownSince, clearedAt } = member;
+    const unheard =
+      by === "route"
+        ? now - Math.max(knownSince, clearedAt) >= ROUTED_UNPROVEN_MS
+        : clearedAt === Number.NEGATIVE_INFINITY && now - knownSince >= UNPROVEN_MS;
     return (proven || unheard) && this.#isNeighbour(member);
   }
 
@@ -223,14 +255,19 @@ export class Accusations {
   }
 
   /** Signs a suspicion of our own: one that is open if there is one, else a new one. */
-  #speak(member: Member): void {
-    const { self, random, out } = this.#context;
-    const { id: accused, boot, incarnation } = member.record;
-    if (this.#signing.has(accused)) return;
-    const open = this.#cases.foremost(accused);
+  #speak({ record }: Member, now: Instant): void {
+    const { self, random } = this.#context;
+    const open = this.#cases.foremost(record.id);
     if (open !== undefined && (open.accusers.includes(self) || open.accusers.length > CONFIRMATIONS)) return;
-    const id = open?.first.idBytes ?? randomBytes(random, CHARGE_ID_BYTES);
-    const body = encodeSuspicion(id, self, accused, boot, incarnation);
+    this.#sign(open?.first.idBytes ?? randomBytes(random, CHARGE_ID_BYTES), record, now);
+  }
+
+  /** Asks for our signature under an accusation, unless one is asked for or we have said enough for the moment. */
+  #sign(chargeId: Uint8Array, { id: accused, boot, incarnation }: Member["record"], now: Instant): void {
+    if (this.#signing.has(accused) || this.#own.level(OWN_ACCUSATION_RATE, now) < 1) return;
+    this.#own.spend(1, OWN_ACCUSATION_RATE, now);
+    const { self, out } = this.#context;
+    const body = encodeSuspicion(chargeId, self, accused, boot, incarnation);
     this.#signing.add(accused);
     out.push({ type: "sign", label: "starling/suspicion/1", body, resume: { of: "own-suspicion", accused, body } });
   }
@@ -240,8 +277,8 @@ export class Accusations {
     const { self, table } = this.#context;
     const { id, accused, accuser } = suspicion;
     if (member.state === "down") {
-      // Those who hold it for alive need confirmations, and we have made up our mind.
-      if (accuser !== self && table.mayAccuse(self, accused, now)) this.#second(suspicion);
+      // Those who hold it for alive need confirmations.
+      if (accuser !== self && table.mayAccuse(self, accused, now)) this.#second(suspicion, member, now);
       return;
     }
     const opened = this.#cases.of(accused)?.charges.has(id) !== true;
@@ -250,18 +287,16 @@ export class Accusations {
     if (opened) this.#tell(suspicion);
     if (accuser === self || !table.mayAccuse(self, accused, now)) return;
     const silentAt = this.#cases.of(accused)?.silentAt ?? Number.NEGATIVE_INFINITY;
-    if (now - silentAt < EVIDENCE_MS) this.#speak(member);
+    if (now - silentAt < EVIDENCE_MS) this.#speak(member, now);
     else this.#prober.investigate(accused, now);
   }
 
-  /** Joins a suspicion of a member that we hold for down, once. */
-  #second({ id, idBytes, boot, incarnation, accused }: Suspicion): void {
-    const { self, out } = this.#context;
-    if (this.#signing.has(accused) || this.#cases.isConcluded(id, accused, boot)) return;
+  /** Joins a suspicion of a member that we have accused before and hold for down, once. */
+  #second({ id, idBytes, boot, accused }: Suspicion, { record }: Member, now: Instant): void {
+    if (this.#unanswered.get(accused) !== boot || this.#cases.isConcluded(id, accused, boot)) return;
+    this.#unanswered.delete(accused);
     this.#cases.conclude(id, accused, boot);
-    const body = encodeSuspicion(idBytes, self, accused, boot, incarnation);
-    this.#signing.add(accused);
-    out.push({ type: "sign", label: "starling/suspicion/1", body, resume: { of: "own-suspicion", accused, body } });
+    this.#sign(idBytes, record, now);
   }
 
   /** Over its own link, if there is one: the accused must be the first to know. */
@@ -273,7 +308,7 @@ export class Accusations {
   /** Whether a statement from `source` may cost us a signature check; answers for it when it may not. */
   mayCheck(source: Source, now: Instant): boolean {
     if (source.via === "introduction" || this.#handlers.admits(source.from, now)) return true;
-    this.#context.out.fault("flood", source.from);
+    this.#context.out.fault("flood");
     this.#context.out.verdict(source, "ignore");
     return false;
   }

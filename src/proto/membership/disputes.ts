@@ -73,8 +73,13 @@ export class Disputes {
   /** A notice that reached us. */
   noticed(named: readonly Named[], source: Source, now: Instant): void {
     const { self, table, out } = this.#context;
-    if (source.via !== "broadcast" || !this.#messengers.admits(source.from, now)) {
-      if (source.via !== "introduction") out.fault("flood", source.from);
+    if (source.via !== "broadcast") {
+      // Notices are for everybody: nobody tells one to us alone.
+      out.fault("malformed", source.via === "link" ? source.from : undefined);
+      return;
+    }
+    if (!this.#messengers.admits(source.from, now)) {
+      out.fault("flood");
       out.verdict(source, "ignore");
       return;
     }

@@ -80,9 +80,9 @@ export interface MemberEvent {
 export type MembershipFault =
   /** A message or payload that cannot be decoded, or on the wrong lane. */
   | "malformed"
-  /** More than an honest member sends. */
+  /** More than an honest member sends; without a peer, more than we take of what others have said, whoever passes it on. */
   | "flood"
-  /** An accusation by a member that does not observe the accused. */
+  /** An accusation by a member that does not observe the accused, as far as we see: its view may differ, so it is not named. */
   | "not-an-observer"
   /** An accusation by, or of, somebody who is not a member; a record of a revoked one. */
   | "not-a-member"

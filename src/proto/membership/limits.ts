@@ -19,6 +19,12 @@ export const STALL_MS = 1_300;
 /** A round trip this much above the usual one can only be a retransmission. */
 export const STALL_EVIDENCE_MS = 700;
 
+/** A link this young is no witness of stalls: both ends have much to do when they meet, and starting machines are busy. */
+export const WARM_UP_MS = 10_000;
+
+/** Stalls closer together than this may have one cause that has passed. */
+export const STALLS_APART_MS = 3_000;
+
 /** How long one link's stall makes us patient with that link, and with refutations; with every link for a third of it. */
 export const STALL_MEMORY_MS = 60_000;
 
@@ -27,6 +33,9 @@ export const HELPERS = 3;
 
 /** The shortest time for an indirect probe: a helper's own time-out, twice. */
 export const INDIRECT_LEAST_MS = 500;
+
+/** The shortest time for a routed probe: six hops there and back at 40 ms each, and a detour. */
+export const ROUTED_LEAST_MS = 750;
 
 /** Investigations are spread over this, so that observers hear of each other before all of them speak. */
 export const SPREAD_MS = 100;
@@ -47,6 +56,9 @@ export const REQUEST_RATE = { perSecond: 16, burst: 64 } as const;
 /** A call that comes this long after our deadline: the process did not run, and what it holds against others is stale. */
 export const FREEZE_MS = 500;
 
+/** A call that comes this long after our deadline: this machine is busy, and slow answers may be our own slowness. */
+export const LATE_MS = 50;
+
 /** Local health from 0 (well) to this; every time-out is stretched by 1 + health. As in Lifeguard. */
 export const WORST_HEALTH = 8;
 
@@ -55,8 +67,8 @@ export const WORST_HEALTH = 8;
 /** Nobody is down sooner after the first suspicion: time for it to reach the accused and for the answer to come back. */
 export const REFUTATION_WINDOW_MS = 1_000;
 
-/** What the window gains while retransmissions are seen: one on the way there and one on the way back. */
-export const REFUTATION_STALL_MS = 2_000;
+/** What the window gains while retransmissions are seen: with the window itself, one of 1 s on the way there and one back. */
+export const REFUTATION_STALL_MS = 1_500;
 
 /** Observers, besides the first accuser, that end a suspicion at the window. Lifeguard's K. */
 export const CONFIRMATIONS = 3;
@@ -67,6 +79,9 @@ export const SOLE_ACCUSER_MS = 1_500;
 /** A member without a link that has given no sign may be accused after this; a dial ladder takes less. */
 export const UNPROVEN_MS = 60_000;
 
+/** The same, also since its last answer, when a routed probe went unanswered: first dials take less, and nobody could have carried the answer before. */
+export const ROUTED_UNPROVEN_MS = 10_000;
+
 /** How long a member's own failed probe stays good enough to confirm a suspicion without another one. */
 export const EVIDENCE_MS = 1_500;
 
@@ -76,15 +91,23 @@ export const VIEW_AGE_MS = 30_000;
 /** Suspicions of one member open at once: one for each observer and as many for views that differ. Further ones are ignored. */
 export const MAX_CHARGES = 32;
 
-/** Ids of answered, and of concluded, suspicions remembered, the oldest forgotten first: a replay then costs one more answer. */
+/** Ids of answered, and of concluded, suspicions remembered, and members whom we accused: the oldest is forgotten first. */
 export const MAX_PAST_CHARGES = 8_192;
 
 /** Our own answers kept, to be repeated to whoever asks again. */
 export const MAX_ANSWERS = 256;
 
-/** Suspicions and answers taken from one link before they are verified, and from one accuser after it. */
+/** Suspicions and answers taken from one link before they are verified. */
 export const STATEMENT_RATE = { perSecond: 256, burst: 1_024 } as const;
-export const ACCUSER_RATE = { perSecond: 2, burst: 64 } as const;
+
+/** Our own suspicions of others; beyond, we wait. Four observers speak of each member that is lost, so half of 100 may go at once. */
+export const OWN_ACCUSATION_RATE = { perSecond: 2, burst: 64 } as const;
+
+/**
+ * Verified suspicions taken from one accuser. What it says in 90 s may arrive at once (30 s in a stalled link, 30 s kept
+ * for grafts, 30 s in our own sleep): 64 + 2 * 90 is what an honest one reaches, and nobody honest exceeds it.
+ */
+export const ACCUSER_RATE = { perSecond: 2, burst: 256 } as const;
 
 // Records.
 

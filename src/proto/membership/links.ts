@@ -1,7 +1,7 @@
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
-import { TokenBucket } from "../signaling/token-bucket.ts";
 import { RoundTrip } from "../streams/round-trip.ts";
+import { TokenBucket } from "../token-bucket.ts";
 import {
   ANSWER_RATE,
   PROBE_TIMEOUT_LEAST_MS,
@@ -12,6 +12,8 @@ import {
   STALL_EVIDENCE_MS,
   STALL_MEMORY_MS,
   STALL_MS,
+  STALLS_APART_MS,
+  WARM_UP_MS,
 } from "./limits.ts";
 
 /**
@@ -20,10 +22,19 @@ import {
  * A link is reliable: a lost packet shows as a stall of a second or more (SCTP's smallest retransmission time-out),
  * during which everything behind it waits too. While no stall has been seen, a probe that takes much longer than the
  * round trip means trouble. Once stalls are seen, silence below one stall means nothing, and a refutation may take two.
+ *
+ * A stall seen while we ran late ourselves is our own, and one on a new link comes of all that a new link sets going. One
+ * peer's stall may be its own, and what happens once happens on any machine; a second peer's, some seconds later, is the
+ * network's, and makes us patient with everybody.
  */
 export class Links {
   readonly #links = new Map<PeerId, Link>();
+  /** The first stall in a minute, and its peer. */
   #stalledAt: Instant = Number.NEGATIVE_INFINITY;
+  #stalledPeer: PeerId | undefined;
+  /** The last one that was the network's. */
+  #networkStalledAt: Instant = Number.NEGATIVE_INFINITY;
+  #ranLateAt: Instant = Number.NEGATIVE_INFINITY;
 
   get size(): number {
     return this.#links.size;
@@ -53,22 +64,23 @@ export class Links {
     return this.#links.delete(peer);
   }
 
+  /** Our own clock has called us late: what was awaited then tells nothing about the network. */
+  ranLate(now: Instant): void {
+    this.#ranLateAt = now;
+  }
+
   /** A probe over `link` was answered after `rttMs`. */
   answered(link: Link, rttMs: number, now: Instant): void {
     const usual = link.roundTrip.smoothedMs ?? rttMs;
-    if (rttMs - usual > STALL_EVIDENCE_MS) {
-      link.stalledAt = now;
-      this.#stalledAt = now;
-      return;
-    }
-    link.roundTrip.smooth(rttMs);
+    if (rttMs - usual <= STALL_EVIDENCE_MS) link.roundTrip.smooth(rttMs);
+    else if (this.#ranLateAt < now - rttMs && now - link.openedAt > WARM_UP_MS) this.#stalled(link, now);
   }
 
   /** How long a probe over `link` may take, before local health stretches it. */
   timeoutMs(link: Link, now: Instant): number {
     const { smoothedMs = 0, variationMs } = link.roundTrip;
     const usual = Math.max(PROBE_TIMEOUT_LEAST_MS, smoothedMs + 4 * variationMs + 50);
-    const stalling = now - link.stalledAt < STALL_MEMORY_MS || now - this.#stalledAt < STALL_MEMORY_MS / 3;
+    const stalling = now - link.stalledAt < STALL_MEMORY_MS || now - this.#networkStalledAt < STALL_MEMORY_MS / 3;
     return Math.min(PROBE_TIMEOUT_MOST_MS, stalling ? Math.max(usual, smoothedMs + STALL_MS) : usual);
   }
 
@@ -76,14 +88,24 @@ export class Links {
   windowMs(now: Instant): number {
     let slowest = 0;
     for (const link of this.#links.values()) slowest = Math.max(slowest, link.roundTrip.smoothedMs ?? 0);
-    const stalling = now - this.#stalledAt < STALL_MEMORY_MS ? REFUTATION_STALL_MS : 0;
+    const stalling = now - this.#networkStalledAt < STALL_MEMORY_MS ? REFUTATION_STALL_MS : 0;
     return REFUTATION_WINDOW_MS + Math.min(REFUTATION_WINDOW_MS, 2 * slowest) + stalling;
+  }
+
+  #stalled(link: Link, now: Instant): void {
+    link.stalledAt = now;
+    const sinceFirst = now - this.#stalledAt;
+    if (sinceFirst > STALL_MEMORY_MS) {
+      this.#stalledAt = now;
+      this.#stalledPeer = link.peer;
+    } else if (sinceFirst >= STALLS_APART_MS && link.peer !== this.#stalledPeer) this.#networkStalledAt = now;
   }
 }
 
 /** One link. Its fields belong to the probing code. */
 export class Link {
   readonly peer: PeerId;
+  readonly openedAt: Instant;
   readonly roundTrip = new RoundTrip();
   /** Probes in a row without an answer. */
   misses = 0;
@@ -100,6 +122,7 @@ export class Link {
 
   constructor(peer: PeerId, rttMs: number, now: Instant) {
     this.peer = peer;
+    this.openedAt = now;
     this.roundTrip.smooth(rttMs);
     this.#answers = new TokenBucket(ANSWER_RATE, now);
     this.#requests = new TokenBucket(REQUEST_RATE, now);

@@ -21,7 +21,7 @@ import type {
   Standing,
 } from "./effects.ts";
 import { Exchange } from "./exchange.ts";
-import { FREEZE_MS } from "./limits.ts";
+import { FREEZE_MS, LATE_MS } from "./limits.ts";
 import { Links } from "./links.ts";
 import { LocalHealth } from "./local-health.ts";
 import { decodeMessage, decodePayload, encodePayload, type Payload } from "./messages.ts";
@@ -77,7 +77,7 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
     };
     this.#context = context;
     this.#prober = new Prober(context, now);
-    this.#accusations = new Accusations(context, this.#prober);
+    this.#accusations = new Accusations(context, this.#prober, now);
     this.#defence = new Defence(context, this.#accusations);
     this.#own = new SelfRecord(context, boot, profile, token);
     this.#records = new Records(context, this.#accusations, this.#own);
@@ -88,7 +88,9 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
   }
 
   handle(input: MembershipInput, now: Instant): readonly MembershipOutput[] {
-    if (now - this.#deadline > FREEZE_MS) this.#thaw(now);
+    const lateMs = now - this.#deadline;
+    if (lateMs > FREEZE_MS) this.#thaw(now);
+    if (lateMs > LATE_MS) this.#context.links.ranLate(now);
     this.#apply(input, now);
     for (const finding of this.#prober.take()) this.#accusations.found(finding, now);
     this.#deadline = this.#next();

@@ -10,6 +10,7 @@ import {
   MAX_PROBES,
   PROBE_INTERVAL_MS,
   REQUEST_RATE,
+  ROUTED_LEAST_MS,
   SPREAD_MS,
   STALL_MS,
   SWEEP_SPACING_MS,
@@ -25,9 +26,10 @@ import { isThere } from "./table.ts";
  * Every 500 ms one target, in rotation: the peers at the other end of our links, and neighbours whom we have no link
  * with. A probe goes through at most two stages. *Direct*: over the link, for the link's own time-out. Unanswered, it makes
  * us probe all our links at once, for the missing answer may be our own network's, and it turns *wide*: over the link
- * again, and by up to three helpers, chosen among our links that the rings say are linked with the target, and by a
- * routed envelope where there is routing. A target without a link starts wide. A peer's request for an indirect probe is
- * a direct probe whose outcome is reported and which goes no further.
+ * again, and by up to three helpers, chosen among our links that the rings say are linked with the target. A target without
+ * a link starts wide; when no helper has one either, and there is routing, an envelope looks for it: last, because a search
+ * for what is gone costs a dozen times as much. A peer's request for an indirect probe is a direct probe whose outcome is
+ * reported and which goes no further.
  *
  * What comes out is a {@link Finding}. Whether silence leads to an accusation is decided elsewhere; so is which silence
  * counts: `by` says what was tried. Time-outs follow the link's round trips and stalls, stretched by local health.
@@ -209,10 +211,17 @@ export class Prober {
       probe.helpers.push({ peer, sequence, verdict: "none" });
       out.probe(peer, encodeRequest(sequence, target));
     }
-    if (this.#context.routing) {
-      probe.routedSequence = this.#nextSequence();
-      out.route(target, encodeProbe("probe", probe.routedSequence));
-    }
+    if (probe.helpers.length === 0) this.#routeProbe(probe, now);
+  }
+
+  /** The last resort for a target that neither we nor a helper has a link with; false when it is out of reach, or tried. */
+  #routeProbe(probe: Probe, now: Instant): boolean {
+    const { routing, out, health } = this.#context;
+    if (!routing || probe.link !== undefined || probe.routedSequence >= 0) return false;
+    probe.routedSequence = this.#nextSequence();
+    probe.dueAt = Math.max(probe.dueAt, now + ROUTED_LEAST_MS * health.stretch);
+    out.route(probe.target, encodeProbe("probe", probe.routedSequence));
+    return true;
   }
 
   #answered(link: Link, sequence: number, now: Instant): void {
@@ -252,7 +261,8 @@ export class Prober {
       if (helper === undefined) continue;
       helper.verdict = verdict;
       if (verdict === "reached") this.#reached(probe);
-      else if (probe.helpers.every((other) => other.verdict !== "none") && probe.routedSequence < 0) {
+      else if (probe.routedSequence >= 0 || probe.helpers.some((other) => other.verdict === "none")) return;
+      else if (probe.helpers.some((other) => other.verdict === "silent") || !this.#routeProbe(probe, now)) {
         // Everybody has spoken: only our own second probe is still awaited.
         probe.dueAt = Math.min(
           probe.dueAt,

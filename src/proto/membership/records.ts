@@ -53,7 +53,8 @@ export class Records {
       out.fault("stale");
       out.verdict(source, "ignore");
     } else if (!asked && source.via !== "introduction" && !this.#bringers.admits(source.from, now)) {
-      out.fault("flood", source.from);
+      // Its bringer passes on what others sign, as much as there is.
+      out.fault("flood");
       out.verdict(source, "ignore");
     } else {
       const resume: MembershipResume = { of: "record", record, source, standing };

@@ -26,7 +26,7 @@ export interface Member {
   readonly knownSince: Instant;
   /** Since when it has stood in the rings, while it does. */
   readonly seatedSince: Instant;
-  /** When this start of it last answered a suspicion; minus Infinity: never. */
+  /** When this start of it last answered a suspicion, or a probe that did not take a link of ours; minus Infinity: never. */
   readonly clearedAt: Instant;
   /** The boot count of which a link has shown life; 0: none. */
   readonly provenBoot: number;

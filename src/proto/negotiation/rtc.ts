@@ -17,7 +17,7 @@ export interface RtcOptions {
   /** The side that creates the data channel and the offer. */
   readonly initiator: boolean;
   readonly iceServers: readonly IceServer[];
-  /** `relay` uses TURN only. Default `all`. */
+  /** `relay` uses TURN only, and needs a peer that offers a relay too where the stack cannot force it. Default `all`. */
   readonly iceTransportPolicy?: "all" | "relay";
   /** Addresses of loopback or tunnel interfaces to offer as well; most stacks skip them by themselves. */
   readonly extraAddresses?: readonly string[];
@@ -58,6 +58,9 @@ export interface RtcConnection {
   /**
    * Hands one frame (1 byte to 64 KiB) to the stack, which may keep a reference: do not touch `frame` afterwards.
    * False when the channel is not open (any more).
+   *
+   * Until the initiator has received its first frame it sends one only, as admission does: node-datachannel may swap frames
+   * that reach an answerer while it registers for them.
    */
   send(frame: Uint8Array): boolean;
   /** Bytes handed to `send` that the stack still holds, as far as the stack tells. */

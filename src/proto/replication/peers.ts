@@ -1,6 +1,6 @@
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
-import { TokenBucket } from "../signaling/token-bucket.ts";
+import { TokenBucket } from "../token-bucket.ts";
 import { ANSWER_RATE, FRUITLESS_COMPARES, MAX_EMPTY_ANSWERS, MAX_FRUITLESS_EXCHANGES, MESSAGE_RATE } from "./limits.ts";
 
 /**

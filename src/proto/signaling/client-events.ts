@@ -1,7 +1,7 @@
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { Sign, Signature, Verified, Verify } from "../signed.ts";
-import type { Credential, IceGrant, RefusalCode, UndeliveredReason } from "./messages.ts";
+import type { IceGrant, RefusalCode, UndeliveredReason } from "./messages.ts";
 
 /** What goes into and comes out of a {@link SignalingClient}. */
 
@@ -15,8 +15,9 @@ export interface AgentRun {
 
 /** What the agent holds for its admission. */
 export type HeldCredential =
+  /** To be exchanged for a member token at an issuer's desk. */
   | { readonly kind: "join"; readonly token: string }
-  /** `expiresAt` by the issuer's clock: past it, the token is shown as an expired one, which buys a renewal. */
+  /** `expiresAt` by the issuer's clock: past it and the leeway the token is taken to a desk too, where it buys a renewal. */
   | { readonly kind: "member"; readonly token: string; readonly expiresAt: Instant };
 
 /** Numbers the connections of one client; what arrives for an earlier one is ignored. */
@@ -38,11 +39,27 @@ export type SignalingInput =
   /** The WebSocket could not be opened, or is closed. */
   | { readonly type: "closed"; readonly attempt: Attempt; readonly reason: string }
   | Signature<LoginResume>
+  /** The answer to `seek-desk`: a request for the desk of `kid`, sealed. */
+  | { readonly type: "request"; readonly attempt: Attempt; readonly kid: string; readonly bytes: Uint8Array }
+  /** The answer to `seek-desk`: none of the desks can be used. */
+  | { readonly type: "no-desk"; readonly attempt: Attempt; readonly detail: string }
+  /** The answer to `unseal`: what a desk said. */
+  | {
+      readonly type: "unsealed";
+      readonly attempt: Attempt;
+      readonly answer:
+        | { readonly ok: true; readonly token: string; readonly expiresAt: Instant }
+        | { readonly ok: false; readonly code: RefusalCode; readonly detail: string };
+    }
   | Verified<"fenced">
   /** The agent holds another credential; a client that was stopped by a refusal tries again with it. */
   | { readonly type: "credential"; readonly credential: HeldCredential }
   /** Our own signed record (1 byte to 8 KiB), for introductions; kept, and presented again after each login. */
   | { readonly type: "present"; readonly record: Uint8Array }
+  /** Our own signed desk, for those who need an issuer; kept, and handed in again after each login. */
+  | { readonly type: "desk"; readonly desk: Uint8Array }
+  /** Our desk's sealed answer to what was `asked`. */
+  | { readonly type: "answer"; readonly attempt: Attempt; readonly id: number; readonly bytes: Uint8Array }
   /** Hand `bytes` (sealed, at most 64 KiB) to `to`; `id` (32 bits) comes back if that fails. */
   | { readonly type: "signal"; readonly to: PeerId; readonly bytes: Uint8Array; readonly id: number }
   /** Ask for the records of `count` members, 1 to 16. */
@@ -86,13 +103,24 @@ export type SignalingOutput =
   /** Close the WebSocket; nothing of it is listened to any more. */
   | { readonly type: "disconnect"; readonly attempt: Attempt }
   | Sign<LoginResume>
+  /** `token` needs an issuer: check the desks, and seal a request for one of them. */
+  | {
+      readonly type: "seek-desk";
+      readonly attempt: Attempt;
+      readonly token: string;
+      readonly desks: readonly Uint8Array[];
+    }
+  /** Open the answer of the desk that was asked; when it does not open, nothing is answered. */
+  | { readonly type: "unseal"; readonly attempt: Attempt; readonly bytes: Uint8Array }
+  /** A member token was issued to us, by whom only the token tells: to be kept. The login goes on with it. */
+  | { readonly type: "issued"; readonly token: string; readonly expiresAt: Instant }
+  /** Somebody asks our desk: answer with the same attempt and id. */
+  | { readonly type: "asked"; readonly attempt: Attempt; readonly id: number; readonly bytes: Uint8Array }
   /** `from` is our own id: a server has none. Nobody is to be blamed when it fails. */
   | Verify<"fenced">
   /** Logged in. */
   | {
       readonly type: "ready";
-      /** A member token that was issued for our credential: to be kept. */
-      readonly token?: string;
       readonly expiresAt: Instant;
       /** The cluster's signed list of issuing keys; unchecked. */
       readonly issuers: Uint8Array;
@@ -138,24 +166,22 @@ export type SignalingOutput =
   | { readonly type: "skew"; readonly skewMs: number; readonly uncertaintyMs: number }
   | { readonly type: "fault"; readonly fault: SignalingFault };
 
+/** What of a challenge is signed. */
+export interface Challenge {
+  readonly nonce: Uint8Array;
+  readonly serverName: string;
+}
+
 /** How far a client has come. */
 export type ClientStage =
   | { readonly at: "waiting"; readonly until: Instant }
   | { readonly at: "connecting"; readonly attempt: Attempt; readonly until: Instant }
   | { readonly at: "greeting"; readonly attempt: Attempt; readonly until: Instant; readonly helloAt: Instant }
-  /** The challenge is being signed. */
-  | {
-      readonly at: "signing";
-      readonly attempt: Attempt;
-      readonly until: Instant;
-      readonly serverTime: Instant;
-    }
-  | {
-      readonly at: "logging-in";
-      readonly attempt: Attempt;
-      readonly until: Instant;
-      readonly shown: Credential["kind"];
-    }
+  /** A desk is asked for a member token; then the challenge is signed. */
+  | { readonly at: "exchanging"; readonly attempt: Attempt; readonly until: Instant; readonly challenge: Challenge }
+  /** The challenge is being signed; `token`, a member token, goes with it. */
+  | { readonly at: "signing"; readonly attempt: Attempt; readonly until: Instant; readonly token: string }
+  | { readonly at: "logging-in"; readonly attempt: Attempt; readonly until: Instant }
   | { readonly at: "ready"; readonly attempt: Attempt; readonly since: Instant }
   /** For good after `identity-in-use` and `left`; after a refusal until there is another credential or a nudge. */
   | { readonly at: "stopped"; readonly reason: "identity-in-use" | "left" | "refused" };

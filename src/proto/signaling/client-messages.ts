@@ -2,15 +2,12 @@ import { publicKeyOf } from "../peer-id.ts";
 import { decode, encode, type WireValue } from "../wire/codec.ts";
 import { bytes, bytesOf, integer, list, peer, text, tuple } from "../wire/shape.ts";
 import { signalingLimits as limits, scanLimits } from "./limits.ts";
-import { type ClientMessage, type Credential, Kind, type Malformed, SIGNALING_VERSION } from "./messages.ts";
+import { type ClientMessage, Kind, type Malformed, SIGNALING_VERSION } from "./messages.ts";
 
 /** The wire form of what an agent says to a signaling server; the exact arrays stand in {@link encodeClientMessage}. */
 
 const MALFORMED: Malformed = { type: "malformed", fault: "shape" };
 const OVERSIZE: Malformed = { type: "malformed", fault: "oversize" };
-
-/** Credential kinds by their number on the wire. */
-const CREDENTIALS = ["member", "join", "expired"] as const;
 
 /** Encodes one message; the caller keeps the bounds of `signalingLimits`. */
 export function encodeClientMessage(message: Exclude<ClientMessage, { type: "foreign-hello" }>): Uint8Array {
@@ -25,13 +22,9 @@ export function encodeClientMessage(message: Exclude<ClientMessage, { type: "for
         message.serverName,
       ]);
     case "login":
-      return encode([
-        Kind.login,
-        message.at,
-        message.signature,
-        CREDENTIALS.indexOf(message.credential.kind),
-        message.credential.token,
-      ]);
+      return encode([Kind.login, message.at, message.signature, message.token]);
+    case "exchange":
+      return encode([Kind.exchange, message.kid, message.bytes]);
     case "present":
       return encode([Kind.present, message.record]);
     case "introduce":
@@ -42,6 +35,10 @@ export function encodeClientMessage(message: Exclude<ClientMessage, { type: "for
       return encode([Kind.renew, message.token]);
     case "time":
       return encode([Kind.time, message.id]);
+    case "desk":
+      return encode([Kind.desk, message.desk]);
+    case "answer":
+      return encode([Kind.answer, message.id, message.bytes]);
     case "goodbye":
       return encode([Kind.goodbye]);
   }
@@ -63,6 +60,24 @@ function parse(items: readonly WireValue[]): ClientMessage | undefined {
       return parseHello(items);
     case Kind.login:
       return parseLogin(items);
+    case Kind.exchange: {
+      const kid = text(items[1], limits.kidLength);
+      const sealed = bytes(items[2], limits.exchangeBytes);
+      return items.length === 3 && kid !== undefined && sealed?.length
+        ? { type: "exchange", kid, bytes: sealed }
+        : undefined;
+    }
+    case Kind.desk: {
+      const desk = bytes(items[1], limits.deskBytes);
+      return items.length === 2 && desk?.length ? { type: "desk", desk } : undefined;
+    }
+    case Kind.answer: {
+      const id = integer(items[1], 0, 0xffff_ffff);
+      const sealed = bytes(items[2], limits.exchangeBytes);
+      return items.length === 3 && id !== undefined && sealed?.length
+        ? { type: "answer", id, bytes: sealed }
+        : undefined;
+    }
     case Kind.present: {
       const record = bytes(items[1], limits.recordBytes);
       return items.length === 2 && record?.length ? { type: "present", record } : undefined;
@@ -110,17 +125,11 @@ function parseHello(items: readonly WireValue[]): ClientMessage | undefined {
 function parseLogin(items: readonly WireValue[]): ClientMessage | undefined {
   const at = integer(items[1]);
   const signature = bytesOf(items[2], 64);
-  const kind = credentialKind(items[3]);
-  const token = text(items[4], limits.tokenLength);
-  if (items.length !== 5 || at === undefined || signature === undefined) return undefined;
-  if (kind === undefined || token === undefined) return undefined;
-  return { type: "login", at, signature, credential: { kind, token } };
+  const token = text(items[3], limits.tokenLength);
+  if (items.length !== 4 || at === undefined || signature === undefined || token === undefined) return undefined;
+  return { type: "login", at, signature, token };
 }
 
 function version(value: WireValue): number | undefined {
   return integer(value, 1, 0xffff);
-}
-
-function credentialKind(value: WireValue | undefined): Credential["kind"] | undefined {
-  return typeof value === "number" ? CREDENTIALS[value] : undefined;
 }

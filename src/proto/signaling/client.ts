@@ -2,10 +2,13 @@ import { assert } from "../assert.ts";
 import { type Instant, type Machine, NOTHING } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { Random } from "../random.ts";
+import { TokenBucket } from "../token-bucket.ts";
+import { CLOCK_LEEWAY_MS } from "../trust/times.ts";
 import { backoffMs } from "./backoff.ts";
 import type {
   AgentRun,
   Attempt,
+  Challenge,
   ClientStage,
   HeldCredential,
   LoginResume,
@@ -15,7 +18,8 @@ import type {
   SignalingOutput,
 } from "./client-events.ts";
 import { encodeClientMessage } from "./client-messages.ts";
-import { ClockSkew } from "./clock-skew.ts";
+import { type Order, Orders, refuseOrder } from "./client-orders.ts";
+import type { Skew } from "./clock-skew.ts";
 import { clientLimits, signalingLimits } from "./limits.ts";
 import { loginBody, loginStatement } from "./login.ts";
 import {
@@ -28,12 +32,26 @@ import {
   SIGNALING_VERSION,
 } from "./messages.ts";
 import { printable } from "./printable.ts";
+import { ServerClock } from "./server-clock.ts";
 import { decodeServerMessage } from "./server-messages.ts";
-import { TokenBucket } from "./token-bucket.ts";
+
+interface ClientOptions {
+  readonly peer: PeerId;
+  readonly cluster: string;
+  /** The host and port of the server's URL; what the challenge must name. */
+  readonly serverName: string;
+  readonly run: AgentRun;
+  readonly credential: HeldCredential;
+  /** For jitter only. */
+  readonly random: Random;
+}
 
 /**
- * An agent's connection to one signaling server, kept up: connects, proves the agent's key, shows its credential, and
+ * An agent's connection to one signaling server, kept up: connects, proves the agent's key, shows its member token, and
  * starts again with a growing, jittered wait whenever the connection is lost. It wants its first time-out at once.
+ *
+ * Without a token that is valid by the server's clock it first asks one of the desks that the challenge names for one, in
+ * sealed letters that this machine does not read: join tokens and expired ones are shown to no server.
  *
  * What it decides: when to try again, whether a refusal is final, whether the server still lives (a question after 6 s of
  * silence, 6 s for the answer), how far the clocks differ. Signals are never queued: while there is no session the sender is told at
@@ -45,43 +63,22 @@ import { TokenBucket } from "./token-bucket.ts";
  * with a refusal therefore concerns this server only.
  */
 export class SignalingClient implements Machine<SignalingInput, SignalingOutput> {
-  readonly #peer: PeerId;
-  readonly #cluster: string;
-  readonly #serverName: string;
-  readonly #run: AgentRun;
-  readonly #random: Random;
+  readonly #options: ClientOptions;
   #credential: HeldCredential;
-  #record: Uint8Array | undefined;
+  readonly #orders = new Orders();
   #stage: ClientStage = { at: "waiting", until: 0 };
   #attempt: Attempt = 0;
   #failures = 0;
-  #skew = new ClockSkew();
-  #reportedSkewMs: number | undefined;
+  #clock = new ServerClock();
   #inbound = new TokenBucket(clientLimits.inbound, 0);
   #heardAt: Instant = 0;
-  #question: { readonly id: number; readonly sentAt: Instant } | undefined;
   #questions = 0;
   #out: SignalingOutput[] = [];
 
-  /**
-   * @param options `serverName`: the host and port of the server's URL; what the challenge must name.
-   * `random` is used for jitter only.
-   */
-  constructor(options: {
-    readonly peer: PeerId;
-    readonly cluster: string;
-    readonly serverName: string;
-    readonly run: AgentRun;
-    readonly credential: HeldCredential;
-    readonly random: Random;
-  }) {
+  constructor(options: ClientOptions) {
     assert(options.run.instance.length === signalingLimits.instanceBytes, "an instance is 16 bytes");
-    this.#peer = options.peer;
-    this.#cluster = options.cluster;
-    this.#serverName = options.serverName;
-    this.#run = options.run;
+    this.#options = options;
     this.#credential = options.credential;
-    this.#random = options.random;
   }
 
   /** For people: `waiting` for the next attempt, `connecting` until logged in, `ready`, or `stopped`. */
@@ -95,10 +92,10 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
       case "stopped":
         return undefined;
       case "ready":
-        return this.#question === undefined
+        return this.#clock.askedAt === undefined
           ? this.#heardAt + clientLimits.keepaliveMs
           : // Whatever is heard is a sign of life.
-            Math.max(this.#question.sentAt, this.#heardAt) + clientLimits.answerMs;
+            Math.max(this.#clock.askedAt, this.#heardAt) + clientLimits.answerMs;
       default:
         return this.#stage.until;
     }
@@ -118,6 +115,11 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
       case "signed":
         this.#login(input.signature, input.resume);
         break;
+      case "request":
+      case "no-desk":
+      case "unsealed":
+        if (this.#stage.at === "exchanging" && this.#isCurrent(input.attempt)) this.#exchange(input, now);
+        break;
       case "verified":
         this.#stop("identity-in-use", "another agent runs with this identity: give each agent its own state directory");
         break;
@@ -133,21 +135,15 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     return "attempt" in this.#stage && this.#stage.attempt === attempt;
   }
 
-  #transport(input: Extract<SignalingInput, { attempt: Attempt }>, now: Instant): void {
+  #transport(input: Extract<SignalingInput, { type: "opened" | "received" | "closed" }>, now: Instant): void {
     if (input.type === "closed") {
       this.#offline("closed", printable(input.reason).slice(0, signalingLimits.detailLength), now, { closed: true });
     } else if (input.type === "opened") {
       if (this.#stage.at !== "connecting") return;
       const until = now + clientLimits.greetMs;
       this.#stage = { at: "greeting", attempt: input.attempt, until, helloAt: now };
-      const { instance } = this.#run;
-      this.#transmit({
-        type: "hello",
-        cluster: this.#cluster,
-        peer: this.#peer,
-        instance,
-        serverName: this.#serverName,
-      });
+      const { cluster, peer, serverName, run } = this.#options;
+      this.#transmit({ type: "hello", cluster, peer, instance: run.instance, serverName });
     } else this.#message(decodeServerMessage(input.bytes), input.bytes.length, now);
   }
 
@@ -156,15 +152,13 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     const stage = this.#stage;
     if (stage.at === "waiting") this.#connect(now);
     else if (stage.at !== "ready") this.#offline("timed-out", `no answer while ${stage.at}`, now);
-    else if (this.#question === undefined) this.#ask(now);
+    else if (this.#clock.askedAt === undefined) this.#ask(now);
     else this.#offline("timed-out", "the server has fallen silent", now);
   }
 
   #connect(now: Instant): void {
     this.#attempt++;
-    this.#skew = new ClockSkew();
-    this.#reportedSkewMs = undefined;
-    this.#question = undefined;
+    this.#clock = new ServerClock();
     this.#inbound = new TokenBucket(clientLimits.inbound, now);
     this.#stage = { at: "connecting", attempt: this.#attempt, until: now + clientLimits.connectMs };
     this.#out.push({ type: "connect", attempt: this.#attempt });
@@ -173,7 +167,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   /** Asks the server for its time: whether it lives, and how its clock differs. */
   #ask(now: Instant): void {
     this.#questions = (this.#questions + 1) >>> 0;
-    this.#question = { id: this.#questions, sentAt: now };
+    this.#clock.ask(this.#questions, now);
     this.#transmit({ type: "time", id: this.#questions });
   }
 
@@ -187,7 +181,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     const stage = this.#stage;
     if (!more.closed && "attempt" in stage) this.#out.push({ type: "disconnect", attempt: stage.attempt });
     if (stage.at === "ready" && now - stage.since >= clientLimits.healthyMs) this.#failures = 0;
-    const retryAt = now + (more.waitMs ?? 0) + backoffMs(this.#failures, this.#random);
+    const retryAt = now + (more.waitMs ?? 0) + backoffMs(this.#failures, this.#options.random);
     this.#failures++;
     this.#stage = { at: "waiting", until: retryAt };
     this.#out.push({ type: "offline", reason, detail, ...(more.code && { code: more.code }), retryAt });
@@ -204,7 +198,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     if (stage.at === "stopped" && stage.reason !== "refused") return;
     if ("attempt" in stage) this.#out.push({ type: "disconnect", attempt: stage.attempt });
     this.#stage = { at: "stopped", reason: reason === "identity-in-use" ? reason : "refused" };
-    const skewMs = this.#reportedSkewMs;
+    const { skewMs } = this.#clock;
     this.#out.push({ type: "stopped", reason, detail, ...(skewMs !== undefined && { skewMs }) });
   }
 
@@ -217,9 +211,11 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     else if (message.type === "refused") this.#refused(message.code, message.detail, now);
     else if (message.type === "going-away") {
       const asked = Math.min(message.reconnectAfterMs, signalingLimits.reconnectAfterMs);
-      const waitMs = asked + backoffMs(0, this.#random);
+      const waitMs = asked + backoffMs(0, this.#options.random);
       this.#offline("going-away", "the server closes", now, { waitMs });
     } else if (this.#stage.at === "greeting" && message.type === "challenge") this.#challenged(message, now);
+    else if (this.#stage.at === "exchanging" && message.type === "exchanged")
+      this.#out.push({ type: "unseal", attempt: this.#stage.attempt, bytes: message.bytes });
     else if (this.#stage.at === "logging-in" && message.type === "welcome") this.#welcomed(message, now);
     else if (this.#stage.at === "ready") this.#news(message, now);
     else this.#fault("unexpected", now);
@@ -228,35 +224,60 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   #challenged(challenge: Extract<ServerMessage, { type: "challenge" }>, now: Instant): void {
     const stage = this.#stage;
     assert(stage.at === "greeting", "a challenge answers a hello");
-    if (challenge.serverName !== this.#serverName || challenge.version !== SIGNALING_VERSION) {
+    if (challenge.serverName !== this.#options.serverName || challenge.version !== SIGNALING_VERSION) {
       this.#fault("foreign-challenge", now);
       return;
     }
-    this.#measure(stage.helloAt, now, challenge.serverTime);
+    this.#skewed(this.#clock.measure(stage.helloAt, now, challenge.serverTime));
     const { attempt } = stage;
-    const { serverTime, nonce, serverName } = challenge;
+    const { nonce, serverName, desks } = challenge;
+    const held = this.#credential;
+    const expiry = held.kind === "member" ? held.expiresAt + CLOCK_LEEWAY_MS : 0;
+    if (expiry > challenge.serverTime) this.#sign({ nonce, serverName }, held.token, now);
+    else {
+      const until = now + clientLimits.exchangeMs;
+      this.#stage = { at: "exchanging", attempt, until, challenge: { nonce, serverName } };
+      this.#out.push({ type: "seek-desk", attempt, token: held.token, desks });
+    }
+  }
+
+  #exchange(input: Extract<SignalingInput, { type: "request" | "no-desk" | "unsealed" }>, now: Instant): void {
+    const stage = this.#stage;
+    assert(stage.at === "exchanging", "a desk is asked on the way to the login");
+    if (input.type === "request") this.#transmit({ type: "exchange", kid: input.kid, bytes: input.bytes });
+    else if (input.type === "no-desk") this.#offline("refused", input.detail, now, { code: "issuer-unreachable" });
+    else if (!input.answer.ok) this.#settle(input.answer.code, input.answer.detail, now);
+    else {
+      const { token, expiresAt } = input.answer;
+      this.#hold(token, expiresAt);
+      this.#out.push({ type: "issued", token, expiresAt });
+      this.#sign(stage.challenge, token, now);
+    }
+  }
+
+  #sign({ nonce, serverName }: Challenge, token: string, now: Instant): void {
+    const stage = this.#stage;
+    assert("attempt" in stage, "a login is signed on a connection");
+    const { attempt } = stage;
+    const { cluster, peer, run } = this.#options;
     const at = Math.round(now);
-    this.#stage = { at: "signing", attempt, until: now + clientLimits.loginMs, serverTime };
-    const body = loginBody(this.#cluster, this.#peer, { nonce, serverName, instance: this.#run.instance, at });
+    this.#stage = { at: "signing", attempt, until: now + clientLimits.loginMs, token };
+    const body = loginBody(cluster, peer, { nonce, serverName, instance: run.instance, at });
     this.#out.push({ type: "sign", label: "starling/login/1", body, resume: { attempt, at } });
   }
 
   #login(signature: Uint8Array, resume: LoginResume): void {
     const stage = this.#stage;
     if (stage.at !== "signing" || stage.attempt !== resume.attempt) return;
-    const held = this.#credential;
-    const expired = held.kind === "member" && held.expiresAt <= stage.serverTime;
-    const credential = { kind: expired ? "expired" : held.kind, token: held.token } as const;
-    this.#stage = { at: "logging-in", attempt: stage.attempt, until: stage.until, shown: credential.kind };
-    this.#transmit({ type: "login", at: resume.at, signature, credential });
+    this.#stage = { at: "logging-in", attempt: stage.attempt, until: stage.until };
+    this.#transmit({ type: "login", at: resume.at, signature, token: stage.token });
   }
 
   #welcomed(welcome: Extract<ServerMessage, { type: "welcome" }>, now: Instant): void {
     assert(this.#stage.at === "logging-in", "a welcome answers a login");
     const { type: _, ...facts } = welcome;
     this.#stage = { at: "ready", attempt: this.#stage.attempt, since: now };
-    if (facts.token !== undefined) this.#hold(facts.token, facts.expiresAt);
-    if (this.#record !== undefined) this.#transmit({ type: "present", record: this.#record });
+    for (const message of this.#orders.standing()) this.#transmit(message);
     this.#out.push({ type: "ready", ...facts });
   }
 
@@ -276,10 +297,11 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
         this.#out.push(message);
         return;
       case "time":
-        // An answer to no question says nothing about the clock; it may be late, after a nudge.
-        if (this.#question?.id !== message.id) return;
-        this.#measure(this.#question.sentAt, now, message.serverTime);
-        this.#question = undefined;
+        this.#skewed(this.#clock.answered(message.id, now, message.serverTime));
+        return;
+      case "asked":
+        assert(this.#stage.at === "ready", "news comes to those who are logged in");
+        this.#out.push({ ...message, attempt: this.#stage.attempt });
         return;
       case "fenced":
         this.#fenced(message.rival, now);
@@ -290,18 +312,18 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   }
 
   #fenced(rival: LoginProof, now: Instant): void {
-    const own = rival.instance.every((byte, index) => byte === this.#run.instance[index]);
+    const own = rival.instance.every((byte, index) => byte === this.#options.run.instance[index]);
     if (own) {
       const detail = "another connection of this agent took our place: is one server listed twice?";
       this.#offline("fenced", detail, now, { waitMs: clientLimits.duplicateMs });
       return;
     }
-    if (rival.at < this.#run.startedAt) {
+    if (rival.at < this.#options.run.startedAt) {
       this.#fault("false-fence", now);
       return;
     }
-    const statements = [loginStatement(this.#cluster, this.#peer, rival)];
-    this.#out.push({ type: "verify", from: this.#peer, statements, resume: "fenced" });
+    const statements = [loginStatement(this.#options.cluster, this.#options.peer, rival)];
+    this.#out.push({ type: "verify", from: this.#options.peer, statements, resume: "fenced" });
     const detail = "another agent with this identity took our place";
     this.#offline("fenced", detail, now, { waitMs: clientLimits.fencedMs });
   }
@@ -312,12 +334,15 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
       return;
     }
     const held = this.#credential;
-    const shown = this.#stage.at === "logging-in" ? this.#stage.shown : "member";
-    if (code === "token-expired" && held.kind === "member" && shown === "member") {
-      // Shown once more, as what it is: for seven days it buys a renewal.
+    if (code === "token-expired" && held.kind === "member" && this.#stage.at !== "exchanging") {
+      // Taken to a desk next time: for seven days it buys a renewal.
       this.#credential = { ...held, expiresAt: 0 };
       this.#offline("refused", detail, now, { code });
-    } else if (REFUSALS[code] === "final") this.#stop(code, detail);
+    } else this.#settle(code, detail, now);
+  }
+
+  #settle(code: RefusalCode, detail: string, now: Instant): void {
+    if (REFUSALS[code] === "final") this.#stop(code, detail);
     else this.#offline("refused", detail, now, { code });
   }
 
@@ -325,46 +350,14 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     this.#credential = { kind: "member", token, expiresAt };
   }
 
-  #measure(sentAt: Instant, receivedAt: Instant, serverTime: Instant): void {
-    const { skewMs, uncertaintyMs } = this.#skew.add(sentAt, receivedAt, serverTime);
-    const reported = this.#reportedSkewMs;
-    if (reported !== undefined && Math.abs(skewMs - reported) < clientLimits.skewStepMs) return;
-    this.#reportedSkewMs = skewMs;
-    this.#out.push({ type: "skew", skewMs, uncertaintyMs });
+  #skewed(skew: Skew | undefined): void {
+    if (skew !== undefined) this.#out.push({ type: "skew", ...skew });
   }
 
   // What the agent wants
 
-  #command(
-    input: Extract<
-      SignalingInput,
-      { type: "credential" | "present" | "signal" | "introduce" | "renew" | "nudge" | "leave" }
-    >,
-    now: Instant,
-  ): void {
-    const ready = this.#stage.at === "ready";
+  #command(input: Order | Extract<SignalingInput, { type: "credential" | "nudge" | "leave" }>, now: Instant): void {
     switch (input.type) {
-      case "signal": {
-        const { to, bytes, id } = input;
-        assert(bytes.length <= signalingLimits.signalBytes, "a signal fits its message");
-        if (ready) this.#transmit({ type: "signal", to, bytes, id });
-        else this.#out.push({ type: "undelivered", to, id, reason: "offline" });
-        return;
-      }
-      case "present": {
-        const { record } = input;
-        assert(record.length > 0 && record.length <= signalingLimits.recordBytes, "a record fits its message");
-        this.#record = record;
-        if (ready) this.#transmit({ type: "present", record });
-        return;
-      }
-      case "introduce":
-        if (ready) this.#transmit({ type: "introduce", count: input.count });
-        return;
-      case "renew":
-        if (ready) this.#transmit({ type: "renew", token: input.token });
-        else this.#out.push({ type: "unrenewed", code: "unavailable", detail: "not connected to the server" });
-        return;
       case "credential":
         this.#credential = input.credential;
         if (this.#stage.at === "stopped") this.#nudge(now);
@@ -373,16 +366,28 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
         this.#nudge(now);
         return;
       case "leave":
-        if (ready) this.#transmit({ type: "goodbye" });
+        if (this.#stage.at === "ready") this.#transmit({ type: "goodbye" });
         if ("attempt" in this.#stage) this.#out.push({ type: "disconnect", attempt: this.#stage.attempt });
         this.#stage = { at: "stopped", reason: "left" };
+        return;
+      default:
+        this.#order(input);
     }
+  }
+
+  #order(order: Order): void {
+    const message = this.#orders.take(order);
+    const refusal = refuseOrder(order);
+    // The answer to a question of an earlier connection is nobody's any more.
+    const late = order.type === "answer" && !this.#isCurrent(order.attempt);
+    if (this.#stage.at === "ready" && !late) this.#transmit(message);
+    else if (refusal !== undefined) this.#out.push(refusal);
   }
 
   #nudge(now: Instant): void {
     const stage = this.#stage;
     if (stage.at === "ready") {
-      if (this.#question === undefined) this.#ask(now);
+      if (this.#clock.askedAt === undefined) this.#ask(now);
     } else if (stage.at === "waiting" || (stage.at === "stopped" && stage.reason === "refused")) this.#connect(now);
   }
 

@@ -1,4 +1,6 @@
 import { MAX_TOKEN_LENGTH } from "../limits.ts";
+import { MAX_DESK_BYTES } from "../trust/desk.ts";
+import { MAX_REQUEST_BYTES } from "../trust/exchange.ts";
 
 /** Bounds of the signaling protocol that both sides enforce; the server's own bounds stand in `signaling/proto/limits.ts`. */
 export const signalingLimits = {
@@ -22,6 +24,14 @@ export const signalingLimits = {
   signalBytes: 65_536,
   /** The cluster's signed list of issuing keys, bytes: about 100 keys. */
   issuersBytes: 32_768,
+  /** A signed desk, bytes. */
+  deskBytes: MAX_DESK_BYTES,
+  /** Desks in one challenge: an agent needs one, that of its token. */
+  desks: 16,
+  /** The name of an issuing key, characters. */
+  kidLength: 16,
+  /** A sealed request to a desk, and its answer, bytes. */
+  exchangeBytes: MAX_REQUEST_BYTES,
   /** The text that explains a refusal, characters: a sentence or two. */
   detailLength: 256,
   /** STUN and TURN servers in one grant. Every further server costs the agent candidates. */
@@ -49,8 +59,10 @@ export const clientLimits = {
   connectMs: 10_000,
   /** Until the challenge, ms. */
   greetMs: 5_000,
-  /** From the challenge to the welcome, ms: the server gives its authority 10 s. */
+  /** From the challenge, or the end of an exchange, to the welcome, ms: the server gives its authority 10 s. */
   loginMs: 15_000,
+  /** From the challenge to the answer of an issuer's desk, ms: the server gives it 10 s. */
+  exchangeMs: 15_000,
   /** Silence after which the server is asked for its time, ms. */
   keepaliveMs: 6_000,
   /** Until it answers, ms. With `keepaliveMs`, a dead server is found out within 12 s. */

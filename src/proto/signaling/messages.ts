@@ -7,12 +7,18 @@ import type { ScanFault } from "../wire/scan.ts";
  *
  *     agent                                server
  *     hello(versions, cluster, peer)  →
- *                                     ←    challenge(version, nonce, server name, time)
- *     login(signature, credential)    →
- *                                     ←    welcome(token?, issuers, introductions, ICE servers)
- *     present, introduce, signal, renew, time, goodbye  →
- *                                     ←    introductions, signal, undelivered, renewed, unrenewed, time,
+ *                                     ←    challenge(version, nonce, server name, time, desks)
+ *     exchange(kid, sealed)           →                                        only without a valid member token
+ *                                     ←    exchanged(sealed)
+ *     login(signature, member token)  →
+ *                                     ←    welcome(issuers, introductions, ICE servers)
+ *     present, desk, answer, introduce, signal, renew, time, goodbye  →
+ *                                     ←    introductions, signal, undelivered, asked, renewed, unrenewed, time,
  *                                          expiring, fenced, refused, going-away
+ *
+ * A login shows a member token, which is worthless without the key that signs the login. A join token, or a member token
+ * that has expired, is never shown to a server: it travels sealed to an issuer's desk (`trust/desk.ts`, `trust/exchange.ts`),
+ * which is the server's own where it holds an issuing key, or that of a member that is logged in and is *asked*.
  *
  * Each message is one binary WebSocket message: a msgpack array `[kind, …]` of exactly the stated length. Records, signals
  * and the list of issuers are opaque here: their readers check them. The kinds of the two directions are disjoint, so that
@@ -35,6 +41,9 @@ export const Kind = {
   renew: 6,
   time: 7,
   goodbye: 8,
+  exchange: 9,
+  desk: 10,
+  answer: 11,
   challenge: 64,
   welcome: 65,
   introductions: 66,
@@ -47,16 +56,9 @@ export const Kind = {
   goingAway: 73,
   expiring: 74,
   unrenewed: 75,
+  exchanged: 76,
+  asked: 77,
 } as const;
-
-/**
- * What an agent shows for its admission: a member token bound to its key, a join token to be exchanged for one, or a
- * member token that has expired and buys a renewal and nothing else.
- */
-export interface Credential {
-  readonly kind: "member" | "join" | "expired";
-  readonly token: string;
-}
 
 /** Time-limited access to a STUN or TURN server. */
 export interface IceGrant {
@@ -93,13 +95,20 @@ export type ClientMessage =
       readonly type: "login";
       readonly at: Instant;
       readonly signature: Uint8Array;
-      readonly credential: Credential;
+      /** A member token. */
+      readonly token: string;
     }
+  /** Before the login: a sealed request for the desk of the issuing key `kid`. */
+  | { readonly type: "exchange"; readonly kid: string; readonly bytes: Uint8Array }
   | { readonly type: "present"; readonly record: Uint8Array }
   | { readonly type: "introduce"; readonly count: number }
   | { readonly type: "signal"; readonly to: PeerId; readonly bytes: Uint8Array; readonly id: number }
   | { readonly type: "renew"; readonly token: string }
   | { readonly type: "time"; readonly id: number }
+  /** Our own signed desk: we answer requests that are sealed for it. */
+  | { readonly type: "desk"; readonly desk: Uint8Array }
+  /** The desk's sealed answer to the request `id`. */
+  | { readonly type: "answer"; readonly id: number; readonly bytes: Uint8Array }
   | { readonly type: "goodbye" };
 
 /** Why a signal was not handed on: nobody of that name is here, or the sender is over its rate. */
@@ -112,11 +121,13 @@ export type ServerMessage =
       readonly nonce: Uint8Array;
       readonly serverName: string;
       readonly serverTime: Instant;
+      /** Signed desks of issuers that can be asked here; unchecked. */
+      readonly desks: readonly Uint8Array[];
     }
+  /** The desk's sealed answer. */
+  | { readonly type: "exchanged"; readonly bytes: Uint8Array }
   | {
       readonly type: "welcome";
-      /** A member token, where the credential was exchanged or renewed. */
-      readonly token?: string;
       /** When the session's token expires, by the server's clock. */
       readonly expiresAt: Instant;
       readonly issuers: Uint8Array;
@@ -125,6 +136,8 @@ export type ServerMessage =
     }
   | { readonly type: "introductions"; readonly records: readonly Uint8Array[] }
   | { readonly type: "signal"; readonly from: PeerId; readonly bytes: Uint8Array }
+  /** Somebody who is not logged in asks our desk; `id` goes into the answer. */
+  | { readonly type: "asked"; readonly id: number; readonly bytes: Uint8Array }
   | {
       readonly type: "undelivered";
       readonly to: PeerId;
@@ -183,6 +196,8 @@ export const REFUSALS = {
   silent: "transient",
   /** The server cannot decide now. */
   unavailable: "transient",
+  /** No issuer that may answer can be asked here. */
+  "issuer-unreachable": "transient",
 } as const satisfies Record<string, "final" | "transient">;
 
 export type RefusalCode = keyof typeof REFUSALS;

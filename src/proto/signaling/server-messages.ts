@@ -32,11 +32,15 @@ export function encodeServerMessage(message: ServerMessage): Uint8Array {
         message.nonce,
         message.serverName,
         Math.round(message.serverTime),
+        message.desks,
       ]);
+    case "exchanged":
+      return encode([Kind.exchanged, message.bytes]);
+    case "asked":
+      return encode([Kind.asked, message.id, message.bytes]);
     case "welcome":
       return encode([
         Kind.welcome,
-        message.token ?? null,
         Math.round(message.expiresAt),
         message.issuers,
         message.introductions,
@@ -132,6 +136,17 @@ function parse(items: readonly WireValue[]): ServerMessage | undefined {
       const refusal = parseRefusal(items);
       return refusal === undefined ? undefined : { type: "unrenewed", ...refusal };
     }
+    case Kind.exchanged: {
+      const sealed = bytes(items[1], limits.exchangeBytes);
+      return items.length === 2 && sealed?.length ? { type: "exchanged", bytes: sealed } : undefined;
+    }
+    case Kind.asked: {
+      const id = integer(items[1], 0, 0xffff_ffff);
+      const sealed = bytes(items[2], limits.exchangeBytes);
+      return items.length === 3 && id !== undefined && sealed?.length
+        ? { type: "asked", id, bytes: sealed }
+        : undefined;
+    }
     case Kind.goingAway: {
       const reconnectAfterMs = integer(items[1]);
       return items.length === 2 && reconnectAfterMs !== undefined
@@ -148,20 +163,20 @@ function parseChallenge(items: readonly WireValue[]): ServerMessage | undefined 
   const nonce = bytesOf(items[2], limits.nonceBytes);
   const serverName = text(items[3], limits.serverNameLength);
   const serverTime = integer(items[4]);
-  if (tuple(items, 5) === undefined || version === undefined || nonce === undefined) return undefined;
-  if (serverName === undefined || serverTime === undefined) return undefined;
-  return { type: "challenge", version, nonce, serverName, serverTime };
+  const desks = list(items[5], limits.desks, desk);
+  if (tuple(items, 6) === undefined || version === undefined || nonce === undefined) return undefined;
+  if (serverName === undefined || serverTime === undefined || desks === undefined) return undefined;
+  return { type: "challenge", version, nonce, serverName, serverTime, desks };
 }
 
 function parseWelcome(items: readonly WireValue[]): ServerMessage | undefined {
-  const token = items[1] === null ? null : text(items[1], limits.tokenLength);
-  const expiresAt = integer(items[2]);
-  const issuers = bytes(items[3], limits.issuersBytes);
-  const introductions = list(items[4], limits.introductions, record);
-  const iceServers = list(items[5], limits.iceServers, iceGrant);
-  if (tuple(items, 6) === undefined || token === undefined || expiresAt === undefined) return undefined;
+  const expiresAt = integer(items[1]);
+  const issuers = bytes(items[2], limits.issuersBytes);
+  const introductions = list(items[3], limits.introductions, record);
+  const iceServers = list(items[4], limits.iceServers, iceGrant);
+  if (tuple(items, 5) === undefined || expiresAt === undefined) return undefined;
   if (issuers === undefined || introductions === undefined || iceServers === undefined) return undefined;
-  return { type: "welcome", ...(token !== null && { token }), expiresAt, issuers, introductions, iceServers };
+  return { type: "welcome", expiresAt, issuers, introductions, iceServers };
 }
 
 function parseRenewed(items: readonly WireValue[]): ServerMessage | undefined {
@@ -196,6 +211,10 @@ function parseRefusal(
 
 function record(value: WireValue): Uint8Array | undefined {
   return bytes(value, limits.recordBytes);
+}
+
+function desk(value: WireValue): Uint8Array | undefined {
+  return bytes(value, limits.deskBytes);
 }
 
 function iceGrant(value: WireValue): IceGrant | undefined {

@@ -6,7 +6,7 @@ import { varintSize, writeVarint } from "./varint.ts";
  * Fills one frame after another. Payload is copied once, straight into the memory of the frame that goes out.
  *
  * Frames are built in a spare buffer of full size. One that ends up at least half full takes the buffer with it; a
- * smaller one is cut out as a copy of its own, so that a probe of 40 bytes does not pin 16 KiB. The spare is shared by
+ * smaller one is cut out as a copy of its own, so that a probe of 40 bytes does not pin 64 KiB. The spare is shared by
  * all links: nothing of it survives a call of `finish`, and a frame is always begun and finished within one input of
  * one machine.
  */
@@ -20,7 +20,7 @@ export class FrameWriter {
   #offset = 0;
   #numbered = false;
 
-  /** Begins a frame of at most `capacity` bytes, 64 to 16,384. */
+  /** Begins a frame of at most `capacity` bytes, 64 to {@link MAX_FRAME_BYTES}. */
   begin(capacity: number): void {
     this.#capacity = capacity;
     this.#offset = 1;

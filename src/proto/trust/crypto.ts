@@ -38,10 +38,6 @@ export interface Crypto {
   hmac(key: Uint8Array, data: Uint8Array): Uint8Array;
   /** HKDF-SHA256 without salt. `info` names the purpose; `length` up to 8,160 bytes. */
   hkdf(secret: Uint8Array, info: Uint8Array, length: number): Uint8Array;
-  /** The key, 32 bytes, of the proofs on a link: `admissionMacKey` of `session/transcript.ts`. */
-  macKey(clusterKey: Uint8Array, epoch: number): Uint8Array;
-  /** ChaCha20-Poly1305 (RFC 8439) under a 32-byte key. */
-  aead(key: Uint8Array): Aead;
 }
 
 /** A node's own key. */
@@ -70,14 +66,6 @@ export type VerifyAuthority = (
 export interface BoxKeyPair {
   readonly publicKey: Uint8Array;
   readonly secretKey: Uint8Array;
-}
-
-/** Authenticated encryption under one key. A nonce (12 bytes) must never be used twice with it. */
-export interface Aead {
-  /** The ciphertext and its 16-byte tag. `associated` is authenticated, not contained. */
-  seal(nonce: Uint8Array, plain: Uint8Array, associated: Uint8Array): Uint8Array;
-  /** The plain bytes; undefined when anything was altered. */
-  open(nonce: Uint8Array, sealed: Uint8Array, associated: Uint8Array): Uint8Array | undefined;
 }
 
 /** Bytes that {@link Crypto.seal} puts before the box. */

@@ -2,7 +2,7 @@
  * Scopes: what a token allows.
  *
  * A scope is 1 to 6 segments joined by colons, from general to particular: `mesh:join`, `kv:read:BUCKET`,
- * `kv:write:BUCKET`, `admin`. A last segment `*` stands for one or more further segments of any kind, so `kv:*` allows
+ * `kv:write:BUCKET`, `stream:PROTOCOL`. A last segment `*` stands for one or more further segments of any kind, so `kv:*` allows
  * `kv:read:app` and a bare `*` allows everything. There is no other pattern, no negation, and no scope that implies
  * another: what a token allows can be read off it.
  *
@@ -24,7 +24,27 @@ export const SCOPE_ALL = "*";
 /** What an invite grants unless told otherwise: the mesh, and its values, streams and topics. */
 export const DEFAULT_SCOPES: readonly string[] = [SCOPE_JOIN, "kv:*", "stream:*", "topic:*"];
 
-const SCOPE = /^(?:[A-Za-z0-9][A-Za-z0-9._~-]*:){0,5}(?:[A-Za-z0-9][A-Za-z0-9._~-]*|\*)$/;
+/** What it takes to read a bucket through an agent. Every member holds every bucket; this guards the agent's own doors. */
+export function readScope(bucket: string): string {
+  return `kv:read:${bucket}`;
+}
+
+/** What it takes to open streams of `protocol` to other members. */
+export function streamScope(protocol: string): string {
+  return `stream:${protocol}`;
+}
+
+/** What it takes to publish on a topic: every member checks it. */
+export function publishScope(topic: string): string {
+  return `topic:publish:${topic}`;
+}
+
+/** What it takes to read a topic through an agent. Every member carries every post; this guards the agent's own doors. */
+export function subscribeScope(topic: string): string {
+  return `topic:subscribe:${topic}`;
+}
+
+const SCOPE = /^(?:[A-Za-z0-9][A-Za-z0-9._~/-]*:){0,5}(?:[A-Za-z0-9][A-Za-z0-9._~/-]*|\*)$/;
 
 /** Whether `text` is a well-formed scope or pattern. */
 export function isScope(text: string): boolean {

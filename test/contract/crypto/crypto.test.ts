@@ -9,7 +9,6 @@ import { nodeCrypto } from "../../../src/drivers/crypto.ts";
 import { portableCrypto } from "../../../src/drivers/crypto-portable.ts";
 import { concat, fromBase32, hex, utf8 } from "../../../src/proto/bytes.ts";
 import { peerIdOf } from "../../../src/proto/peer-id.ts";
-import { admissionMacKey } from "../../../src/proto/session/transcript.ts";
 import { type Statement, signedBytes } from "../../../src/proto/signed.ts";
 
 const implementations = [nodeCrypto(), portableCrypto()];
@@ -142,25 +141,6 @@ describe.each(implementations)("crypto by $name", (crypto) => {
     expect(hex(okm)).toBe("8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8");
   });
 
-  test("the key of proofs differs by epoch and is the one that admission derives", () => {
-    const clusterKey = new Uint8Array(32).fill(3);
-    expect(crypto.macKey(clusterKey, 7)).toEqual(admissionMacKey(clusterKey, 7));
-    expect(hex(crypto.macKey(clusterKey, 7))).not.toBe(hex(crypto.macKey(clusterKey, 8)));
-  });
-
-  test("an AEAD opens what it sealed, under the same nonce and associated data only", () => {
-    const aead = crypto.aead(new Uint8Array(32).fill(1));
-    const nonce = new Uint8Array(12).fill(2);
-    const sealed = aead.seal(nonce, body, utf8("context"));
-    expect(aead.open(nonce, sealed, utf8("context"))).toEqual(body);
-    expect(aead.open(nonce, sealed, utf8("other"))).toBeUndefined();
-    expect(aead.open(new Uint8Array(12), sealed, utf8("context"))).toBeUndefined();
-    expect(crypto.aead(new Uint8Array(32)).open(nonce, sealed, utf8("context"))).toBeUndefined();
-    expect(aead.open(nonce, sealed.subarray(1), utf8("context"))).toBeUndefined();
-    expect(aead.open(nonce, new Uint8Array(15), utf8("context"))).toBeUndefined();
-    expect(aead.open(nonce, aead.seal(nonce, EMPTY, EMPTY), EMPTY)).toEqual(EMPTY);
-  });
-
   test("results are plain byte arrays that own their memory", () => {
     const results = [
       crypto.randomBytes(8),
@@ -185,7 +165,6 @@ describe.each(implementations)("crypto by $name", (crypto) => {
         ).toBe(false);
         expect(crypto.verifyAuthority(signature, "starling/issuers/1", message, signature)).toBe(false);
         expect(crypto.open(message, publicKey, secretKey)).toBeUndefined();
-        expect(crypto.aead(publicKey).open(new Uint8Array(12), message, EMPTY)).toBeUndefined();
       }),
       { numRuns: crypto.name === "node" ? 300 : 30 },
     );
@@ -202,8 +181,6 @@ describe("both implementations", () => {
       const signatures = implementations.map((crypto) => hex(crypto.nodeIdentity(seed).sign("starling/batch/1", seed)));
       expect(signatures[0]).toBe(signatures[1]);
       expect(node.hkdf(seed, body, 77)).toEqual(portable.hkdf(seed, body, 77));
-      const nonce = seed.subarray(0, 12);
-      expect(node.aead(seed).seal(nonce, body, seed)).toEqual(portable.aead(seed).seal(nonce, body, seed));
     }
   });
 

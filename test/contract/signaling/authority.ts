@@ -1,4 +1,5 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from "node:crypto";
+import type { Authority } from "../../../signaling/authority.ts";
 import type { Admission, LoginRequest, Refusal, Renewal, RenewalRequest } from "../../../signaling/proto/events.ts";
 import type { SignalingKeys } from "../../../src/drivers/signaling.ts";
 import { type PeerId, peerIdOf, publicKeyOf } from "../../../src/proto/peer-id.ts";
@@ -13,12 +14,26 @@ export interface Identity {
 export function createIdentity(): Identity {
   const { privateKey, publicKey } = generateKeyPairSync("ed25519");
   const der = publicKey.export({ format: "der", type: "spki" });
+  const peer = peerIdOf(new Uint8Array(der.subarray(-32)));
   return {
-    peer: peerIdOf(new Uint8Array(der.subarray(-32))),
+    peer,
     keys: {
+      askDesk: (token, desks) => fakeRequest(peer, token, desks),
       sign: (label, body) => new Uint8Array(sign(null, signedBytes(label, body), privateKey)),
       verify: (statement) => isValid(statement),
     },
+  };
+}
+
+/** A request in clear text, to the first desk. */
+function fakeRequest(peer: PeerId, token: string, desks: readonly Uint8Array[]): ReturnType<SignalingKeys["askDesk"]> {
+  const [desk] = desks;
+  if (desk === undefined) return "no desk";
+  const request = new TextEncoder().encode(JSON.stringify({ peer, token }));
+  return {
+    kid: (new TextDecoder().decode(desk).split(" ").at(-1) ?? "").slice(0, 16),
+    request,
+    open: (answer) => JSON.parse(new TextDecoder().decode(answer)),
   };
 }
 
@@ -51,22 +66,52 @@ export class FakeAuthority {
     this.#now = now;
   }
 
-  judge({ cluster, peer, statement, credential }: LoginRequest): Admission | Refusal {
+  /** All of it, as a server wants it. */
+  asAuthority(): Authority {
+    return {
+      desks: this.desks,
+      authenticate: async (request) => this.judge(request),
+      renew: async (request) => this.extend(request),
+      exchange: async ({ cluster, bytes }) => this.answer(cluster, bytes),
+      checkDesk: async ({ peer, desk }) => this.known(peer, desk),
+    };
+  }
+
+  /** Its own desk in each cluster. */
+  readonly desks = ["cluster-a", "cluster-b"].map((cluster) => ({
+    cluster,
+    kid: "own",
+    desk: new TextEncoder().encode("own"),
+  }));
+
+  /** What its desk answers; undefined for what is no request. */
+  answer(cluster: string, request: Uint8Array): Uint8Array | undefined {
+    const { peer, token } = JSON.parse(new TextDecoder().decode(request)) as { peer: PeerId; token: string };
+    const [kind, subject] = token.split(" ");
+    const expiresAt = this.#now() + this.lifeMs;
+    const good = kind === "join" ? token === joinToken(cluster) : subject === peer;
+    const answer =
+      good && !this.revoked.has(peer)
+        ? { ok: true, token: memberToken(peer, cluster, expiresAt), expiresAt }
+        : { ok: false, code: "token-invalid", detail: "" };
+    return new TextEncoder().encode(JSON.stringify(answer));
+  }
+
+  /** A member's desk is `desk PEERID`. */
+  known(peer: PeerId, desk: Uint8Array): { kid: string; desk: Uint8Array } | undefined {
+    const [word, holder] = new TextDecoder().decode(desk).split(" ");
+    return word === "desk" && holder === peer ? { kid: peer.slice(0, 16), desk } : undefined;
+  }
+
+  judge({ cluster, peer, statement, token }: LoginRequest): Admission | Refusal {
     if (cluster !== "cluster-a" && cluster !== "cluster-b") return { ok: false, code: "cluster-unknown" };
     if (statement.signer !== peer || !isValid(statement)) return { ok: false, code: "signature-invalid" };
     if (this.revoked.has(peer)) return { ok: false, code: "token-revoked" };
-    const issued = (): Admission => {
-      const expiresAt = this.#now() + this.lifeMs;
-      return { ...admit(peer, expiresAt), token: memberToken(peer, cluster, expiresAt) };
-    };
-    if (credential.kind === "join")
-      return credential.token === joinToken(cluster) ? issued() : { ok: false, code: "token-invalid" };
-    const [kind, subject, home, expiry] = credential.token.split(" ");
+    const [kind, subject, home, expiry] = token.split(" ");
     if (kind !== "member") return { ok: false, code: "token-invalid" };
     if (home !== cluster) return { ok: false, code: "cluster-unknown", detail: "the token is for another cluster" };
     if (subject !== peer) return { ok: false, code: "token-mismatch" };
     const expiresAt = Number(expiry);
-    if (credential.kind === "expired") return issued();
     return expiresAt > this.#now() ? admit(peer, expiresAt) : { ok: false, code: "token-expired" };
   }
 

@@ -1,6 +1,6 @@
 import type { RoomsInput } from "../../../signaling/proto/events.ts";
 import { Rooms } from "../../../signaling/proto/rooms.ts";
-import type { SignalingEvent } from "../../../src/drivers/signaling.ts";
+import type { OpenAnswer, SignalingEvent } from "../../../src/drivers/signaling.ts";
 import { SeededRandom } from "../../../src/proto/random.ts";
 import { SignalingClient } from "../../../src/proto/signaling/client.ts";
 import type { SignalingInput } from "../../../src/proto/signaling/client-events.ts";
@@ -28,7 +28,11 @@ export class MemoryLab implements Lab {
   }
 
   async startServer(): Promise<void> {
-    this.#rooms = new Rooms({ names: ["server"], random: new SeededRandom(this.#connections) });
+    this.#rooms = new Rooms({
+      names: ["server"],
+      random: new SeededRandom(this.#connections),
+      desks: this.authority.desks,
+    });
   }
 
   async killServer(): Promise<void> {
@@ -91,6 +95,14 @@ export class MemoryLab implements Lab {
       } else if (output.type === "renew") {
         const { connection, request } = output;
         this.later(() => this.serve({ type: "renewed", connection, verdict: this.authority.extend(request) }));
+      } else if (output.type === "exchange") {
+        const { connection, request } = output;
+        const bytes = this.authority.answer(request.cluster, request.bytes);
+        this.later(() => this.serve({ type: "exchanged", connection, bytes }));
+      } else if (output.type === "check-desk") {
+        const { connection, claim } = output;
+        const desk = this.authority.known(claim.peer, claim.desk);
+        this.later(() => this.serve({ type: "desk-checked", connection, desk }));
       }
     }
   }
@@ -121,6 +133,7 @@ class MemoryClient implements LabClient {
   readonly #lab: MemoryLab;
   readonly #machine: SignalingClient;
   readonly #identity: Identity;
+  #open: OpenAnswer | undefined;
   readonly #events: SignalingEvent[] = [];
 
   constructor(lab: MemoryLab, { identity, credential, cluster = "cluster-a" }: LabClientOptions, number: number) {
@@ -155,6 +168,17 @@ class MemoryClient implements LabClient {
         const signature = this.#identity.keys.sign(output.label, output.body);
         if (signature instanceof Uint8Array)
           this.#lab.later(() => this.input({ type: "signed", signature, resume: output.resume }));
+      } else if (output.type === "seek-desk") {
+        const { attempt, token, desks } = output;
+        const asked = this.#identity.keys.askDesk(token, desks);
+        if (typeof asked === "string") this.input({ type: "no-desk", attempt, detail: asked });
+        else {
+          this.#open = asked.open;
+          this.input({ type: "request", attempt, kid: asked.kid, bytes: asked.request });
+        }
+      } else if (output.type === "unseal") {
+        const answer = this.#open?.(output.bytes);
+        if (answer) this.input({ type: "unsealed", attempt: output.attempt, answer });
       } else if (output.type === "verify") {
         if (output.statements.every(isValid))
           this.#lab.later(() => this.input({ type: "verified", resume: output.resume }));

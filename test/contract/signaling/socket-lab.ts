@@ -28,10 +28,7 @@ export class SocketLab implements Lab {
   async startServer(): Promise<void> {
     this.#server = await startSignalingServer({
       listen: { host: "127.0.0.1", port: this.#port },
-      authority: {
-        authenticate: async (request) => this.authority.judge(request),
-        renew: async (request) => this.authority.extend(request),
-      },
+      authority: this.authority.asAuthority(),
       random,
       now: this.now,
     });

@@ -108,9 +108,9 @@ export function signalingContract(name: string, open: () => Promise<Lab>): void 
       await alice.client.next("introduced");
       const identity = createIdentity();
       const newcomer = lab.connect({ identity, credential: { kind: "join", token: joinToken("cluster-a") } });
+      expect((await newcomer.next("issued")).token).toContain(identity.peer);
       const ready = await newcomer.next("ready");
       expect(ready.introductions).toEqual([bytes("alice")]);
-      expect(ready.token).toContain(identity.peer);
       expect(ready.issuers).toEqual(new Uint8Array([1, 2, 3]));
     });
 
@@ -122,7 +122,44 @@ export function signalingContract(name: string, open: () => Promise<Lab>): void 
       const identity = createIdentity();
       const token = memberToken(identity.peer, "cluster-a", 5);
       const late = lab.connect({ identity, credential: { kind: "member", token, expiresAt: 5 } });
-      expect((await late.next("ready")).token).toContain(identity.peer);
+      expect((await late.next("issued")).token).toContain(identity.peer);
+      await late.next("ready");
+    });
+
+    withLab(
+      "takes a newcomer's request to the desk of a member where the server has none, and the answer back",
+      async (lab) => {
+        lab.authority.desks.length = 0;
+        await lab.killServer();
+        await lab.startServer();
+        const issuer = member(lab);
+        await issuer.client.next("ready");
+        issuer.client.command({ type: "desk", desk: bytes(`desk ${issuer.peer}`) });
+        issuer.client.command({ type: "introduce", count: 1 });
+        await issuer.client.next("introduced");
+        const identity = createIdentity();
+        const newcomer = lab.connect({ identity, credential: { kind: "join", token: joinToken("cluster-a") } });
+        const asked = await issuer.client.next("asked");
+        const { attempt, id } = asked;
+        expect(JSON.parse(new TextDecoder().decode(asked.bytes))).toMatchObject({ peer: identity.peer });
+        const answer = lab.authority.answer("cluster-a", asked.bytes) ?? bytes("");
+        issuer.client.command({ type: "answer", attempt, id, bytes: answer });
+        expect((await newcomer.next("issued")).token).toContain(identity.peer);
+        await newcomer.next("ready");
+      },
+    );
+
+    withLab("tells a newcomer that no issuer can be reached, and lets it in as soon as one can", async (lab) => {
+      const own = lab.authority.desks.splice(0);
+      await lab.killServer();
+      await lab.startServer();
+      const identity = createIdentity();
+      const newcomer = lab.connect({ identity, credential: { kind: "join", token: joinToken("cluster-a") } });
+      expect(await newcomer.next("offline")).toMatchObject({ reason: "refused", code: "issuer-unreachable" });
+      lab.authority.desks.push(...own);
+      await lab.killServer();
+      await lab.startServer();
+      await newcomer.next("ready");
     });
 
     withLab("refuses for good what cannot get better: revoked, another cluster's token, another's key", async (lab) => {

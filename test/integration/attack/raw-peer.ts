@@ -11,7 +11,13 @@ import { type PeerId, publicKeyOf } from "../../../src/proto/peer-id.ts";
 import { decodeLetter, encodeLetter, encodeSignalContent } from "../../../src/proto/session/envelope.ts";
 import { encodeHello, encodeProof, encodeReady, LINK_VERSIONS, parseHello } from "../../../src/proto/session/hello.ts";
 import { decodeRefusal, type RefusalReason } from "../../../src/proto/session/refusal.ts";
-import { proofBody, proofMac, type Role, transcriptHash } from "../../../src/proto/session/transcript.ts";
+import {
+  admissionMacKey,
+  proofBody,
+  proofMac,
+  type Role,
+  transcriptHash,
+} from "../../../src/proto/session/transcript.ts";
 import type { NodeIdentity } from "../../../src/proto/trust/crypto.ts";
 import { FrameKind } from "../../../src/proto/wire/frame-kind.ts";
 import type { RtcStack } from "../../../src/rtc.ts";
@@ -129,7 +135,11 @@ export class RawPeer {
           cluster: clusterId,
           run: { instance: crypto.randomBytes(16), startedAt: Date.now() },
           credential: { kind: "member", token, expiresAt: Date.now() + 3_600_000 },
-          keys: { sign: (label, body) => identity.sign(label, body), verify: (statement) => crypto.verify(statement) },
+          keys: {
+            sign: (label, body) => identity.sign(label, body),
+            verify: (statement) => crypto.verify(statement),
+            askDesk: () => "it has a token",
+          },
           random,
           now: () => Date.now(),
         },
@@ -240,7 +250,7 @@ export class RawPeer {
     const isDialer = channel.role === "dialer";
     const transcript = isDialer ? transcriptHash(clusterId, ours, theirs) : transcriptHash(clusterId, theirs, ours);
     const body = proofBody(channel.role, transcript);
-    const mac = proofMac(crypto.macKey(clusterKey, 1), body);
+    const mac = proofMac(admissionMacKey(clusterKey, 1), body);
     send(encodeProof({ signature: this.identity.sign("starling/admission/1", body), mac }));
     for (let frame = await channel.next(); ; frame = await channel.next()) {
       // Satisfied with any proof: who lies has no use for the truth of others.

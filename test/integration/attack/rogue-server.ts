@@ -29,6 +29,12 @@ export class RogueServer {
   /** What `reader` is given in place of the record of `subject`; undefined leaves it out. Default: the record. */
   introduce: (reader: PeerId, subject: PeerId, record: Uint8Array) => Uint8Array | undefined = (_r, _s, record) =>
     record;
+  /** The desks that its challenges name. */
+  desks: readonly Uint8Array[] = [];
+  /** Sealed requests for a desk, as they came. */
+  readonly requests: Uint8Array[] = [];
+  /** What a request is answered with; undefined leaves it without an answer. */
+  answer: (request: Uint8Array, kid: string) => Promise<Uint8Array | undefined> = async () => undefined;
   readonly #web: WebSocketServer;
   readonly #cluster: Cluster;
   readonly #sockets = new Map<PeerId, WebSocket>();
@@ -80,7 +86,15 @@ export class RogueServer {
         peer = message.peer;
         const { serverName } = message;
         const nonce = crypto.randomBytes(32);
-        socket.send(encodeServerMessage({ type: "challenge", version: 1, nonce, serverName, serverTime: Date.now() }));
+        const serverTime = Date.now();
+        const { desks } = this;
+        socket.send(encodeServerMessage({ type: "challenge", version: 1, nonce, serverName, serverTime, desks }));
+      } else if (message.type === "exchange") {
+        const request = message.bytes.slice();
+        this.requests.push(request);
+        void this.answer(request, message.kid).then((bytes) => {
+          if (bytes) socket.send(encodeServerMessage({ type: "exchanged", bytes }));
+        });
       } else if (peer !== undefined) this.#answer(peer, socket, message);
     });
   }

@@ -27,12 +27,12 @@ async function login(identity: NodeIdentity, token: string, peer = identity.id):
   const client = await new RawClient(lab.server.port).opened();
   const serverName = `127.0.0.1:${lab.server.port}`;
   const { clusterId } = lab.cluster;
-  const keys = { sign: () => new Uint8Array(64), verify: () => false };
+  const keys = { sign: () => new Uint8Array(64), verify: () => false, askDesk: () => "none" };
   const { nonce } = await client.challenge({ peer, keys }, serverName, clusterId);
   const at = Date.now();
   const body = loginBody(clusterId, peer, { nonce, serverName, instance: new Uint8Array(16).fill(1), at });
   const signature = identity.sign("starling/login/1", body);
-  client.say({ type: "login", at, signature, credential: { kind: "member", token } });
+  client.say({ type: "login", at, signature, token });
   const answer = await client.next();
   client.socket.terminate();
   return answer;

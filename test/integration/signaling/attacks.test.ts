@@ -15,10 +15,7 @@ async function start(limits: Partial<RoomsLimits> = {}): Promise<SignalingServer
   lines.length = 0;
   server = await startSignalingServer({
     listen: { host: "127.0.0.1", port: 0 },
-    authority: {
-      authenticate: async (request) => authority.judge(request),
-      renew: async (request) => authority.extend(request),
-    },
+    authority: authority.asAuthority(),
     random: systemRandom(),
     now,
     limits,

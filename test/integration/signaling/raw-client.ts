@@ -71,7 +71,7 @@ export class RawClient {
     const body = loginBody(cluster, identity.peer, { nonce, serverName, instance: new Uint8Array(16).fill(1), at });
     const signature = await identity.keys.sign("starling/login/1", body);
     const token = memberToken(identity.peer, "cluster-a", 9_000_000_000_000);
-    this.say({ type: "login", at, signature, credential: { kind: "member", token } });
+    this.say({ type: "login", at, signature, token });
     return this.next();
   }
 }

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
-import { type Authority, type SignalingServer, startSignalingServer } from "../../../signaling/server.ts";
+import type { Authority } from "../../../signaling/authority.ts";
+import { type SignalingServer, startSignalingServer } from "../../../signaling/server.ts";
 import { systemClock } from "../../../src/drivers/clock.ts";
 import { systemRandom } from "../../../src/drivers/entropy.ts";
 import { connectSignaling, parseSignalingUrl, type SignalingEvent } from "../../../src/drivers/signaling.ts";
@@ -13,10 +14,7 @@ import { joinRaw, RawClient, tcp } from "./raw-client.ts";
 const now = systemClock();
 const random = systemRandom();
 const fake = new FakeAuthority(now);
-const authority: Authority = {
-  authenticate: async (request) => fake.judge(request),
-  renew: async (request) => fake.extend(request),
-};
+const authority = fake.asAuthority();
 const listen = { host: "127.0.0.1", port: 0 };
 const servers: SignalingServer[] = [];
 
@@ -223,7 +221,7 @@ describe("the signaling client's driver", () => {
       let heard = 0;
       const say = (message: ServerMessage) => socket.send(encodeServerMessage(message));
       socket.on("message", () => {
-        if (++heard === 1) say({ type: "challenge", version: 1, nonce, serverName, serverTime: now() });
+        if (++heard === 1) say({ type: "challenge", version: 1, nonce, serverName, serverTime: now(), desks: [] });
         else {
           say({ type: "welcome", expiresAt: now() + 1e6, issuers: nonce, introductions: [], iceServers: [] });
           say({ type: "fenced", rival: { ...rival, at: Math.round(rival.at) } });

@@ -2,11 +2,11 @@
 import { appendFile, chmod, copyFile, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import type { IssuedMember } from "../../../signaling/mint.ts";
-import { type Issuer, openIssuer } from "../../../signaling/token.ts";
-import { openUseJournal } from "../../../signaling/use-journal.ts";
 import { createSigningKeyFile } from "../../../src/drivers/state/key-file.ts";
+import { openUseJournal } from "../../../src/drivers/state/use-journal.ts";
 import { createTokenSigner, createTokenVerifier } from "../../../src/drivers/tokens.ts";
+import { type Issuer, openIssuer } from "../../../src/issuer/issuer.ts";
+import type { IssuedMember } from "../../../src/issuer/mint.ts";
 import type { PeerId } from "../../../src/proto/peer-id.ts";
 import { peerIdOf } from "../../../src/proto/peer-id.ts";
 import { type IssuerList, kidOf } from "../../../src/proto/trust/issuers.ts";

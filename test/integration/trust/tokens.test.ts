@@ -2,8 +2,8 @@
 import { createPublicKey } from "node:crypto";
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
-import type { Issuer } from "../../../signaling/token.ts";
 import { createTokenSigner, createTokenVerifier } from "../../../src/drivers/tokens.ts";
+import type { Issuer } from "../../../src/issuer/issuer.ts";
 import type { PeerId } from "../../../src/proto/peer-id.ts";
 import type { Expectation, MemberClaims } from "../../../src/proto/trust/claims.ts";
 import { kidOf } from "../../../src/proto/trust/issuers.ts";

@@ -205,7 +205,7 @@ test("neither the shared tree nor a gain within the jitter bends anything", () =
 
 test("from the third publication within a minute a publisher has its own tree", () => {
   const member = new Member(A);
-  const routeOf = (value: number, at: number): unknown => {
+  const routeOf = (value: number, at: number, topic: Topic = Topic.application): unknown => {
     const [output] = member.input({ type: "publish", topic, payload: Uint8Array.of(value) }, at);
     return output?.type === "send" && output.message.type === "payload" ? output.message.route : undefined;
   };
@@ -215,6 +215,17 @@ test("from the third publication within a minute a publisher has its own tree", 
   expect(routeOf(4, NOW + 200_000)).toBe(0x01010100);
   // Ten minutes after the last rebuilding broadcast the next one rebuilds.
   expect(routeOf(5, NOW + 600_000)).toBe(0x01010102);
+});
+
+test("membership news follow the shared tree, however often there are some", () => {
+  const member = new Member(A);
+  for (let value = 1; value <= 9; value++) {
+    const [output] = member.input(
+      { type: "publish", topic: Topic.membership, payload: Uint8Array.of(value) },
+      NOW + value,
+    );
+    expect(output).toMatchObject({ message: { route: value === 1 ? 0x01010102 : 0x01010100 } });
+  }
 });
 
 test("a rebuilding broadcast makes lazy links eager, but a second one right after it changes no tree", () => {

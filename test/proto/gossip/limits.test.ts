@@ -193,3 +193,17 @@ test("a small payload from a large buffer is kept as a copy", () => {
   const [output] = member.message(A, frame.subarray(100, 100 + message.length));
   expect(output?.type === "deliver" && output.payload.buffer.byteLength).toBe(8);
 });
+
+test("announcements to a neighbour keep their distance: what comes soon after one waits for the next", () => {
+  const member = new Member(A, B);
+  member.message(B, encodePrune(SHARED_TREE));
+  receive(member, 1, NOW);
+  expect(member.timeout(NOW + 20)).toMatchObject([{ peer: B, message: { announcements: [{ id: idOf(1) }] } }]);
+  receive(member, 2, NOW + 30);
+  receive(member, 3, NOW + 90);
+  expect(member.broadcast.deadline()).toBe(NOW + 120);
+  const both = { announcements: [{ id: idOf(2) }, { id: idOf(3) }] };
+  expect(member.timeout(NOW + 120)).toMatchObject([{ peer: B, message: both }]);
+  receive(member, 4, NOW + 500);
+  expect(member.broadcast.deadline()).toBe(NOW + 520);
+});

@@ -22,6 +22,9 @@ describe("local health", () => {
   });
 });
 
+/** When a link opened at NOW is no longer new. */
+const LATER = NOW + 20_000;
+
 describe("the time-out of a link", () => {
   test("is at least 250 ms and follows the round trip and its variation", () => {
     const links = new Links();
@@ -33,26 +36,58 @@ describe("the time-out of a link", () => {
     expect(Math.round(links.timeoutMs(far, NOW))).toBe(450);
   });
 
-  test("grows by a stall where one was seen, for a minute, and for twenty seconds elsewhere", () => {
+  test("grows by a stall where one was seen, for a minute", () => {
     const links = new Links();
     const stalled = links.open(id(1), 2, NOW);
     const other = links.open(id(2), 2, NOW);
-    links.answered(stalled, 1_010, NOW);
+    links.answered(stalled, 1_010, LATER);
     expect(stalled.roundTrip.smoothedMs).toBe(2);
-    expect(links.timeoutMs(stalled, NOW + 59_000)).toBe(1_302);
-    expect(links.timeoutMs(stalled, NOW + 61_000)).toBe(250);
-    expect(links.timeoutMs(other, NOW + 19_000)).toBe(1_302);
-    expect(links.timeoutMs(other, NOW + 21_000)).toBe(250);
+    expect(links.timeoutMs(stalled, LATER + 59_000)).toBe(1_302);
+    expect(links.timeoutMs(stalled, LATER + 61_000)).toBe(250);
+    expect(links.timeoutMs(other, LATER)).toBe(250);
+  });
+
+  test("grows everywhere for twenty seconds once two peers have stalled at different times", () => {
+    const links = new Links();
+    const [first, second, other] = [1, 2, 3].map((count) => links.open(id(count), 2, NOW));
+    if (!first || !second || !other) throw new Error("three links");
+    links.answered(first, 1_010, LATER);
+    links.answered(second, 1_010, LATER + 2_000);
+    links.answered(first, 1_010, LATER + 5_000);
+    expect(links.timeoutMs(other, LATER + 5_000)).toBe(250);
+    links.answered(second, 1_010, LATER + 10_000);
+    expect(links.timeoutMs(other, LATER + 29_000)).toBe(1_302);
+    expect(links.timeoutMs(other, LATER + 31_000)).toBe(250);
+  });
+
+  test("is not touched by slow answers that we may have been slow to take", () => {
+    const links = new Links();
+    const link = links.open(id(1), 2, NOW);
+    links.ranLate(LATER + 100);
+    links.answered(link, 1_010, LATER + 1_000);
+    expect(links.timeoutMs(link, LATER + 1_000)).toBe(250);
+    links.answered(link, 1_010, LATER + 1_111);
+    expect(links.timeoutMs(link, LATER + 1_111)).toBe(1_302);
+  });
+
+  test("is not touched by stalls of a new link", () => {
+    const links = new Links();
+    const link = links.open(id(1), 2, NOW);
+    links.answered(link, 1_010, NOW + 9_000);
+    expect(links.timeoutMs(link, NOW + 9_000)).toBe(250);
   });
 
   test("has no part in the refutation window but through stalls and long paths", () => {
     const links = new Links();
-    expect(links.windowMs(NOW)).toBe(1_000);
+    expect(links.windowMs(LATER)).toBe(1_000);
     const link = links.open(id(1), 150, NOW);
-    expect(links.windowMs(NOW)).toBe(1_300);
-    links.answered(link, 1_200, NOW);
-    expect(links.windowMs(NOW)).toBe(3_300);
-    expect(links.windowMs(NOW + 60_000)).toBe(1_300);
+    const other = links.open(id(2), 2, NOW);
+    expect(links.windowMs(LATER)).toBe(1_300);
+    links.answered(link, 1_200, LATER);
+    expect(links.windowMs(LATER)).toBe(1_300);
+    links.answered(other, 1_200, LATER + 5_000);
+    expect(links.windowMs(LATER + 5_000)).toBe(2_800);
+    expect(links.windowMs(LATER + 66_000)).toBe(1_300);
   });
 });
 

@@ -11,7 +11,7 @@ import { RecordShelf } from "../../../src/proto/membership/record.ts";
 import { encodeRefutation } from "../../../src/proto/membership/statements.ts";
 import type { PeerId } from "../../../src/proto/peer-id.ts";
 import { Lane } from "../../../src/proto/streams/lanes.ts";
-import { Agent, faults, id, of, recordPayload, SIGNATURE } from "./fixtures.ts";
+import { Agent, events, faults, id, of, recordPayload, SIGNATURE } from "./fixtures.ts";
 
 /** What was sent on the probe lane: to whom, and what. */
 function probes(outputs: readonly MembershipOutput[]) {
@@ -159,11 +159,15 @@ describe("a closed channel", () => {
     expect(agent.do({ type: "link-down", peer: id(3), deliberate: true })).toEqual([]);
   });
 
-  test("makes a member probe by envelope where envelopes are carried", () => {
+  test("makes a member probe by envelope, where envelopes are carried, once no helper has a link either", () => {
     const agent = new Agent({ members: 3, routing: true });
     agent.link(id(1), id(2), id(3));
     const out = agent.do({ type: "link-down", peer: id(3), deliberate: false });
-    const [envelope] = of(out, "route");
+    const [first, last] = probes(out).filter(({ frame }) => frame?.type === "request");
+    const report = (request: typeof first): MembershipOutput[] =>
+      say(agent, request?.peer as PeerId, encodeReport(request?.frame?.sequence as number, "no-link"));
+    expect(of([...out, ...report(first)], "route")).toEqual([]);
+    const [envelope] = of(report(last), "route");
     expect(envelope?.to).toBe(id(3));
     const frame = decodeProbeFrame(envelope?.bytes as Uint8Array);
     agent.do({ type: "routed", from: id(3), bytes: encodeProbe("answer", frame?.sequence as number) });
@@ -223,6 +227,28 @@ test("a lost link is held against its peer once, and not again after it has answ
   agent.deliver(encodePayload("refutation", { body, signature: SIGNATURE }));
   expect(agent.state(id(1))).toBe("alive");
   expect(of(agent.pass(120_000), "broadcast")).toEqual([]);
+});
+
+test("a neighbour that helpers have reached is not accused for the link that never came about", () => {
+  const accusations = (reached: boolean): number => {
+    const agent = new Agent({ members: 2 });
+    agent.link(id(1));
+    let seen = reached;
+    let accused = 0;
+    for (let step = 0; step < 800; step++) {
+      const out = agent.pass(100);
+      answer(agent, out, id(1));
+      accused += events(out).filter((event) => event.includes("suspect")).length;
+      for (const { peer, frame } of probes(out)) {
+        if (frame?.type !== "request") continue;
+        say(agent, peer, encodeReport(frame.sequence, seen ? "reached" : "no-link"));
+        seen = false;
+      }
+    }
+    return accused;
+  };
+  expect(accusations(false)).toBeGreaterThan(0);
+  expect(accusations(true)).toBe(0);
 });
 
 test("a routed probe is answered by envelope", () => {

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { messageIdOf, Topic } from "../../../src/proto/gossip/messages.ts";
 import type { MembershipInput, MembershipResume } from "../../../src/proto/membership/effects.ts";
+import { ACCUSER_RATE, OWN_ACCUSATION_RATE } from "../../../src/proto/membership/limits.ts";
 import { encodePayload, encodeTell } from "../../../src/proto/membership/messages.ts";
 import { decodeProbeFrame, encodeProbe } from "../../../src/proto/membership/probe-frames.ts";
 import { encodeRefutation } from "../../../src/proto/membership/statements.ts";
@@ -59,10 +60,10 @@ describe("an accusation", () => {
     expect(agent.machine.suspicion(accused)?.charges.size).toBe(1);
   });
 
-  test("by a member that is no observer has no effect, is not passed on, and is its author's fault", () => {
+  test("by a member that is no observer has no effect, is not passed on, and is nobody's fault, for its view may differ", () => {
     const out = accuse(stranger);
     expect(of(out, "verdict").map(({ verdict }) => verdict)).toEqual(["ignore"]);
-    expect(of(out, "fault")).toEqual([{ type: "fault", fault: "not-an-observer", peer: stranger }]);
+    expect(of(out, "fault")).toEqual([{ type: "fault", fault: "not-an-observer" }]);
     expect(agent.state(accused)).toBe("alive");
   });
 
@@ -241,6 +242,42 @@ describe("an observer", () => {
     const out = accuse(accuser, { id: 9 }, watched);
     expect(of(out, "broadcast").length).toBe(1);
     expect(of(accuse(accuser, { id: 9 }, watched), "broadcast")).toEqual([]);
+    expect(of(accuse(accuser, { id: 10 }, watched), "broadcast")).toEqual([]);
+  });
+
+  test("confirms nothing of a member that it holds for down on the word of others alone", () => {
+    agent.do({ type: "link-down", peer: watched, deliberate: true });
+    const others = [...observersOf(agent.machine.rings, agent.machine.rings.seat(watched) as RingSeat)];
+    for (const other of others.filter((peer) => peer !== agent.self).slice(0, 4)) accuse(other, {}, watched);
+    agent.pass(1_100);
+    expect(agent.state(watched)).toBe("down");
+    expect(of(accuse(accuser, { id: 9 }, watched), "broadcast")).toEqual([]);
+  });
+
+  test("keeps what it says itself far below what others take from it", () => {
+    const seatOf = (peer: PeerId): RingSeat => agent.machine.rings.seat(peer) as RingSeat;
+    const observed = [...observersOf(agent.machine.rings, seatOf(agent.self))];
+    agent.link(...observed);
+    const accusersOf = new Map(
+      observed.map((peer) => [
+        peer,
+        [...observersOf(agent.machine.rings, seatOf(peer))].filter((it) => it !== agent.self),
+      ]),
+    );
+    let said = 0;
+    // Everybody is silent, and everybody else accuses everybody: each smaller id asks us to join again.
+    for (const [peer, [first]] of accusersOf) said += of(accuse(first as PeerId, { id: 99 }, peer), "broadcast").length;
+    said += of(agent.pass(700), "broadcast").length;
+    for (const [peer, [, ...others]] of accusersOf) {
+      for (const [index, other] of others.entries())
+        said += of(accuse(other, { id: 98 - index }, peer), "broadcast").length;
+    }
+    expect(said).toBeLessThanOrEqual(OWN_ACCUSATION_RATE.burst + OWN_ACCUSATION_RATE.perSecond);
+    expect(said).toBeGreaterThan(OWN_ACCUSATION_RATE.burst / 2);
+    // What is said within 90 s may arrive at once.
+    const { perSecond, burst } = OWN_ACCUSATION_RATE;
+    expect(ACCUSER_RATE.burst).toBeGreaterThanOrEqual(burst + 90 * perSecond);
+    expect(ACCUSER_RATE.perSecond).toBeGreaterThanOrEqual(perSecond);
   });
 });
 
@@ -318,17 +355,22 @@ describe("checks that come back late", () => {
 describe("floods", () => {
   test("of accusations by one observer are cut off, and it is at fault", () => {
     let flooded = 0;
-    for (let fill = 0; fill < 100; fill++) {
-      if (faults(accuse(observers[0] as PeerId, { id: fill })).includes("flood")) flooded++;
+    for (let index = 0; index < 300; index++) {
+      const out = accuse(observers[0] as PeerId, { incarnation: index });
+      flooded += of(out, "fault").filter(({ fault, peer }) => fault === "flood" && peer === observers[0]).length;
     }
-    expect(flooded).toBe(36);
+    expect(flooded).toBe(300 - ACCUSER_RATE.burst);
     expect(agent.machine.suspicion(accused)?.charges.size).toBe(1);
   });
 
   test("of statements over one link are cut off before they cost a check", () => {
     agent.good = false;
     const before = agent.machine.statistics().checks;
-    for (let index = 0; index < 3_000; index++) accuse(observers[0] as PeerId, { incarnation: index });
+    const out = Array.from({ length: 3_000 }, (_, incarnation) =>
+      accuse(observers[0] as PeerId, { incarnation }),
+    ).flat();
+    // Whoever passes them on has not said them.
+    expect(of(out, "fault")[0]).toEqual({ type: "fault", fault: "flood" });
     expect(agent.machine.statistics().checks - before).toBe(1_024);
     agent.now += 1_000;
     agent.good = true;

@@ -2,96 +2,13 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { SeededRandom } from "../../../src/proto/random.ts";
 import { backoffLimits, backoffMs } from "../../../src/proto/signaling/backoff.ts";
-import { SignalingClient } from "../../../src/proto/signaling/client.ts";
-import type { HeldCredential, SignalingInput, SignalingOutput } from "../../../src/proto/signaling/client-events.ts";
-import { decodeClientMessage } from "../../../src/proto/signaling/client-messages.ts";
+import type { SignalingInput } from "../../../src/proto/signaling/client-events.ts";
 import { ClockSkew } from "../../../src/proto/signaling/clock-skew.ts";
 import { loginBody, loginStatement } from "../../../src/proto/signaling/login.ts";
-import type { ClientMessage, LoginProof, Malformed, ServerMessage } from "../../../src/proto/signaling/messages.ts";
+import type { LoginProof, ServerMessage } from "../../../src/proto/signaling/messages.ts";
 import { encodeServerMessage } from "../../../src/proto/signaling/server-messages.ts";
-import { CLUSTER, DAY, instanceOf, SERVER, START, testPeer } from "./rooms-harness.ts";
-
-const alice = testPeer(1);
-const bob = testPeer(2);
-const nonce = new Uint8Array(32).fill(7);
-const signature = new Uint8Array(64).fill(8);
-const member: HeldCredential = { kind: "member", token: "held", expiresAt: START + DAY };
-
-type Seen = { readonly say: ClientMessage | Malformed } | Exclude<SignalingOutput, { type: "transmit" }>;
-
-/** A client under a clock of its own, whose server is the test. */
-class Agent {
-  readonly client: SignalingClient;
-  now = START;
-  attempt = 0;
-
-  constructor(credential: HeldCredential = member) {
-    this.client = new SignalingClient({
-      peer: alice,
-      cluster: CLUSTER,
-      serverName: SERVER,
-      run: { instance: instanceOf(1), startedAt: START },
-      credential,
-      random: new SeededRandom(1),
-    });
-  }
-
-  handle(input: SignalingInput): Seen[] {
-    return this.client.handle(input, this.now).map((output) => {
-      if (output.type === "connect") this.attempt = output.attempt;
-      return output.type === "transmit" ? { say: decodeClientMessage(output.bytes) } : output;
-    });
-  }
-
-  /** Lets the deadlines of the next `ms` pass, each at its time. */
-  pass(ms: number): Seen[] {
-    const end = this.now + ms;
-    const seen: Seen[] = [];
-    for (let due = this.client.deadline(); due !== undefined && due <= end; due = this.client.deadline()) {
-      this.now = Math.max(this.now, due);
-      seen.push(...this.handle({ type: "timeout" }));
-    }
-    this.now = end;
-    return seen;
-  }
-
-  hear(message: ServerMessage): Seen[] {
-    return this.handle({ type: "received", attempt: this.attempt, bytes: encodeServerMessage(message) });
-  }
-
-  challenge(serverTime = this.now, serverName = SERVER): Seen[] {
-    return this.hear({ type: "challenge", version: 1, nonce, serverName, serverTime });
-  }
-
-  /** From nothing to where the challenge is signed. */
-  challenged(serverTime?: number): Seen[] {
-    this.pass(0);
-    this.handle({ type: "opened", attempt: this.attempt });
-    return this.challenge(serverTime);
-  }
-
-  signed(): Seen[] {
-    return this.handle({ type: "signed", signature, resume: { attempt: this.attempt, at: this.now } });
-  }
-
-  welcome(token?: string): Seen[] {
-    return this.hear({
-      type: "welcome",
-      ...(token && { token }),
-      expiresAt: this.now + DAY,
-      issuers: new Uint8Array([9]),
-      introductions: [new Uint8Array([1])],
-      iceServers: [],
-    });
-  }
-
-  ready(): this {
-    this.challenged();
-    this.signed();
-    this.welcome();
-    return this;
-  }
-}
+import { Agent, alice, bob, desk, member, nonce, sealed, signature } from "./client-agent.ts";
+import { CLUSTER, DAY, instanceOf, SERVER, START } from "./rooms-harness.ts";
 
 describe("a client", () => {
   test("connects at once and logs in", () => {
@@ -113,7 +30,7 @@ describe("a client", () => {
       },
     ]);
     expect(agent.handle({ type: "signed", signature, resume: { attempt: 1, at: START + 40 } })).toEqual([
-      { say: { type: "login", at: START + 40, signature, credential: { kind: "member", token: "held" } } },
+      { say: { type: "login", at: START + 40, signature, token: "held" } },
     ]);
     expect(agent.welcome()).toEqual([
       {
@@ -135,42 +52,6 @@ describe("a client", () => {
       { type: "fault", fault: "foreign-challenge" },
       { type: "disconnect", attempt: 1 },
       { type: "offline", reason: "fault" },
-    ]);
-  });
-
-  test("exchanges a join token once and shows the issued token from then on", () => {
-    const agent = new Agent({ kind: "join", token: "once" });
-    agent.challenged();
-    expect(agent.signed()).toMatchObject([{ say: { credential: { kind: "join", token: "once" } } }]);
-    expect(agent.welcome("issued")).toMatchObject([{ type: "ready", token: "issued" }]);
-    agent.handle({ type: "closed", attempt: 1, reason: "reset" });
-    agent.pass(30_000);
-    agent.handle({ type: "opened", attempt: agent.attempt });
-    agent.challenge();
-    expect(agent.signed()).toMatchObject([{ say: { credential: { kind: "member", token: "issued" } } }]);
-  });
-
-  test("shows an expired token as one, by the server's clock", () => {
-    const agent = new Agent();
-    agent.challenged(START + DAY);
-    expect(agent.signed()).toMatchObject([{ say: { credential: { kind: "expired", token: "held" } } }]);
-  });
-
-  test("told that its token has expired shows it as such, and stops if that is refused too", () => {
-    const agent = new Agent();
-    agent.challenged();
-    agent.signed();
-    expect(agent.hear({ type: "refused", code: "token-expired", detail: "" })).toMatchObject([
-      { type: "disconnect" },
-      { type: "offline", reason: "refused", code: "token-expired" },
-    ]);
-    agent.pass(1_000);
-    agent.handle({ type: "opened", attempt: agent.attempt });
-    agent.challenge();
-    expect(agent.signed()).toMatchObject([{ say: { credential: { kind: "expired" } } }]);
-    expect(agent.hear({ type: "refused", code: "token-expired", detail: "for good" })).toMatchObject([
-      { type: "disconnect" },
-      { type: "stopped", reason: "token-expired", detail: "for good" },
     ]);
   });
 
@@ -216,7 +97,7 @@ describe("a client", () => {
     agent.pass(30_000);
     agent.handle({ type: "opened", attempt: agent.attempt });
     agent.challenge();
-    expect(agent.signed()).toMatchObject([{ say: { credential: { token: "fresh" } } }]);
+    expect(agent.signed()).toMatchObject([{ say: { token: "fresh" } }]);
   });
 
   test("cannot renew where it is not connected", () => {
@@ -483,7 +364,9 @@ describe("a bad server", () => {
           fc.uint8Array({ maxLength: 30 }),
           fc
             .constantFrom<ServerMessage>(
-              { type: "challenge", version: 1, nonce, serverName: SERVER, serverTime: START },
+              { type: "challenge", version: 1, nonce, serverName: SERVER, serverTime: START, desks: [] },
+              { type: "exchanged", bytes: sealed },
+              { type: "asked", id: 3, bytes: sealed },
               { type: "time", id: 1, serverTime: START },
               { type: "refused", code: "full", detail: "" },
               { type: "going-away", reconnectAfterMs: 5 },
@@ -498,8 +381,26 @@ describe("a bad server", () => {
         signature: fc.constant(signature),
         resume: fc.record({ attempt: fc.nat(5), at: fc.constant(START) }),
       }),
+      fc.record({
+        type: fc.constantFrom("request" as const),
+        attempt: fc.nat(5),
+        kid: fc.constant("kid"),
+        bytes: fc.constant(sealed),
+      }),
+      fc.record({ type: fc.constantFrom("no-desk" as const), attempt: fc.nat(5), detail: fc.constant("none") }),
+      fc.record({
+        type: fc.constantFrom("unsealed" as const),
+        attempt: fc.nat(5),
+        answer: fc.constantFrom(
+          { ok: true, token: "issued", expiresAt: START + DAY } as const,
+          { ok: false, code: "unavailable", detail: "" } as const,
+        ),
+      }),
       fc.constantFrom<SignalingInput>(
         { type: "nudge" },
+        { type: "credential", credential: { kind: "join", token: "once" } },
+        { type: "answer", attempt: 1, id: 3, bytes: sealed },
+        { type: "desk", desk },
         { type: "introduce", count: 1 },
         { type: "renew", token: "t" },
       ),

@@ -34,11 +34,15 @@ const clientMessage: fc.Arbitrary<Exclude<ClientMessage, { type: "foreign-hello"
     type: fc.constant("login" as const),
     at: time,
     signature: bytesOf(64),
-    credential: fc.record({
-      kind: fc.constantFrom("member" as const, "join" as const, "expired" as const),
-      token: word,
-    }),
+    token: word,
   }),
+  fc.record({
+    type: fc.constant("exchange" as const),
+    kid: fc.string({ maxLength: 16 }),
+    bytes: upTo(300, 1),
+  }),
+  fc.record({ type: fc.constant("desk" as const), desk: upTo(100, 1) }),
+  fc.record({ type: fc.constant("answer" as const), id: u32, bytes: upTo(300, 1) }),
   fc.record({ type: fc.constant("present" as const), record: upTo(100, 1) }),
   fc.record({ type: fc.constant("introduce" as const), count: fc.integer({ min: 1, max: 16 }) }),
   fc.record({ type: fc.constant("signal" as const), to: peer, bytes: upTo(300), id: u32 }),
@@ -64,18 +68,17 @@ const serverMessage: fc.Arbitrary<ServerMessage> = fc.oneof(
     nonce: bytesOf(32),
     serverName: word,
     serverTime: time,
+    desks: fc.array(upTo(100), { maxLength: 16 }),
   }),
-  fc.record(
-    {
-      type: fc.constant("welcome" as const),
-      token: word,
-      expiresAt: time,
-      issuers: upTo(100),
-      introductions: fc.array(upTo(60), { maxLength: 16 }),
-      iceServers,
-    },
-    { requiredKeys: ["type", "expiresAt", "issuers", "introductions", "iceServers"] },
-  ),
+  fc.record({
+    type: fc.constant("welcome" as const),
+    expiresAt: time,
+    issuers: upTo(100),
+    introductions: fc.array(upTo(60), { maxLength: 16 }),
+    iceServers,
+  }),
+  fc.record({ type: fc.constant("exchanged" as const), bytes: upTo(300, 1) }),
+  fc.record({ type: fc.constant("asked" as const), id: u32, bytes: upTo(300, 1) }),
   fc.record({ type: fc.constant("introductions" as const), records: fc.array(upTo(60), { maxLength: 16 }) }),
   fc.record({ type: fc.constant("signal" as const), from: peer, bytes: upTo(300) }),
   fc.record({
@@ -205,7 +208,6 @@ describe("the signaling codec", () => {
     const grant = { urls: Array(limits.iceUrls).fill(url), username: url, credential: url, expiresAt: 1 };
     const welcome = encodeServerMessage({
       type: "welcome",
-      token: "t".repeat(limits.tokenLength),
       expiresAt: 1,
       issuers: new Uint8Array(limits.issuersBytes),
       introductions: Array(limits.introductions).fill(new Uint8Array(limits.recordBytes)),
@@ -217,9 +219,12 @@ describe("the signaling codec", () => {
       type: "login",
       at: 4_000_000_000_000,
       signature: new Uint8Array(64),
-      credential: { kind: "member", token: "t".repeat(limits.tokenLength) },
+      token: "t".repeat(limits.tokenLength),
     });
     expect(login.length).toBeLessThanOrEqual(limits.loginMessageBytes);
+    const bytes = new Uint8Array(limits.exchangeBytes);
+    const exchange = encodeClientMessage({ type: "exchange", kid: "k".repeat(limits.kidLength), bytes });
+    expect(exchange.length).toBeLessThanOrEqual(limits.loginMessageBytes);
   });
 
   test("makes what a server says safe to print", () => {

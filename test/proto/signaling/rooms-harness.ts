@@ -1,3 +1,4 @@
+import type { OwnDesk } from "../../../signaling/proto/desks.ts";
 import type { Admission, Refusal, RoomsInput, RoomsOutput } from "../../../signaling/proto/events.ts";
 import type { RoomsLimits } from "../../../signaling/proto/limits.ts";
 import { Rooms } from "../../../signaling/proto/rooms.ts";
@@ -33,8 +34,8 @@ export class Server {
   readonly rooms: Rooms;
   now = START;
 
-  constructor(limits: Partial<RoomsLimits> = {}) {
-    this.rooms = new Rooms({ names: [SERVER, "10.0.0.1:7000"], random: new SeededRandom(1), limits });
+  constructor(limits: Partial<RoomsLimits> = {}, desks: readonly OwnDesk[] = []) {
+    this.rooms = new Rooms({ names: [SERVER, "10.0.0.1:7000"], random: new SeededRandom(1), limits, desks });
   }
 
   handle(input: RoomsInput): Seen[] {
@@ -74,7 +75,7 @@ export class Server {
       type: "login",
       at: this.now,
       signature: new Uint8Array(64).fill(connection),
-      credential: { kind: "member", token: "t" },
+      token: "t",
     });
   }
 

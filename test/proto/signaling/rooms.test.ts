@@ -23,7 +23,7 @@ describe("a login", () => {
     const nonce = nonceIn(challenge);
     expect(nonce).toHaveLength(32);
     expect(challenge).toEqual([
-      { to: 1, message: { type: "challenge", version: 1, nonce, serverName: SERVER, serverTime: START } },
+      { to: 1, message: { type: "challenge", version: 1, nonce, serverName: SERVER, serverTime: START, desks: [] } },
     ]);
     server.now += 20;
     expect(server.login(1)).toEqual([
@@ -39,7 +39,7 @@ describe("a login", () => {
             body: loginBody(CLUSTER, alice, { nonce, serverName: SERVER, instance: instanceOf(1), at: START + 20 }),
             signature: new Uint8Array(64).fill(1),
           },
-          credential: { kind: "member", token: "t" },
+          token: "t",
           address: "192.0.2.1",
         },
       },
@@ -47,7 +47,6 @@ describe("a login", () => {
     expect(
       server.verdict(1, {
         ...admission(alice),
-        token: "issued",
         iceServers: [{ urls: ["turn:t.example"], username: "u", credential: "c", expiresAt: START + 5 }],
       }),
     ).toEqual([
@@ -56,7 +55,6 @@ describe("a login", () => {
         to: 1,
         message: {
           type: "welcome",
-          token: "issued",
           expiresAt: START + DAY,
           issuers: new Uint8Array([9]),
           introductions: [],

@@ -57,6 +57,15 @@ describe("a link under bulk", () => {
     expect((load.received - before) / (2_000 * 100 * MBIT)).toBeGreaterThanOrEqual(0.95);
   });
 
+  test("on a fast path a probe waits for a third of the time that a slow one needs", () => {
+    const path = new Path({ bytesPerMs: 1_000 * MBIT, rttMs: 0.2 });
+    const load = bulk(path);
+    path.run(2_000);
+    const probes = load.probeDelaysMs.length;
+    path.run(2_000);
+    expect(quantile(load.probeDelaysMs.slice(probes), 0.99)).toBeLessThan(10);
+  });
+
   test("on a slow path a frame takes no longer than 10 ms", () => {
     const path = new Path({ bytesPerMs: 10 * MBIT, rttMs: 10 });
     bulk(path);
@@ -121,6 +130,23 @@ describe("a link over a path that changes", () => {
     expect((load.received - before) / (3_000 * mbitAfter * MBIT)).toBeGreaterThanOrEqual(0.9);
     expect(quantile(load.probeDelaysMs.slice(probes), 0.9)).toBeLessThan(50);
     expect(load.dead).toBe(false);
+  });
+});
+
+describe("a link over a stack that narrows its window", () => {
+  test("keeps the narrower one full, and a second and a half later a probe waits for the stack's pauses, not for a queue", () => {
+    const windowBytes = 1_048_576;
+    const path = new Path({ bytesPerMs: 100 * MBIT, rttMs: 100, windowBytes });
+    const load = bulk(path);
+    path.run(3_000);
+    path.dialer.direction.windowBytes = windowBytes / 2;
+    path.run(1_750);
+    const before = load.received;
+    const probes = load.probeDelaysMs.length;
+    path.run(3_000);
+    expect((load.received - before) / ((3_000 * windowBytes) / 2 / 100)).toBeGreaterThanOrEqual(0.95);
+    // Half a window leaves in 42 ms, and the next one 100 ms after it.
+    expect(quantile(load.probeDelaysMs.slice(probes), 0.95)).toBeLessThan(58 + 25);
   });
 });
 

@@ -18,6 +18,8 @@ export interface PathOptions {
   readonly stall?: { readonly probability: number; readonly ms: number; readonly random: Random };
   /** The ends look at what has come only once in so long, as busy event loops do. Default: at once. */
   readonly turnMs?: number;
+  /** What the stack lets be unacknowledged on the wire, as SCTP's congestion window does. Default: no bound. */
+  readonly windowBytes?: number;
   readonly link?: LinkOptions;
 }
 
@@ -31,21 +33,44 @@ class Direction {
   cut = false;
   bytesPerMs: number;
   delayMs: number;
+  windowBytes: number;
+  /** Frames on the wire: how long, and when the stack hears that they have come. */
+  #flight: { bytes: number; until: number }[] = [];
+  #flightBytes = 0;
 
   constructor(options: PathOptions) {
     this.#options = options;
     this.bytesPerMs = options.bytesPerMs;
     this.delayMs = options.rttMs / 2;
+    this.windowBytes = options.windowBytes ?? Number.POSITIVE_INFINITY;
   }
 
   /** Takes a frame; returns when it arrives. */
   send(bytes: number, now: number): number {
-    this.#freeAt = Math.max(this.#freeAt, now) + bytes / this.bytesPerMs;
+    this.#freeAt = Math.max(this.#freeAt, now, this.#admission(bytes, now)) + bytes / this.bytesPerMs;
+    if (this.windowBytes < Number.POSITIVE_INFINITY) {
+      this.#flight.push({ bytes, until: this.#freeAt + 2 * this.delayMs });
+      this.#flightBytes += bytes;
+    }
     const { stall } = this.#options;
     const stalled = stall !== undefined && fraction(stall.random) < stall.probability ? stall.ms : 0;
     this.#latestArrival = Math.max(this.#latestArrival, this.#freeAt + this.delayMs + stalled);
     const { turnMs = 0 } = this.#options;
     return turnMs === 0 ? this.#latestArrival : Math.ceil(this.#latestArrival / turnMs) * turnMs;
+  }
+
+  /** When the window has room for `bytes`. */
+  #admission(bytes: number, now: number): number {
+    let at = now;
+    let gone = 0;
+    for (const sent of this.#flight) {
+      if (sent.until > now && this.#flightBytes + bytes <= this.windowBytes) break;
+      at = Math.max(at, sent.until);
+      this.#flightBytes -= sent.bytes;
+      gone++;
+    }
+    if (gone > 0) this.#flight = this.#flight.slice(gone);
+    return at;
   }
 
   bufferedBytes(now: number): number {

@@ -1,11 +1,11 @@
-import { acquireLock } from "../src/drivers/state/lock.ts";
-import { createTokenVerifier, type TokenVerifier } from "../src/drivers/tokens.ts";
-import type { Instant } from "../src/proto/machine.ts";
-import type { PeerId } from "../src/proto/peer-id.ts";
-import { type Expectation, MEMBER_LIFE_MS, RENEWAL_GRACE_MS } from "../src/proto/trust/claims.ts";
-import type { SignedRevocation } from "../src/proto/trust/revocation.ts";
+import { acquireLock } from "../drivers/state/lock.ts";
+import { openUseJournal, type UseJournal } from "../drivers/state/use-journal.ts";
+import { createTokenVerifier, type TokenVerifier } from "../drivers/tokens.ts";
+import type { Instant } from "../proto/machine.ts";
+import type { PeerId } from "../proto/peer-id.ts";
+import { type Expectation, MEMBER_LIFE_MS, RENEWAL_GRACE_MS } from "../proto/trust/claims.ts";
+import type { SignedRevocation } from "../proto/trust/revocation.ts";
 import { type IssuedMember, type IssueFault, type Mint, type MintOptions, openMint } from "./mint.ts";
-import { openUseJournal, type UseJournal } from "./use-journal.ts";
 
 /**
  * The issuer: a process that holds an issuing key and answers those who want a member token.
@@ -62,6 +62,7 @@ class KeyIssuer implements Issuer {
   readonly kid: string;
   readonly issueJoinToken: Mint["issueJoinToken"];
   readonly issueMemberToken: Mint["issueMemberToken"];
+  readonly signDesk: Mint["signDesk"];
   readonly signRevocation: Mint["signRevocation"];
   readonly #journal: UseJournal;
   readonly #verifier: TokenVerifier = createTokenVerifier();
@@ -73,6 +74,7 @@ class KeyIssuer implements Issuer {
     this.kid = mint.kid;
     this.issueJoinToken = (request, now) => mint.issueJoinToken(request, now);
     this.issueMemberToken = (request, now) => mint.issueMemberToken(request, now);
+    this.signDesk = (desk) => mint.signDesk(desk);
     this.signRevocation = (subject, now) => mint.signRevocation(subject, now);
     this.#journal = journal;
     this.#release = release;

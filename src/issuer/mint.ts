@@ -1,11 +1,11 @@
 import { dirname, join } from "node:path";
-import { PLACE_KEY_FILE } from "../src/drivers/state/create-cluster.ts";
-import { readSecretFile, readSigningKeyFile } from "../src/drivers/state/key-file.ts";
-import { createTokenSigner, type TokenSigner } from "../src/drivers/tokens.ts";
-import { StarlingError } from "../src/errors.ts";
-import { base64url } from "../src/proto/base64.ts";
-import type { Instant } from "../src/proto/machine.ts";
-import { type PeerId, publicKeyOf } from "../src/proto/peer-id.ts";
+import { PLACE_KEY_FILE } from "../drivers/state/create-cluster.ts";
+import { readSecretFile, readSigningKeyFile } from "../drivers/state/key-file.ts";
+import { createTokenSigner, type TokenSigner } from "../drivers/tokens.ts";
+import { StarlingError } from "../errors.ts";
+import { base64url } from "../proto/base64.ts";
+import type { Instant } from "../proto/machine.ts";
+import { type PeerId, publicKeyOf } from "../proto/peer-id.ts";
 import {
   isRole,
   JOIN_LIFE_MS,
@@ -15,18 +15,20 @@ import {
   MEMBER_LIFE_MS,
   type MemberClaims,
   type TokenFault,
-} from "../src/proto/trust/claims.ts";
-import type { ClusterId } from "../src/proto/trust/cluster-id.ts";
-import type { Authority, Crypto } from "../src/proto/trust/crypto.ts";
-import { isAcceptablePublicKey } from "../src/proto/trust/ed25519.ts";
-import { type IssuerList, issuerOf } from "../src/proto/trust/issuers.ts";
-import { placeOf } from "../src/proto/trust/place.ts";
-import { encodeRevocation, SCOPE_REVOKE, type SignedRevocation } from "../src/proto/trust/revocation.ts";
-import { aboveCeiling, allows, checkScopes, DEFAULT_SCOPES } from "../src/proto/trust/scopes.ts";
+} from "../proto/trust/claims.ts";
+import type { Cluster } from "../proto/trust/cluster.ts";
+import type { ClusterId } from "../proto/trust/cluster-id.ts";
+import type { Authority, Crypto } from "../proto/trust/crypto.ts";
+import { type Desk, encodeDesk } from "../proto/trust/desk.ts";
+import { isAcceptablePublicKey } from "../proto/trust/ed25519.ts";
+import { acceptIssuers, type IssuerList, issuerOf } from "../proto/trust/issuers.ts";
+import { placeOf } from "../proto/trust/place.ts";
+import { encodeRevocation, SCOPE_REVOKE, type SignedRevocation } from "../proto/trust/revocation.ts";
+import { aboveCeiling, allows, checkScopes, DEFAULT_SCOPES } from "../proto/trust/scopes.ts";
 
 /**
  * The mint: an issuing key, and what it may make by itself. It records nothing, so any number of processes may use one key
- * at a time: `starling invite` beside a running server. What must be counted or remembered is the issuer's (`token.ts`).
+ * at a time: `starling invite` beside a running server. What must be counted or remembered is the issuer's (`issuer.ts`).
  *
  * It never makes a token that members would refuse: beyond its ceiling, beyond its own end, for no usable key.
  */
@@ -37,6 +39,8 @@ export interface Mint {
   issueJoinToken(request: JoinRequest, now: Instant): Promise<Issued>;
   /** A member token for one node key, with no issuer online (`invite --for`). */
   issueMemberToken(request: MemberRequest, now: Instant): Promise<IssuedMember>;
+  /** This key's word that requests may be sealed for `desk`; the form in which it travels. */
+  signDesk(desk: Desk): Uint8Array;
   /** This key's word that `subject` is no member from `now` on; undefined if it may not revoke. */
   signRevocation(subject: PeerId, now: Instant): SignedRevocation | undefined;
 }
@@ -120,6 +124,13 @@ export async function openMint(options: MintOptions): Promise<Mint> {
   return new KeyMint(signer, crypto.authority(key.seed), placeSecret, { clusterId, issuers, crypto });
 }
 
+/** The list of issuers of `cluster`. Throws `state-corrupt` when its root did not sign it. */
+export function issuersOf(cluster: Cluster, crypto: Crypto): IssuerList {
+  const list = acceptIssuers(cluster.issuers, cluster.rootPublicKey, crypto.verifyAuthority);
+  if (!list) throw new StarlingError("state-corrupt", "the list of issuing keys is not signed by the cluster's root");
+  return list;
+}
+
 interface Terms {
   readonly scopes: readonly string[];
   readonly role: string;
@@ -163,6 +174,10 @@ class KeyMint implements Mint {
     const place = request.place ?? placeOf(this.#placeSecret, subject);
     const claims = { ...this.#common(scopes, role), ...life.times, subject, place };
     return { ok: true, token: await this.#signer.signMemberToken(claims), claims };
+  }
+
+  signDesk(desk: Desk): Uint8Array {
+    return encodeDesk(desk, this.#authority);
   }
 
   signRevocation(subject: PeerId, now: Instant): SignedRevocation | undefined {

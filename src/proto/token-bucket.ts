@@ -1,4 +1,4 @@
-import type { Instant } from "../machine.ts";
+import type { Instant } from "./machine.ts";
 
 /** How much a {@link TokenBucket} allows. */
 export interface Rate {

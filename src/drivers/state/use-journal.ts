@@ -1,8 +1,8 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { corrupt, errorCode, readPrivate, writePrivate } from "../src/drivers/state/private-files.ts";
-import { StarlingError } from "../src/errors.ts";
-import type { Instant } from "../src/proto/machine.ts";
-import { type PeerId, parsePeerId } from "../src/proto/peer-id.ts";
+import { StarlingError } from "../../errors.ts";
+import type { Instant } from "../../proto/machine.ts";
+import { type PeerId, parsePeerId } from "../../proto/peer-id.ts";
+import { corrupt, errorCode, readPrivate, writePrivate } from "./private-files.ts";
 
 /**
  * What an issuer must not forget: which join token was exchanged by whom, and who was revoked.

@@ -1,0 +1,49 @@
+import { StarlingError } from "../errors.ts";
+import type { PeerId } from "../proto/peer-id.ts";
+import { allows, streamScope } from "../proto/trust/scopes.ts";
+import type { LinkStreamHandler } from "./peer-link.ts";
+import { OWN_PREFIX } from "./permissions.ts";
+
+/** The code of a stream that its opener's token does not allow. Below 16, so no application's. */
+const FORBIDDEN = 15;
+
+/** What an agent serves on streams, and to whom: an opener's token must allow `stream:PROTOCOL`. */
+export class Services {
+  readonly #handlers = new Map<string, LinkStreamHandler>();
+  readonly #scopesOf: (peer: PeerId) => readonly string[];
+  readonly #refused: (peer: PeerId) => void;
+
+  /** @param scopesOf what a peer's valid token grants; nothing when there is none. @param refused a peer asked for more. */
+  constructor(scopesOf: (peer: PeerId) => readonly string[], refused: (peer: PeerId) => void) {
+    this.#scopesOf = scopesOf;
+    this.#refused = refused;
+  }
+
+  /** Sets, or with undefined removes, an application's handler. Throws `usage` for a protocol of Starling itself. */
+  handle(protocol: string, handler: LinkStreamHandler | undefined): void {
+    if (protocol.startsWith(OWN_PREFIX)) {
+      throw new StarlingError(
+        "usage",
+        `protocols that begin with ${OWN_PREFIX} are Starling's own; choose another name`,
+      );
+    }
+    this.provide(protocol, handler);
+  }
+
+  /** As {@link handle}, for Starling's own protocols too. */
+  provide(protocol: string, handler: LinkStreamHandler | undefined): void {
+    if (handler) this.#handlers.set(protocol, handler);
+    else this.#handlers.delete(protocol);
+  }
+
+  /** Who takes a stream of `protocol`; undefined refuses it as unknown. */
+  handlerOf(protocol: string): LinkStreamHandler | undefined {
+    const handler = this.#handlers.get(protocol);
+    if (handler === undefined || protocol.startsWith(OWN_PREFIX)) return handler;
+    return (stream, from) => {
+      if (allows(this.#scopesOf(from), streamScope(protocol))) return handler(stream, from);
+      stream.reset(FORBIDDEN);
+      return this.#refused(from);
+    };
+  }
+}

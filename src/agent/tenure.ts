@@ -1,0 +1,125 @@
+import type { StateDirectory } from "../drivers/state-directory.ts";
+import type { Logger } from "../options.ts";
+import type { Instant } from "../proto/machine.ts";
+import type { TokenFault } from "../proto/trust/claims.ts";
+import type { Trust } from "./trust.ts";
+
+/** A renewal that fails is tried again after this at the earliest, ms. */
+const RENEW_RETRY_MS = 5_000;
+
+/** Who renews a token. A renewal that comes is given to {@link Tenure.hold}. */
+export interface Renewers {
+  /** A renewal by the issuer in this process; undefined when it is none, or does not renew it. */
+  here(token: string): Promise<string | undefined>;
+  /** Asks signaling servers; false when none is there to ask. Their no comes as {@link Tenure.unrenewed}. */
+  servers(token: string): boolean;
+  /** A renewal by a member that holds an issuing key, or why there is none. Never rejects. */
+  members(token: string): Promise<{ readonly token: string } | { readonly why: string }>;
+}
+
+/**
+ * An agent's tenure as a member: the token that it holds, its renewal in good time, and the list of issuing keys by which it and all
+ * others are judged. What is held is on the disk, so that the next start continues with it.
+ */
+export class Tenure {
+  readonly #trust: Trust;
+  readonly #state: StateDirectory;
+  readonly #log: Logger;
+  readonly #now: () => Instant;
+  readonly #later: (ms: number, run: () => void) => void;
+  readonly #renewers: Renewers;
+  readonly #held: (text: string) => void;
+  /** Writes of the cluster's files, one after the other: the newest list must be the last on the disk. */
+  #writing: Promise<void> = Promise.resolve();
+
+  /** @param options `held`: a token is in use. `later`: a timer that ends with the agent. */
+  constructor(options: {
+    readonly trust: Trust;
+    readonly state: StateDirectory;
+    readonly log: Logger;
+    readonly now: () => Instant;
+    readonly later: (ms: number, run: () => void) => void;
+    readonly renewers: Renewers;
+    readonly held: (text: string) => void;
+  }) {
+    this.#trust = options.trust;
+    this.#state = options.state;
+    this.#log = options.log;
+    this.#now = options.now;
+    this.#later = options.later;
+    this.#renewers = options.renewers;
+    this.#held = options.held;
+  }
+
+  /** Takes a token that was issued to us into use and keeps it; why not, if it does not hold. */
+  async hold(text: string): Promise<TokenFault | undefined> {
+    const before = this.#trust.token;
+    const fault = await this.#trust.holdToken(text);
+    if (fault !== undefined) {
+      this.#log.error("the token that was issued does not hold", { fault, now: new Date(this.#now()).toISOString() });
+      return fault;
+    }
+    await this.#state
+      .writeToken(text)
+      .catch((error: unknown) => this.#log.error("the token cannot be kept", { error: String(error) }));
+    if (before !== undefined) this.#log.info("token renewed", { until: this.#trust.token?.facts.expiresAt });
+    this.#held(text);
+    return undefined;
+  }
+
+  /** Renews the token in use at half of its life, and again and again if nobody does it. */
+  schedule(): void {
+    const { token } = this.#trust;
+    if (!token) return;
+    const left = token.facts.expiresAt - this.#now();
+    this.#later(Math.max(RENEW_RETRY_MS, left / 2), () => {
+      if (this.#trust.token !== token) return;
+      void this.renew();
+      this.schedule();
+    });
+  }
+
+  /** Asks for a renewal: here, of a server, of members, in this order. Never rejects. */
+  async renew(): Promise<void> {
+    const text = this.#trust.token?.text;
+    if (text === undefined) return;
+    const own = await this.#renewers.here(text).catch((error: unknown) => {
+      this.#log.warn("token not renewed by our own issuer", { error: String(error) });
+      return undefined;
+    });
+    if (own !== undefined) await this.hold(own);
+    else if (!this.#renewers.servers(text)) await this.#renewAtMembers(text);
+  }
+
+  /** No server renews the token. */
+  async unrenewed(): Promise<void> {
+    const text = this.#trust.token?.text;
+    if (text !== undefined) await this.#renewAtMembers(text);
+  }
+
+  async #renewAtMembers(text: string): Promise<void> {
+    const answer = await this.#renewers.members(text);
+    if ("token" in answer) await this.hold(answer.token);
+    else this.#log.warn("token not renewed by a member", { why: answer.why });
+  }
+
+  /**
+   * Takes a signed list of issuing keys, whoever hands it on: if the root signed it and it takes the place of the one in
+   * force, it is in force at once and kept. True if it was news. Older lists, and forged ones, change nothing. Never rejects.
+   */
+  async offerIssuers(encoded: Uint8Array): Promise<boolean> {
+    const issuers = this.#trust.offerIssuers(encoded);
+    if (issuers === undefined) return false;
+    this.#log.info("a newer list of issuing keys is in force", { version: this.#trust.issuers.version });
+    this.#writing = this.#writing
+      .then(() => this.#state.writeCluster({ ...this.#trust.cluster, issuers: this.#trust.signedIssuers }))
+      .catch((error: unknown) => this.#log.error("the list of issuing keys cannot be kept", { error: String(error) }));
+    await this.#writing;
+    return true;
+  }
+
+  /** Resolves when nothing is on its way to the disk. */
+  settled(): Promise<void> {
+    return this.#writing;
+  }
+}

@@ -1,0 +1,71 @@
+import type { StateDirectory } from "../drivers/state-directory.ts";
+import type { Logger } from "../options.ts";
+import type { Mesh } from "../proto/mesh.ts";
+import type { PeerId } from "../proto/peer-id.ts";
+import type { Servers } from "./servers.ts";
+import { recordsOf } from "./status-view.ts";
+
+/** While no link stands, members are asked for at this pace and then ever more slowly; with links, to merge what was split. */
+const SEEK_MS = 250;
+const LONGEST_SEEK_MS = 15_000;
+const MERGE_MS = 60_000;
+/** Records of members are kept for the next start at this pace, ms: a crash loses a minute of news. */
+const REMEMBER_MS = 60_000;
+/** setTimeout fires at once beyond 2^31 - 1 ms. */
+const MAX_TIMER_MS = 2_147_483_647;
+
+/** What an agent does again and again, and its timers, which all end with it. */
+export class Upkeep {
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #seekMs = SEEK_MS;
+  #stopped = false;
+
+  /** Runs `run` after `ms`, at most 2^31 - 1, unless the agent has ended. */
+  later(ms: number, run: () => void): void {
+    if (this.#stopped) return;
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(timer);
+        run();
+      },
+      Math.min(ms, MAX_TIMER_MS),
+    );
+    this.#timers.add(timer);
+  }
+
+  /** A link stands: should it go, members are sought quickly again. */
+  linked(): void {
+    this.#seekMs = SEEK_MS;
+  }
+
+  /** Alone, it asks the servers for others; linked, now and then, because a split is merged by one crossing link. */
+  seek(mesh: Mesh, servers: Servers): void {
+    this.later(this.#seekMs, () => {
+      servers.introduce();
+      const linked = mesh.links.size > 0;
+      this.#seekMs = linked ? SEEK_MS : Math.min(this.#seekMs * 2, LONGEST_SEEK_MS);
+      if (linked) this.later(MERGE_MS - SEEK_MS, () => this.seek(mesh, servers));
+      else this.seek(mesh, servers);
+    });
+  }
+
+  /** Keeps the records of members for the next start, again and again. */
+  remember(mesh: Mesh, self: PeerId, state: StateDirectory, log: Logger): void {
+    this.later(REMEMBER_MS, () => {
+      void remember(mesh, self, state, log).then(() => this.remember(mesh, self, state, log));
+    });
+  }
+
+  /** Ends all timers; none is set any more. */
+  stop(): void {
+    this.#stopped = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+  }
+}
+
+/** Keeps the records of members for the next start. Never rejects. */
+export async function remember(mesh: Mesh, self: PeerId, state: StateDirectory, log: Logger): Promise<void> {
+  await state
+    .writeMembers(recordsOf(mesh, self))
+    .catch((error: unknown) => log.warn("members are not remembered", { error: String(error) }));
+}

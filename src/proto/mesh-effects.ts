@@ -1,0 +1,81 @@
+import type {
+  MemberEvent,
+  MembershipInput,
+  MembershipOutput,
+  MembershipResume,
+  MemberToken,
+} from "./membership/effects.ts";
+import type { MemberProfile, RecordShelf } from "./membership/record.ts";
+import type { OverlayInput, OverlayOutput } from "./overlay/overlay.ts";
+import type { PeerId } from "./peer-id.ts";
+import type { Random } from "./random.ts";
+import type { Arrival, Draft, ReplicationInput, ReplicationOutput } from "./replication/effects.ts";
+import type { RoutingOutput, RoutingSignResume, RoutingVerifyResume } from "./routing/effects.ts";
+import type { Sign, Signature, Verified, Verify } from "./signed.ts";
+import type { Lane } from "./streams/lanes.ts";
+import type { TopicsInput, TopicsOutput, TopicsSignResume, TopicsVerifyResume } from "./topics/topics.ts";
+
+/** Everything that goes into the mesh and comes out of it. */
+
+export interface MeshOptions {
+  readonly self: PeerId;
+  /** How often this member has started, this time included. */
+  readonly boot: number;
+  readonly profile: MemberProfile;
+  readonly token: MemberToken;
+  readonly random: Random;
+  /** Decoded records, shared between the meshes of one process. Default: a shelf of its own. */
+  readonly shelf?: RecordShelf;
+}
+
+/** What comes back with a signature. */
+export type MeshSignResume =
+  | { readonly of: "membership"; readonly resume: MembershipResume }
+  | { readonly of: "routing"; readonly resume: RoutingSignResume }
+  | { readonly of: "topics"; readonly resume: TopicsSignResume }
+  | { readonly of: "replication"; readonly draft: Draft };
+
+/** What comes back with a check. */
+export type MeshVerifyResume =
+  | { readonly of: "membership"; readonly resume: MembershipResume }
+  | { readonly of: "routing"; readonly resume: RoutingVerifyResume }
+  | { readonly of: "topics"; readonly resume: TopicsVerifyResume }
+  | { readonly of: "replication"; readonly arrival: Arrival };
+
+export type MeshInput =
+  | { readonly type: "link-up"; readonly peer: PeerId; readonly rttMs: number }
+  /** `deliberate`: one side ended it in good order, which is no hint that the peer is gone. Default false. */
+  | { readonly type: "link-down"; readonly peer: PeerId; readonly deliberate?: boolean }
+  | { readonly type: "message"; readonly peer: PeerId; readonly lane: Lane; readonly bytes: Uint8Array }
+  | Extract<OverlayInput, { type: "dial-failed" | "dial-refused" | "asked" | "try" }>
+  | Extract<MembershipInput, { type: "introduced" | "update" | "leave" | "revoke" }>
+  | Extract<TopicsInput, { type: "publish" }>
+  | Extract<ReplicationInput, { type: "put" | "delete" }>
+  /**
+   * Carry a sealed signal, at most 18 KiB, to a member over the links of others. `request`: the caller's own number, which
+   * comes back with `delivered` or `unreachable`.
+   */
+  | { readonly type: "signal"; readonly to: PeerId; readonly letter: Uint8Array; readonly request: number }
+  /** Our token was renewed. */
+  | { readonly type: "token"; readonly token: MemberToken }
+  | Signature<MeshSignResume>
+  | Verified<MeshVerifyResume>
+  /** The answer to `verify` when something in it does not hold. */
+  | { readonly type: "rejected"; readonly from: PeerId; readonly resume: MeshVerifyResume }
+  | { readonly type: "timeout" };
+
+export type MeshOutput =
+  | { readonly type: "send"; readonly peer: PeerId; readonly lane: Lane; readonly bytes: Uint8Array }
+  | OverlayOutput
+  | Sign<MeshSignResume>
+  | Verify<MeshVerifyResume>
+  /** Our record has changed: what a signaling server introduces us by. */
+  | { readonly type: "present"; readonly record: Uint8Array }
+  | MemberEvent
+  | Extract<MembershipOutput, { type: "link-silent" | "isolated" | "superseded" }>
+  /** A sealed signal that others have carried here; `from` has signed its envelope. */
+  | { readonly type: "signal"; readonly from: PeerId; readonly letter: Uint8Array }
+  | Extract<RoutingOutput, { type: "delivered" | "unreachable" }>
+  | Extract<TopicsOutput, { type: "post" }>
+  | Extract<ReplicationOutput, { type: "acknowledged" | "unacknowledged" | "refused" | "changed" | "deferred" }>
+  | { readonly type: "fault"; readonly peer?: PeerId; readonly fault: string };

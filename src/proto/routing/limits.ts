@@ -1,0 +1,71 @@
+import { MAX_SDP_LENGTH } from "../limits.ts";
+
+/**
+ * Every bound and every time of the routing core, each with its reason. What happens at a bound stands beside it.
+ */
+
+/** Contents of one envelope, bytes: a sealed letter with the longest SDP. More from ourselves: assertion; from a peer: a fault. */
+export const MAX_CONTENT_BYTES = MAX_SDP_LENGTH + 2_048;
+
+/** One message of routing, bytes: contents, head, signature, and who has had it. A longer one is a fault. */
+export const MAX_ROUTING_MESSAGE_BYTES = MAX_CONTENT_BYTES + 512;
+
+/** Transmissions that one envelope may cost in all, deflections included: the diameter of 10,000 members, and a search behind it. */
+export const MAX_HOPS = 32;
+
+/** Next hops that a member on the way tries before it sends the envelope back: two deflections find a way round any single loss. */
+export const MAX_TRIES = 3;
+
+/** Next hops that the source tries: its patience ends before a fifth. */
+export const MAX_SOURCE_TRIES = 4;
+
+/** Copies of one envelope that its destination acknowledges: one for each try of a patient source, and as many for deflections. */
+export const MAX_COPIES = 8;
+
+/** How old an envelope may be, and how far ahead its source's clock, ms: the leeway of tokens, and a slow way for the former. */
+export const ENVELOPE_LIFE_MS = 30_000;
+
+/** A source that waits for a receipt sends the envelope another way after this, ms: six hops there and back at 40 ms each. */
+export const RETRY_MS = 500;
+
+/** ...and gives up after this, ms: a person waits for the link, and the server is the other way. */
+export const PATIENCE_MS = 2_000;
+
+/** Envelopes of our own whose receipt is awaited; a further one is unreachable at once. 64 dials with a dozen signals each. */
+export const MAX_AWAITED = 768;
+
+/** Envelopes remembered against loops and replays, the oldest forgotten first: 90 s of 90 a second, which is a busy hour. */
+export const MAX_PASSAGES = 8_192;
+
+/** Envelopes kept to be sent another way when the first fails: for this long, and this many bytes in all, the oldest dropped first. */
+export const HELD_FOR_MS = 5_000;
+export const MAX_HELD_BYTES = 1_048_576;
+
+/** Messages taken from one link before anything is verified: a neighbour that carries a burst of dials of many sources. */
+export const LINK_RATE = { perSecond: 64, burst: 512 } as const;
+
+/** Envelopes of one member that are carried or taken: sixteen dials at once and their receipts, then a dial every second. */
+export const SOURCE_RATE = { perSecond: 16, burst: 256 } as const;
+
+/** Envelopes of everybody unknown that come over one link, together: newcomers are few, inventing identities is cheap. */
+export const STRANGER_RATE = { perSecond: 8, burst: 128 } as const;
+
+/** Sources whose rates are remembered; the one heard of longest ago starts afresh. */
+export const MAX_METERED_SOURCES = 4_096;
+
+/** Sources to which the way back is remembered: those of the last dials, newcomers among them. */
+export const MAX_HINTS = 512;
+
+/** Links that are compared by distance; further ones are a last resort. A member has 8 to 16, and guests. */
+export const MAX_RANKED_LINKS = 24;
+
+/** How far the search looks from our links, and from the destination: together, with our own hop, one more than the diameter. */
+export const NEAR_RADIUS = 2;
+export const FAR_RADIUS = 4;
+
+/** Members whose neighbours one search computes at most, about 4 us each. */
+export const MAX_EXPANSIONS = 1_024;
+
+/** Rankings kept until the rings or the links change, and how long they are kept unused, ms: dials come in bursts. */
+export const MAX_RANKINGS = 128;
+export const REST_MS = 10_000;
