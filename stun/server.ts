@@ -22,6 +22,7 @@ import {
   type StreamLimits,
   type StreamPath,
   type TlsIdentity,
+  zeroStreamCounters,
 } from "./streams.ts";
 import { boundUdp, type UdpCounters, UdpPath, type UdpSocket } from "./udp.ts";
 
@@ -85,6 +86,9 @@ export const DEFAULT_PORTS = { first: 49_152, last: 65_535 } as const;
 
 /** How often connections without an allocation are looked for, and the host's own addresses read again, ms. */
 const LOOK_ROUND_MS = 5_000;
+
+/** Ports tried where any will do. */
+const FREE_PORT_TRIES = 16;
 
 type Path = UdpPath | StreamPath;
 
@@ -173,10 +177,7 @@ class RunningServer implements StunServer, StreamHost {
 
   async listen(): Promise<void> {
     const { listen, tlsListen = [], tls, alternate } = this.#options;
-    for (const at of listen) {
-      const path = await this.#listenUdp(at);
-      await this.#listenStreams({ address: at.address, port: path.socket.endpoint.port }, undefined);
-    }
+    for (const at of listen) await this.#listenUdpAndTcp(at);
     if (tlsListen.length > 0 && tls === undefined)
       throw new StarlingError("usage", "TLS needs a certificate and its key");
     for (const at of tlsListen) await this.#listenStreams(at, tls);
@@ -208,6 +209,22 @@ class RunningServer implements StunServer, StreamHost {
   closed(path: StreamPath): void {
     this.#streams.delete(path);
     this.#perform(this.#core.handle({ type: "disconnected", path }, this.#now()));
+  }
+
+  /** One port for both. The free port that UDP has taken may be in use for TCP: then the next one. */
+  async #listenUdpAndTcp(at: Endpoint): Promise<void> {
+    for (let left = at.port === 0 ? FREE_PORT_TRIES : 1; ; left--) {
+      const { socket } = await this.#listenUdp(at);
+      try {
+        await this.#listenStreams({ address: at.address, port: socket.endpoint.port }, undefined);
+        return;
+      } catch (error) {
+        if (left === 1 || (error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
+        socket.close();
+        this.#udp.pop();
+        this.#listening.pop();
+      }
+    }
   }
 
   async #listenUdp({ address, port }: Endpoint): Promise<UdpPath> {
@@ -372,15 +389,4 @@ function rangesOf(texts: readonly string[] = []): Range[] {
       );
     return range;
   });
-}
-
-function zeroStreamCounters(): StreamCounters {
-  return {
-    connections: 0,
-    connectionsRefused: 0,
-    handshakesFailed: 0,
-    streamsMalformed: 0,
-    streamsIdle: 0,
-    streamDrops: 0,
-  };
 }

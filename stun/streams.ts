@@ -41,6 +41,18 @@ export interface StreamCounters {
   streamDrops: number;
 }
 
+/** All of them, at the start. */
+export function zeroStreamCounters(): StreamCounters {
+  return {
+    connections: 0,
+    connectionsRefused: 0,
+    handshakesFailed: 0,
+    streamsMalformed: 0,
+    streamsIdle: 0,
+    streamDrops: 0,
+  };
+}
+
 /** One connection of a client. */
 export class StreamPath implements ClientPath {
   readonly transport: "tcp" | "tls";

@@ -41,7 +41,7 @@ export type RoutingOutput =
 export type RoutingFault =
   /** A message that cannot be decoded or is too long, or promises more hops than there are. */
   | "route-malformed"
-  /** More than is carried for one link, or one source; reported once a second, the excess is dropped. */
+  /** More than is carried for one link, one source (which is at fault) or strangers; reported once a second, the excess is dropped. */
   | "route-flood"
   /** An envelope from another time: replayed, or its source's clock is wrong. */
   | "route-stale"

@@ -13,6 +13,9 @@ export const MAX_ROUTING_MESSAGE_BYTES = MAX_CONTENT_BYTES + 512;
 /** Transmissions that one envelope may cost in all, deflections included: the diameter of 10,000 members, and a search behind it. */
 export const MAX_HOPS = 32;
 
+/** Transmissions of a probe: the diameter, and one deflection. Half a cluster that is cut off is probed by the other half all along. */
+export const PROBE_HOPS = 12;
+
 /** Next hops that a member on the way tries before it sends the envelope back: two deflections find a way round any single loss. */
 export const MAX_TRIES = 3;
 
@@ -44,8 +47,11 @@ export const MAX_HELD_BYTES = 1_048_576;
 /** Messages taken from one link before anything is verified: a neighbour that carries a burst of dials of many sources. */
 export const LINK_RATE = { perSecond: 64, burst: 512 } as const;
 
-/** Envelopes of one member that are carried or taken: sixteen dials at once and their receipts, then a dial every second. */
-export const SOURCE_RATE = { perSecond: 16, burst: 256 } as const;
+/** Envelopes of our own, receipts among them: sixteen dials at once, then a dial every second. What exceeds it is unreachable. */
+export const OWN_RATE = { perSecond: 12, burst: 256 } as const;
+
+/** Envelopes of one member that are carried or taken: what an honest one sends, though ten seconds of it may come late and at once. */
+export const SOURCE_RATE = { perSecond: 16, burst: 384 } as const;
 
 /** Envelopes of everybody unknown that come over one link, together: newcomers are few, inventing identities is cheap. */
 export const STRANGER_RATE = { perSecond: 8, burst: 128 } as const;

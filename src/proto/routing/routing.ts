@@ -6,6 +6,7 @@ import type { RingView } from "../overlay/rings.ts";
 import type { RingSeat } from "../overlay/seat.ts";
 import type { PeerId } from "../peer-id.ts";
 import { type Random, randomBytes } from "../random.ts";
+import { TokenBucket } from "../token-bucket.ts";
 import { CLOCK_LEEWAY_MS } from "../trust/times.ts";
 import { Bearings, UNKNOWN_DISTANCE } from "./bearings.ts";
 import type { RoutingFault, RoutingInput, RoutingOutput, RoutingSignResume, RoutingVerifyResume } from "./effects.ts";
@@ -25,7 +26,7 @@ import {
 import * as limits from "./limits.ts";
 import { type Passage, Passages } from "./passages.ts";
 import { Quotas } from "./quotas.ts";
-import { BEGIN, hasSeen, joined, passedBy, tagOf } from "./search.ts";
+import { BEGIN, BEGIN_PROBE, hasSeen, joined, passedBy, tagOf } from "./search.ts";
 
 /**
  * Carries envelopes between members that have no link with each other, hop by hop over the links of others.
@@ -67,6 +68,9 @@ export class Routing implements Machine<RoutingInput, RoutingOutput> {
   #out: RoutingOutput[] = [];
 
   /** @param seatOf where a member sits or would sit, also one that is down; undefined: it is no member. */
+  /** What we may still send ourselves; full before the first envelope. */
+  #own: TokenBucket | undefined;
+
   constructor(self: PeerId, rings: RingView, seatOf: (peer: PeerId) => RingSeat | undefined, random: Random) {
     this.#self = self;
     this.#tag = tagOf(self);
@@ -153,6 +157,12 @@ export class Routing implements Machine<RoutingInput, RoutingOutput> {
   }
 
   #send(to: PeerId, purpose: Purpose, contents: Uint8Array, request: number | undefined, now: Instant): void {
+    this.#own ??= new TokenBucket(limits.OWN_RATE, now);
+    if (this.#own.level(limits.OWN_RATE, now) < 1) {
+      if (request !== undefined) this.#out.push({ type: "unreachable", request });
+      return;
+    }
+    this.#own.spend(1, limits.OWN_RATE, now);
     const id = randomBytes(this.#random, ID_BYTES);
     const envelope: Envelope = {
       source: this.#self,
@@ -174,7 +184,8 @@ export class Routing implements Machine<RoutingInput, RoutingOutput> {
       this.#retries.set(key, now + limits.RETRY_MS);
     }
     const sealed = { body, signature };
-    const passage = passageOf(envelope, undefined, BEGIN, sealed, now);
+    const begin = envelope.purpose === Purpose.membership ? BEGIN_PROBE : BEGIN;
+    const passage = passageOf(envelope, undefined, begin, sealed, now);
     this.#passages.add(passage);
     this.#advance(passage, now);
   }
@@ -184,7 +195,7 @@ export class Routing implements Machine<RoutingInput, RoutingOutput> {
     if (allowance === undefined) return;
     const spent = allowance.spend(now);
     if (spent !== "admitted") {
-      if (spent === "excess") this.#fault("route-flood", peer);
+      if (spent === "excess") this.#fault("route-flood");
       return;
     }
     const message = decodeRouting(bytes);
@@ -221,7 +232,7 @@ export class Routing implements Machine<RoutingInput, RoutingOutput> {
     const spent = this.#quotas.ofSource(source, isMember, peer, now)?.spend(now);
     if (spent !== "admitted") {
       // A member has signed what it sends; for strangers, whoever brings them answers.
-      if (spent === "excess") this.#fault("route-flood", isMember ? source : peer);
+      if (spent === "excess") this.#fault("route-flood", isMember ? source : undefined);
       return;
     }
     this.#hints.set(source, peer);

@@ -1,12 +1,15 @@
 import { concat } from "../bytes.ts";
 import { type PeerId, publicKeyOf } from "../peer-id.ts";
 import { type Search, TAG_BYTES } from "./envelope.ts";
-import { MAX_HOPS } from "./limits.ts";
+import { MAX_HOPS, PROBE_HOPS } from "./limits.ts";
 
 /** What an envelope and its bounces carry of the search for a way: transmissions left, and the tags of those that have had it. */
 
 /** A search that has not begun. */
 export const BEGIN: Search = { hops: MAX_HOPS, seenBy: new Uint8Array() };
+
+/** The same for a probe, which is soon made again. */
+export const BEGIN_PROBE: Search = { hops: PROBE_HOPS, seenBy: new Uint8Array() };
 
 /** What names a member in a search: the first four bytes of its key, as one number. */
 export function tagOf(peer: PeerId): number {

@@ -266,8 +266,8 @@ export class Pacer {
 
 export interface PacerOptions {
   /**
-   * Numbered frames in flight. Default 2,048 (with full frames the bound in bytes). For a stack whose cost grows with
-   * the messages it holds (werift) 64, which bounds a link to 1 MiB in flight, as its own window does.
+   * Numbered frames in flight. Default 2,048: with frames of 16 KiB the bound in bytes. For a stack whose cost grows with the
+   * messages it holds (werift) 64.
    */
   readonly maxFrames?: number;
   /** Bytes in flight. Default 32 MiB: 300 MB/s at 100 ms. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { MembershipOutput } from "../../../src/proto/membership/effects.ts";
+import { WARM_UP_MS } from "../../../src/proto/membership/limits.ts";
 import { decodePayload, encodePayload } from "../../../src/proto/membership/messages.ts";
 import {
   decodeProbeFrame,
@@ -261,6 +262,11 @@ test("a routed probe is answered by envelope", () => {
 test("a late answer is evidence of a stall, and makes the next time-outs longer", () => {
   const agent = new Agent({ members: 1 });
   agent.link(id(1));
+  // A link that is no longer new: its probes up to here are answered.
+  for (let waited = 0; waited < WARM_UP_MS; waited += 500) {
+    for (const { frame } of probes(agent.pass(500)))
+      say(agent, id(1), encodeProbe("answer", frame?.sequence as number));
+  }
   const [first] = probes(agent.pass(500));
   expect(probes(agent.pass(300)).length, "given up after 250 ms").toBe(1);
   agent.pass(700);

@@ -14,6 +14,7 @@ import {
   MAX_HELD_BYTES,
   MAX_HOPS,
   MAX_ROUTING_MESSAGE_BYTES,
+  OWN_RATE,
   SOURCE_RATE,
   STRANGER_RATE,
 } from "../../../src/proto/routing/limits.ts";
@@ -116,7 +117,7 @@ describe("an attacker on a link", () => {
     world.run(100);
     expect(world.toldBy(3, "arrived").length).toBe(SOURCE_RATE.burst);
     // One report for its envelopes, by whom it floods; one for its link.
-    expect(new Set(world.faults())).toEqual(new Set(["1: route-flood 4"]));
+    expect(new Set(world.faults())).toEqual(new Set(["1: route-flood 4", "1: route-flood"]));
     expect(world.faults().length).toBeLessThanOrEqual(2);
     world.signal(0, 3);
     world.run(500);
@@ -127,7 +128,7 @@ describe("an attacker on a link", () => {
     for (let count = 0; count < LINK_RATE.burst; count++) attack(bytesOf(envelope({ source: id(1_000 + count) })));
     world.run(100);
     expect(world.toldBy(3, "arrived").length).toBe(STRANGER_RATE.burst);
-    expect(world.faults()).toEqual(["1: route-flood 4"]);
+    expect(world.faults()).toEqual(["1: route-flood"]);
     world.signal(0, 3);
     world.run(500);
     expect(world.toldBy(0, "delivered")).toHaveLength(1);
@@ -225,4 +226,15 @@ test("a message from a peer without a link is ignored", () => {
 test("an envelope of our own that we never sent is counted and dropped", () => {
   attack(bytesOf(envelope({ source: id(1) })));
   expect(world.faults()).toEqual(["1: route-replayed"]);
+});
+
+test("an honest member keeps its own envelopes within what others carry for it, and is never at fault", () => {
+  for (let second = 0; second < 20; second++) {
+    for (let count = 0; count < 40; count++) world.signal(0, 3);
+    world.run(1_000);
+  }
+  expect(world.faults()).toEqual([]);
+  const sent = OWN_RATE.burst + 20 * OWN_RATE.perSecond;
+  expect(world.toldBy(0, "delivered").length).toBeLessThanOrEqual(sent);
+  expect(world.toldBy(0, "unreachable").length).toBeGreaterThanOrEqual(800 - sent);
 });
