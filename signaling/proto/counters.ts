@@ -1,5 +1,5 @@
 /** What a signaling server counts; every refusal and every kind of bad input has a name here. */
-const COUNTERS = [
+export const COUNTERS = [
   /** Connections admitted past the bounds on their number and rate. */
   "connections",
   /** Connections refused: the server is full, or has too many that have not logged in. */
@@ -62,9 +62,3 @@ export type Counter = (typeof COUNTERS)[number];
 
 /** How often each has happened since the start. */
 export type Counters = Record<Counter, number>;
-
-export function zeroCounters(): Counters {
-  const counters: Partial<Counters> = {};
-  for (const name of COUNTERS) counters[name] = 0;
-  return counters as Counters;
-}

@@ -1,11 +1,12 @@
 import { assert } from "../../src/proto/assert.ts";
+import { zeroCounters } from "../../src/proto/counters.ts";
 import type { Instant } from "../../src/proto/machine.ts";
 import type { PeerId } from "../../src/proto/peer-id.ts";
 import type { RefusalCode, ServerMessage } from "../../src/proto/signaling/messages.ts";
 import { encodeServerMessage } from "../../src/proto/signaling/server-messages.ts";
 import { TokenBucket } from "../../src/proto/token-bucket.ts";
 import { Alarms } from "./alarms.ts";
-import { type Counter, type Counters, zeroCounters } from "./counters.ts";
+import { COUNTERS, type Counter, type Counters } from "./counters.ts";
 import type { CloseCode, Connection, ConnectionId, RoomsOutput, Stage } from "./events.ts";
 import type { RoomsLimits } from "./limits.ts";
 import type { Presence } from "./presence.ts";
@@ -20,7 +21,7 @@ import { Sources } from "./sources.ts";
  * itself counts against its address until the driver says that it is gone.
  */
 export class Switchboard {
-  readonly counters: Counters = zeroCounters();
+  readonly counters: Counters = zeroCounters(COUNTERS);
   readonly #limits: RoomsLimits;
   readonly #presence: Presence;
   readonly #sources: Sources;

@@ -1,5 +1,6 @@
 import type { RtcConnection, RtcEvent, RtcOptions } from "../proto/negotiation/rtc.ts";
 import type { RtcStack } from "../rtc.ts";
+import { WrappedConnection } from "./wrapped-connection.ts";
 
 /**
  * A WebRTC stack that can be cut off from the world, for demonstrations: while isolated, every frame is lost in both
@@ -30,56 +31,15 @@ export class IsolatingStack implements RtcStack {
   }
 }
 
-class IsolatingConnection implements RtcConnection {
-  readonly #inner: RtcConnection;
+class IsolatingConnection extends WrappedConnection {
   readonly #stack: IsolatingStack;
 
   constructor(inner: RtcConnection, stack: IsolatingStack) {
-    this.#inner = inner;
+    super(inner);
     this.#stack = stack;
   }
 
-  get bufferedAmount(): number {
-    return this.#inner.bufferedAmount;
-  }
-
-  get lowWaterMark(): number {
-    return this.#inner.lowWaterMark;
-  }
-
-  set lowWaterMark(bytes: number) {
-    this.#inner.lowWaterMark = bytes;
-  }
-
-  send(frame: Uint8Array): boolean {
-    return this.#stack.isolated || this.#inner.send(frame);
-  }
-
-  offer(): void {
-    this.#inner.offer();
-  }
-
-  answer(offer: string): void {
-    this.#inner.answer(offer);
-  }
-
-  accept(answer: string): void {
-    this.#inner.accept(answer);
-  }
-
-  candidate(candidate: string, mid: string): void {
-    this.#inner.candidate(candidate, mid);
-  }
-
-  remoteFingerprint(): Uint8Array | undefined {
-    return this.#inner.remoteFingerprint();
-  }
-
-  selectedPair() {
-    return this.#inner.selectedPair();
-  }
-
-  close(): void {
-    this.#inner.close();
+  override send(frame: Uint8Array): boolean {
+    return this.#stack.isolated || super.send(frame);
   }
 }

@@ -5,7 +5,6 @@
 import nacl from "tweetnacl";
 import { assert } from "../proto/assert.ts";
 import { concat } from "../proto/bytes.ts";
-import { hkdf, hmac, sha256 } from "../proto/hash.ts";
 import { peerIdOf, publicKeyOf } from "../proto/peer-id.ts";
 import { signedBytes } from "../proto/signed.ts";
 import { boxKey } from "../proto/trust/box-key.ts";
@@ -46,8 +45,6 @@ export function portableCrypto(): Crypto {
       const nonce = sealed.subarray(0, SEAL_NONCE_BYTES);
       return nacl.secretbox.open(sealed.subarray(SEAL_NONCE_BYTES), nonce, key) ?? undefined;
     },
-    hmac: (key, data) => hmac(sha256, key, data),
-    hkdf: (secret, info, length) => hkdf(sha256, secret, undefined, info, length),
   };
 }
 

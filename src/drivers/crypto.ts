@@ -6,11 +6,9 @@
  * a member's statements come again and again.
  */
 import {
-  createHmac,
   createPrivateKey,
   createPublicKey,
   diffieHellman,
-  hkdfSync,
   type KeyObject,
   randomBytes,
   sign,
@@ -85,8 +83,6 @@ export function nodeCrypto(): Crypto {
       const nonce = sealed.subarray(0, SEAL_NONCE_BYTES);
       return nacl.secretbox.open(sealed.subarray(SEAL_NONCE_BYTES), nonce, key) ?? undefined;
     },
-    hmac: (key, data) => plain(createHmac("sha256", key).update(data).digest()),
-    hkdf: (secret, info, length) => new Uint8Array(hkdfSync("sha256", secret, new Uint8Array(0), info, length)),
   };
 }
 

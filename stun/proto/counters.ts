@@ -1,5 +1,5 @@
 /** What a server counts; every kind of bad input and every refusal has a name here. */
-const COUNTERS = [
+export const COUNTERS = [
   /** Binding requests answered. */
   "bindings",
   /** Requests answered with a nonce because they had none, or an old one. */
@@ -40,9 +40,3 @@ export type Counter = (typeof COUNTERS)[number];
 
 /** How often each has happened since the start. */
 export type Counters = Record<Counter, number>;
-
-export function zeroCounters(): Counters {
-  const counters: Partial<Counters> = {};
-  for (const name of COUNTERS) counters[name] = 0;
-  return counters as Counters;
-}

@@ -1,5 +1,6 @@
 import { assert } from "../../src/proto/assert.ts";
 import { utf8 } from "../../src/proto/bytes.ts";
+import { zeroCounters } from "../../src/proto/counters.ts";
 import { type Instant, type Machine, NOTHING } from "../../src/proto/machine.ts";
 import { type Random, randomBytes } from "../../src/proto/random.ts";
 import { Accounts } from "./accounts.ts";
@@ -11,7 +12,7 @@ import { Authenticator } from "./authentication.ts";
 import { Binding } from "./binding.ts";
 import { Births } from "./births.ts";
 import { isChannelData } from "./channel-data.ts";
-import { type Counters, zeroCounters } from "./counters.ts";
+import { COUNTERS, type Counters } from "./counters.ts";
 import type { Credentials } from "./credentials.ts";
 import type { ClientPath, EndReason, PacketSink, TurnInput, TurnOutput } from "./events.ts";
 import { defaultTurnLimits, type TurnLimits, wireLimits } from "./limits.ts";
@@ -32,7 +33,7 @@ import { Requests } from "./requests.ts";
  */
 export class TurnServer<Path extends ClientPath, Relay> implements Machine<TurnInput<Path, Relay>, TurnOutput<Relay>> {
   /** Live numbers: read them, do not write. */
-  readonly counters: Counters = zeroCounters();
+  readonly counters: Counters = zeroCounters(COUNTERS);
   readonly limits: TurnLimits;
   readonly #allocations = new Allocations<Path, Relay>();
   readonly #accounts: Accounts;

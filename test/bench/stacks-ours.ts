@@ -3,6 +3,7 @@ import { Connections } from "../../src/agent/connections.ts";
 import type { PeerLink } from "../../src/agent/peer-link.ts";
 import type { MeshStream } from "../../src/agent/stream.ts";
 import { Trust } from "../../src/agent/trust.ts";
+import { WrappedConnection } from "../../src/demo/wrapped-connection.ts";
 import { systemClock } from "../../src/drivers/clock.ts";
 import { nodeCrypto } from "../../src/drivers/crypto.ts";
 import { systemRandom } from "../../src/drivers/entropy.ts";
@@ -185,58 +186,25 @@ function shaped(stack: RtcStack, port: number): RtcStack {
   };
 }
 
-class Detour implements RtcConnection {
-  readonly #inner: RtcConnection;
+class Detour extends WrappedConnection {
   readonly #port: number;
 
   constructor(inner: RtcConnection, port: number) {
-    this.#inner = inner;
+    super(inner);
     this.#port = port;
   }
 
-  offer(): void {
-    this.#inner.offer();
+  override answer(offer: string): void {
+    super.answer(withoutCandidates(offer));
   }
 
-  answer(offer: string): void {
-    this.#inner.answer(withoutCandidates(offer));
+  override accept(answer: string): void {
+    super.accept(withoutCandidates(answer));
   }
 
-  accept(answer: string): void {
-    this.#inner.accept(withoutCandidates(answer));
-  }
-
-  candidate(candidate: string, mid: string): void {
+  override candidate(candidate: string, mid: string): void {
     const shown = throughPath(candidate, this.#port);
-    if (shown !== undefined) this.#inner.candidate(shown, mid);
-  }
-
-  send(frame: Uint8Array): boolean {
-    return this.#inner.send(frame);
-  }
-
-  get bufferedAmount(): number {
-    return this.#inner.bufferedAmount;
-  }
-
-  get lowWaterMark(): number {
-    return this.#inner.lowWaterMark;
-  }
-
-  set lowWaterMark(bytes: number) {
-    this.#inner.lowWaterMark = bytes;
-  }
-
-  remoteFingerprint(): Uint8Array | undefined {
-    return this.#inner.remoteFingerprint();
-  }
-
-  selectedPair(): ReturnType<RtcConnection["selectedPair"]> {
-    return this.#inner.selectedPair();
-  }
-
-  close(): void {
-    this.#inner.close();
+    if (shown !== undefined) super.candidate(shown, mid);
   }
 }
 

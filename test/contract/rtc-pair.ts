@@ -87,6 +87,8 @@ export interface PairOptions {
   /** Changes a signal on its way, or swallows it. */
   readonly tamper?: (event: RtcEvent, from: "initiator" | "answerer") => RtcEvent | undefined;
   readonly options?: Partial<RtcOptions>;
+  /** For the initiator alone, above `options`. */
+  readonly initiatorOptions?: Partial<RtcOptions>;
 }
 
 export interface Pair {
@@ -95,8 +97,12 @@ export interface Pair {
 }
 
 /** Connects two ends and lets them signal to each other. `initiator.connection.offer()` starts it. */
-export function pairOf(initiatorStack: RtcStack, answererStack: RtcStack, { tamper, options }: PairOptions = {}): Pair {
-  const initiator = new End(initiatorStack, { ...LOOPBACK, ...options, initiator: true });
+export function pairOf(
+  initiatorStack: RtcStack,
+  answererStack: RtcStack,
+  { tamper, options, initiatorOptions }: PairOptions = {},
+): Pair {
+  const initiator = new End(initiatorStack, { ...LOOPBACK, ...options, ...initiatorOptions, initiator: true });
   const answerer = new End(answererStack, { ...LOOPBACK, ...options, initiator: false });
   const carry = (from: "initiator" | "answerer", to: RtcConnection) => (event: RtcEvent) => {
     const signal = tamper === undefined ? event : tamper(event, from);

@@ -125,23 +125,10 @@ test("a TURN and STUN server that never answers keeps neither a connection from 
 
 /** Only the initiator keeps to the relay; the answerer has one as well. */
 function relayedPair(initiatorStack: RtcStack, answererStack: RtcStack, server: IceServer): Pair {
-  const initiator = new End(initiatorStack, {
-    ...LOOPBACK,
-    iceServers: [server],
-    iceTransportPolicy: "relay",
-    initiator: true,
-  });
-  const answerer = new End(answererStack, { ...LOOPBACK, iceServers: [server], initiator: false });
-  initiator.onEvent = (event) => {
-    if (event.type === "description") answerer.connection.answer(event.sdp);
-    else if (event.type === "candidate") answerer.connection.candidate(event.candidate, event.mid);
-  };
-  answerer.onEvent = (event) => {
-    if (event.type === "description") initiator.connection.accept(event.sdp);
-    else if (event.type === "candidate") initiator.connection.candidate(event.candidate, event.mid);
-  };
-  initiator.connection.offer();
-  return { initiator, answerer };
+  const initiatorOptions = { iceTransportPolicy: "relay" } as const;
+  const pair = pairOf(initiatorStack, answererStack, { options: { iceServers: [server] }, initiatorOptions });
+  pair.initiator.connection.offer();
+  return pair;
 }
 
 async function freePort(): Promise<number> {

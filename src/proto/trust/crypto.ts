@@ -33,11 +33,6 @@ export interface Crypto {
   seal(plain: Uint8Array, recipientBoxPublic: Uint8Array, senderBoxSecret: Uint8Array): Uint8Array | undefined;
   /** The plain bytes; undefined if it was not sealed by that sender for us, or was altered. */
   open(sealed: Uint8Array, senderBoxPublic: Uint8Array, recipientBoxSecret: Uint8Array): Uint8Array | undefined;
-
-  /** HMAC-SHA256, 32 bytes. */
-  hmac(key: Uint8Array, data: Uint8Array): Uint8Array;
-  /** HKDF-SHA256 without salt. `info` names the purpose; `length` up to 8,160 bytes. */
-  hkdf(secret: Uint8Array, info: Uint8Array, length: number): Uint8Array;
 }
 
 /** A node's own key. */

@@ -1,6 +1,6 @@
 import { readdir, readFile, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Store } from "../../../src/store.ts";
+import type { KeyRing, Store } from "../../../src/store.ts";
 import { allRows, type FileKind, makePlace, type Place, put, valueFor } from "./stores.ts";
 
 /** What is done to the files of stores, and what must come of it. */
@@ -25,9 +25,12 @@ export async function fill(store: Store): Promise<void> {
   }
 }
 
-/** A store that was filled and closed. */
+/** The same key in every run. */
+const FIXED: KeyRing = { keys: [new Uint8Array(32).fill(7)], add: async () => {}, retire: async () => {} };
+
+/** A store that was filled and closed. Its files are laid out alike in every run, though their bytes differ. */
 export async function filled(kind: FileKind): Promise<Place> {
-  const place = await makePlace(kind);
+  const place = await makePlace(kind, FIXED);
   await using store = await place.open();
   await fill(store);
   return place;

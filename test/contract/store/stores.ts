@@ -57,11 +57,12 @@ export function fakePage(): FakePage {
   };
 }
 
-export async function makePlace(kind: Kind): Promise<Place> {
+/** @param fixed keys in place of random ones: addresses, and with them the layout of the files, are the same in every run. */
+export async function makePlace(kind: Kind, fixed?: KeyRing): Promise<Place> {
   const folder = await mkdtemp(join(tmpdir(), "starling-store-"));
   const file = secretFile();
   const page = fakePage();
-  const ring = (): Promise<KeyRing> => openKeyRing(file);
+  const ring = async (): Promise<KeyRing> => fixed ?? openKeyRing(file);
   const locks = navigator.locks as unknown as WebLocks;
   return {
     folder,

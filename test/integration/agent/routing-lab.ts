@@ -1,5 +1,6 @@
 import { type LocalCluster, openLocalCluster } from "../../../examples/local-cluster.ts";
 import { chooseStack } from "../../../src/agent/stacks.ts";
+import { WrappedConnection } from "../../../src/demo/wrapped-connection.ts";
 import type { Agent, AgentOptions, PeerId, RtcConnection, RtcEvent, RtcOptions, RtcStack } from "../../../src/index.ts";
 import { until } from "../until.ts";
 
@@ -153,55 +154,10 @@ class CuttableStack implements RtcStack {
   }
 }
 
-class CuttableConnection implements RtcConnection {
+class CuttableConnection extends WrappedConnection {
   frozen = false;
-  readonly #inner: RtcConnection;
 
-  constructor(inner: RtcConnection) {
-    this.#inner = inner;
-  }
-
-  get bufferedAmount(): number {
-    return this.#inner.bufferedAmount;
-  }
-
-  get lowWaterMark(): number {
-    return this.#inner.lowWaterMark;
-  }
-
-  set lowWaterMark(bytes: number) {
-    this.#inner.lowWaterMark = bytes;
-  }
-
-  send(frame: Uint8Array): boolean {
-    return this.frozen || this.#inner.send(frame);
-  }
-
-  offer(): void {
-    this.#inner.offer();
-  }
-
-  answer(offer: string): void {
-    this.#inner.answer(offer);
-  }
-
-  accept(answer: string): void {
-    this.#inner.accept(answer);
-  }
-
-  candidate(candidate: string, mid: string): void {
-    this.#inner.candidate(candidate, mid);
-  }
-
-  remoteFingerprint(): Uint8Array | undefined {
-    return this.#inner.remoteFingerprint();
-  }
-
-  selectedPair() {
-    return this.#inner.selectedPair();
-  }
-
-  close(): void {
-    this.#inner.close();
+  override send(frame: Uint8Array): boolean {
+    return this.frozen || super.send(frame);
   }
 }

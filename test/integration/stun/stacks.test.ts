@@ -5,7 +5,7 @@ import type { IceServer } from "../../../src/proto/negotiation/rtc.ts";
 import type { RtcStack } from "../../../src/rtc.ts";
 import { issueCredential } from "../../../stun/proto/credentials.ts";
 import { type StunServer, startStunServer } from "../../../stun/server.ts";
-import { closePair, End, LOOPBACK, type Pair } from "../../contract/rtc-pair.ts";
+import { closePair, type Pair, pairOf } from "../../contract/rtc-pair.ts";
 import { SECRET, USER } from "./lab.ts";
 
 /** Both WebRTC stacks as clients of our server, with nothing but the relay to go by. The relay's address tells which way it went. */
@@ -54,17 +54,8 @@ test.each([
 });
 
 function pairThrough(initiatorStack: RtcStack, answererStack: RtcStack, iceServer: IceServer): Pair {
-  const relayOnly = { ...LOOPBACK, iceServers: [iceServer], iceTransportPolicy: "relay" } as const;
-  const initiator = new End(initiatorStack, { ...relayOnly, initiator: true });
-  const answerer = new End(answererStack, { ...relayOnly, initiator: false });
-  initiator.onEvent = (event) => {
-    if (event.type === "description") answerer.connection.answer(event.sdp);
-    else if (event.type === "candidate") answerer.connection.candidate(event.candidate, event.mid);
-  };
-  answerer.onEvent = (event) => {
-    if (event.type === "description") initiator.connection.accept(event.sdp);
-    else if (event.type === "candidate") initiator.connection.candidate(event.candidate, event.mid);
-  };
-  initiator.connection.offer();
-  return { initiator, answerer };
+  const options = { iceServers: [iceServer], iceTransportPolicy: "relay" } as const;
+  const pair = pairOf(initiatorStack, answererStack, { options });
+  pair.initiator.connection.offer();
+  return pair;
 }

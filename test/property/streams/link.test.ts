@@ -248,7 +248,7 @@ describe("two links over a pipe", () => {
           pipe.now += 0.3;
         }
         const shares = lengths.map((_, index) => came.get(8 + 2 * index) ?? 0);
-        // Two turns of 16 KiB and the piece that ends a turn late, a message that is half received, and 8 bytes of head
+        // Two turns of a frame and the piece that ends a turn late, a message that is half received, and 8 bytes of head
         // that
         // count for each message.
         const slack = 3 * 16_384 + Math.max(...lengths) + (8 * 600_000) / Math.min(...lengths);
