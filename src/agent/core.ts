@@ -1,0 +1,332 @@
+import { StarlingError } from "../errors.ts";
+import type { MemberEvent } from "../proto/membership/effects.ts";
+import type { Mesh } from "../proto/mesh.ts";
+import type { DialFailure } from "../proto/negotiation/outcome.ts";
+import type { PeerId } from "../proto/peer-id.ts";
+import type { StreamPriority } from "../proto/streams/events.ts";
+import type { Post } from "../proto/topics/post.ts";
+import type { SelfStatus } from "../status.ts";
+import { Buckets, bucketHost } from "./bucket.ts";
+import { Connections } from "./connections.ts";
+import { member as memberCredential } from "./credential.ts";
+import { type AgentEventTarget, LinkChangeEvent, MemberChangeEvent } from "./events.ts";
+import { FaultLog } from "./fault-log.ts";
+import { joinFailure } from "./first-join.ts";
+import { ISSUER_PROTOCOL, issuersAmong, renewAt, renewHere } from "./issuing.ts";
+import { MeshHost } from "./mesh-host.ts";
+import type { PeerLink } from "./peer-link.ts";
+import { checkMayOpen, guardReads } from "./permissions.ts";
+import type { Preparation } from "./prepare.ts";
+import { reach } from "./reach.ts";
+import { Servers } from "./servers.ts";
+import { Services } from "./services.ts";
+import { memberInfo, memberInfos } from "./status-view.ts";
+import type { MeshStream } from "./stream.ts";
+import { Tenure } from "./tenure.ts";
+import { remember, Upkeep } from "./upkeep.ts";
+
+/** How long `leave` waits for what is queued, ms. */
+const DRAIN_MS = 2_000;
+/** How long the WebRTC stack gets to let go of what it holds, ms. Nothing of ours waits for the rest. */
+const STACK_MS = 2_000;
+/** How long an announcement of leaving gets to spread before the links close, ms. */
+const FAREWELL_MS = 150;
+
+/**
+ * What an agent is made of: its links, servers, mesh, buckets and services, and how what one of them says reaches the others. It
+ * decides nothing that a part could decide, and has no reader but `agent.ts`, which is what applications see of it.
+ */
+export class AgentCore {
+  readonly prepared: Preparation;
+  readonly connections: Connections;
+  readonly servers: Servers;
+  readonly buckets: Buckets;
+  readonly services: Services;
+  readonly tenure: Tenure;
+  readonly faults: FaultLog;
+  readonly #face: AgentEventTarget;
+  readonly #posted: (post: Post) => void;
+  readonly #upkeep = new Upkeep();
+  readonly #admitted = Promise.withResolvers<void>();
+  readonly #closed = Promise.withResolvers<StarlingError | undefined>();
+  #host: MeshHost | undefined;
+  #state: SelfStatus["state"] = "joining";
+
+  /** @param face where events are dispatched. @param posted something was published, by us too. */
+  constructor(prepared: Preparation, face: AgentEventTarget, posted: (post: Post) => void) {
+    this.#posted = posted;
+    this.#face = face;
+    this.prepared = prepared;
+    const { trust, stack, random, now, log, credential, issuing } = prepared;
+    this.faults = new FaultLog(log, now);
+    this.services = new Services(
+      (peer) => this.#host?.mesh.membership.member(peer)?.facts.scopes ?? [],
+      (peer) => this.faults.report(peer, "stream-forbidden"),
+    );
+    this.tenure = new Tenure({
+      ...prepared,
+      later: (ms, run) => this.#upkeep.later(ms, run),
+      held: (text) => this.#held(text),
+      renewers: {
+        here: (token) => renewHere(issuing, token, this.id, now()),
+        servers: (token) => this.servers.renew(token),
+        members: (token) => this.#renewAtMembers(token),
+      },
+    });
+    this.connections = new Connections({
+      trust,
+      stack,
+      random,
+      now,
+      log,
+      iceServers: prepared.iceServers,
+      extraAddresses: prepared.extraAddresses,
+      listener: {
+        linkUp: (link) => {
+          this.#host?.input({ type: "link-up", peer: link.id, rttMs: link.rttMs ?? 0 });
+          this.#state = this.#state === "joining" ? "joined" : this.#state;
+          this.#upkeep.linked();
+          this.#face.dispatchEvent(new LinkChangeEvent("linkup", link.id));
+        },
+        linkDown: (peer, reason, deliberate) => {
+          this.#host?.input({ type: "link-down", peer, deliberate });
+          this.#face.dispatchEvent(new LinkChangeEvent("linkdown", peer, reason));
+        },
+        message: (peer, lane, bytes) => this.#host?.input({ type: "message", peer, lane, bytes }),
+        dialFailed: (peer, failure) => this.#dialFailed(peer, failure),
+        handler: (protocol) => this.services.handlerOf(protocol),
+        fault: (peer, fault) => this.faults.report(peer, fault),
+        post: (to, letter) => this.servers.signal(to, letter),
+        carry: (to, letter, request) => this.#host?.signal(to, letter, request) ?? false,
+        boxKeyOf: (peer) => this.#host?.mesh.membership.member(peer)?.record.exchangeKey,
+      },
+    });
+    this.servers = new Servers({
+      urls: prepared.signaling,
+      trust,
+      credential,
+      random,
+      now,
+      log,
+      listener: {
+        token: (text) => void this.#issued(text),
+        unrenewed: () => void this.tenure.unrenewed(),
+        asked: async (request) => issuing?.desk.answer(request),
+        progress: (line) => (this.#host ? undefined : prepared.progress(line)),
+        issuers: (encoded) => void this.tenure.offerIssuers(encoded),
+        introduced: (records) => this.#introduced(records),
+        signal: (bytes) => this.connections.letter(bytes),
+        unreachable: (peer) => this.connections.unreachable(peer),
+        fenced: (detail) => this.#fail(new StarlingError("identity-in-use", detail)),
+        refused: (code, detail, everywhere) => this.#refused(code, detail, everywhere),
+      },
+    });
+    const replicated = bucketHost(
+      () => this.mesh.replication,
+      (request) => this.#host?.input(request),
+    );
+    this.buckets = new Buckets(guardReads(replicated, () => trust.token?.facts.scopes ?? []));
+    if (issuing) {
+      this.services.provide(ISSUER_PROTOCOL, (stream, from) => issuing.serve(stream, from));
+      this.servers.desk(issuing.desk.encoded);
+    }
+    if (trust.token) this.#join();
+  }
+
+  get id(): PeerId {
+    return this.prepared.trust.id;
+  }
+
+  get state(): SelfStatus["state"] {
+    return this.#state;
+  }
+
+  /** Settles when the agent has ended, with what ended it. */
+  get closed(): Promise<StarlingError | undefined> {
+    return this.#closed.promise;
+  }
+
+  get mesh(): Mesh {
+    if (!this.#host) throw new StarlingError("internal", "an agent that exists has joined");
+    return this.#host.mesh;
+  }
+
+  /** What the token in use grants. */
+  get scopes(): readonly string[] {
+    return this.prepared.trust.token?.facts.scopes ?? [];
+  }
+
+  /** Resolves when the agent takes part; rejects with why it does not. */
+  async admitted(signal: AbortSignal | undefined): Promise<void> {
+    const abort = (): void => this.#admitted.reject(new StarlingError("aborted", "the start was cancelled"));
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    const { prepared } = this;
+    if (prepared.credential.kind === "join") {
+      prepared.progress(`asking for a member token at ${prepared.signaling.join(", ") || "no signaling server"}`);
+      const giveUp = () => this.#admitted.reject(joinFailure(this.servers.status(), this.servers.lacksIssuer, this.id));
+      this.#upkeep.later(prepared.joinTimeoutMs, giveUp);
+    }
+    try {
+      await this.#admitted.promise;
+      if (signal?.aborted) throw new StarlingError("aborted", "the start was cancelled");
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** The link to a member, dialed where there is none. */
+  linkTo(peer: PeerId, signal: AbortSignal | undefined): Promise<PeerLink> {
+    return reach(peer, signal, {
+      self: this.id,
+      events: this.#face,
+      closed: this.closed,
+      isClosed: () => this.#state === "closed",
+      link: () => this.connections.link(peer),
+      isMember: () => this.mesh.membership.member(peer) !== undefined,
+      dial: () => this.#host?.input({ type: "try", peer }),
+    });
+  }
+
+  /** A stream to a member, if our token allows it. */
+  async open(
+    peer: PeerId,
+    protocol: string,
+    options: { readonly priority?: StreamPriority; readonly signal?: AbortSignal },
+  ): Promise<MeshStream> {
+    checkMayOpen(this.scopes, protocol);
+    const link = await this.linkTo(peer, options.signal);
+    return link.open(protocol, options.priority ?? "normal");
+  }
+
+  publish(topic: string, payload: Uint8Array): void {
+    this.#host?.input({ type: "publish", topic, payload });
+  }
+
+  /** Says goodbye to everybody, hands over what is queued, then ends. */
+  async leave(): Promise<void> {
+    if (this.#state === "closed" || this.#state === "leaving") return void (await this.closed);
+    this.#state = "leaving";
+    this.#host?.input({ type: "leave" });
+    await new Promise((resolve) => setTimeout(resolve, FAREWELL_MS));
+    await this.connections.leave(DRAIN_MS);
+    await this.servers.leave();
+    await new Promise((resolve) => setTimeout(resolve, FAREWELL_MS));
+    await this.end(undefined);
+  }
+
+  /** Ends at once. `failure`: what ended it. Idempotent. */
+  async end(failure: StarlingError | undefined): Promise<void> {
+    if (this.#state === "closed") return void (await this.closed);
+    this.#state = "closed";
+    this.#upkeep.stop();
+    this.buckets.close();
+    const { state, log } = this.prepared;
+    if (this.#host) await remember(this.#host.mesh, this.id, state, log);
+    this.#host?.close();
+    this.connections.close();
+    await this.servers.close();
+    await Promise.race([this.prepared.stack.close(), new Promise((resolve) => setTimeout(resolve, STACK_MS).unref())]);
+    await this.tenure.settled();
+    await this.prepared.issuing?.issuer.close();
+    await state.close();
+    this.#closed.resolve(failure);
+  }
+
+  /** A member token is held: from here on the agent takes part. */
+  #join(): void {
+    const { trust, random, now, log, name, labels, state } = this.prepared;
+    const { token } = trust;
+    if (!token || this.#host) return;
+    const host = new MeshHost({
+      mesh: {
+        self: trust.id,
+        boot: state.bootCount,
+        profile: { name, labels, protocols: { least: 1, most: 1 }, exchangeKey: trust.box.publicKey, capacity: 100 },
+        token: { token: token.text, facts: token.facts },
+        random,
+      },
+      trust,
+      connections: this.connections,
+      buckets: () => this.buckets,
+      now,
+      log,
+      listener: {
+        member: (event) => this.#member(event),
+        present: (record) => this.servers.present(record),
+        posted: (post) => this.#posted(post),
+        isolated: () => this.servers.nudge(),
+        superseded: () =>
+          this.#fail(new StarlingError("identity-in-use", "another agent has started with this node key")),
+        fault: (peer, fault) => this.faults.report(peer, fault),
+      },
+    });
+    this.#host = host;
+    host.input({ type: "introduced", standing: "remembered", records: this.prepared.remembered });
+    this.#upkeep.seek(host.mesh, this.servers);
+    this.#upkeep.remember(host.mesh, this.id, state, log);
+    this.tenure.schedule();
+    this.#admitted.resolve();
+  }
+
+  /** A token was issued to us. */
+  async #issued(text: string): Promise<void> {
+    const fault = await this.tenure.hold(text);
+    if (fault !== undefined && !this.#host)
+      this.#admitted.reject(new StarlingError("token-invalid", `the issued token does not hold: ${fault}`));
+  }
+
+  /** Another token is in use. */
+  #held(text: string): void {
+    const { token } = this.prepared.trust;
+    if (this.#state === "closed" || !token) return;
+    this.servers.credential(memberCredential(text));
+    if (this.#host) {
+      this.#host.input({ type: "token", token: { token: text, facts: token.facts } });
+      this.tenure.schedule();
+    } else this.#join();
+  }
+
+  async #renewAtMembers(token: string): Promise<{ readonly token: string } | { readonly why: string }> {
+    if (!this.#host) return { why: "this agent has no link" };
+    const isLinked = (peer: PeerId): boolean => this.connections.link(peer) !== undefined;
+    const issuers = issuersAmong(memberInfos(this.mesh), this.prepared.trust.issuers, isLinked);
+    return renewAt(issuers, token, (peer, signal) => this.open(peer, ISSUER_PROTOCOL, { signal }));
+  }
+
+  #introduced(records: readonly Uint8Array[]): void {
+    this.#host?.input({ type: "introduced", standing: "present", records });
+    if (records.length === 0 && this.#state === "joining" && this.#host) this.#state = "joined";
+  }
+
+  #member(event: MemberEvent): void {
+    const member = memberInfo(this.mesh, event.peer);
+    if (!member) return;
+    this.connections.recordKnown(event.peer);
+    if (event.event !== "updated")
+      this.prepared.log.info(`member ${event.event}`, { peer: event.peer, name: member.name, cause: event.cause });
+    const type = event.event === "updated" ? "memberupdate" : (`member${event.event}` as const);
+    this.#face.dispatchEvent(new MemberChangeEvent(type, member, event.previous));
+  }
+
+  #dialFailed(peer: PeerId, failure: DialFailure): void {
+    if (failure.reason === "aborted" || failure.reason === "closing") return;
+    const refused =
+      failure.reason === "peer-busy" || failure.reason === "peer-refused" || failure.stage === "admission";
+    if (refused) this.#host?.input({ type: "dial-refused", peer });
+    else this.#host?.input({ type: "dial-failed", peer, reason: failure.stage === "signaling" ? "absent" : "no-path" });
+  }
+
+  #refused(code: string, detail: string, everywhere: boolean): void {
+    this.prepared.log.error("signaling refused", { code, detail });
+    // Without a token there is nothing that it could do; with one, the mesh goes on without this server.
+    if (!this.#host && everywhere)
+      this.#admitted.reject(new StarlingError("signaling-refused", `the signaling server refuses: ${detail}`));
+  }
+
+  #fail(error: StarlingError): void {
+    this.prepared.log.error(error.message, { code: error.code });
+    if (!this.#host) this.#admitted.reject(error);
+    void this.end(error);
+  }
+}
