@@ -26,6 +26,8 @@ export interface MeshOptions {
   readonly random: Random;
   /** Decoded records, shared between the meshes of one process. Default: a shelf of its own. */
   readonly shelf?: RecordShelf;
+  /** Whether membership watches this member's own health. Default true; false is for comparison only. */
+  readonly localHealth?: boolean;
 }
 
 /** What comes back with a signature. */

@@ -9,12 +9,16 @@ export type Fault =
   | { readonly type: "partition"; readonly groups: readonly number[] }
   /** What `from` sends to `to` is lost; the other way works. */
   | { readonly type: "block"; readonly from: number; readonly to: number }
-  /** Partitions, blocks and line losses are over. */
+  /** Partitions, blocks, deafness and losses of lines are over. */
   | { readonly type: "heal" }
   /** Share of all packets that is lost in addition. */
   | { readonly type: "loss"; readonly share: number }
   /** Share of the packets of one node that is lost in addition. */
   | { readonly type: "line-loss"; readonly node: number; readonly share: number }
+  /** Share of what one node sends that is lost in addition. */
+  | { readonly type: "egress-loss"; readonly node: number; readonly share: number }
+  /** A node receives nothing; what it sends arrives. */
+  | { readonly type: "deaf"; readonly node: number; readonly deaf: boolean }
   /** All latencies times this. */
   | { readonly type: "stretch"; readonly factor: number }
   | { readonly type: "signaling"; readonly up: boolean }
@@ -43,8 +47,11 @@ const KINDS = [
   "resets",
 ] as const;
 
+/** Drawn from a stream of their own: seeds that were kept before they existed draw the rest as they did. */
+const LATER_KINDS = ["deaf", "egress-loss"] as const;
+
 /** What a schedule may contain. `crash` is for good; a reboot ends, as does everything else. */
-export type FaultKind = (typeof KINDS)[number];
+export type FaultKind = (typeof KINDS)[number] | (typeof LATER_KINDS)[number];
 
 export interface ScheduleOptions {
   readonly nodes: number;
@@ -73,31 +80,46 @@ export interface Schedule {
  */
 export function drawSchedule(random: Random, options: ScheduleOptions): Schedule {
   const { nodes, forMs } = options;
-  const kinds = (options.kinds ?? KINDS).filter(() => below(random, 2) === 0);
-  const longestMs = Math.min(options.longestMs ?? 40_000, forMs);
   const faults: TimedFault[] = [];
+  const kinds: FaultKind[] = [];
   const indices = Array.from({ length: nodes }, (_, index) => index);
-  // A node that one fault crashes or freezes is left alone by the others.
-  const untouched = shuffle(random, indices);
-  for (const kind of kinds) {
-    const processes = kind === "crash" || kind === "reboot" || kind === "freeze";
-    const most = kind === "crash" ? Math.max(1, Math.floor(nodes * (options.mortality ?? 0.2))) : (options.most ?? 4);
-    const times = 1 + below(random, most);
-    // Half of the time all crashes come at once, as when a power line fails.
-    const together = kind === "crash" && below(random, 2) === 0 ? Math.floor(forMs * fraction(random)) : undefined;
-    for (let time = 0; time < times; time++) {
-      const node = processes ? untouched.pop() : below(random, nodes);
-      if (node === undefined) break;
-      const lastsMs = 1 + Math.floor(longestMs * fraction(random));
-      const atMs = together ?? Math.floor((forMs - lastsMs) * fraction(random));
-      const [begin, end] = drawFault(kind, node, nodes, random);
-      faults.push({ atMs, fault: begin });
-      if (end !== undefined) faults.push({ atMs: atMs + lastsMs, fault: end });
-    }
+  for (const [group, source] of [
+    [KINDS, random],
+    [LATER_KINDS, random.fork("later kinds")],
+  ] as const) {
+    const drawn = (group as readonly FaultKind[]).filter(
+      (kind) => (options.kinds?.includes(kind) ?? true) && below(source, 2) === 0,
+    );
+    // A node that one fault crashes or freezes is left alone by the others.
+    const untouched = shuffle(source, [...indices]);
+    for (const kind of drawn) faults.push(...drawFaults(kind, untouched, source, options));
+    kinds.push(...drawn);
   }
   faults.push({ atMs: forMs, fault: HEAL });
   // The sort is stable: faults of one instant stay in the order in which they were drawn.
   return { kinds, faults: faults.sort((a, b) => a.atMs - b.atMs) };
+}
+
+/** The faults of one kind. */
+function drawFaults(kind: FaultKind, untouched: number[], random: Random, options: ScheduleOptions): TimedFault[] {
+  const { nodes, forMs } = options;
+  const faults: TimedFault[] = [];
+  const longestMs = Math.min(options.longestMs ?? 40_000, forMs);
+  const processes = kind === "crash" || kind === "reboot" || kind === "freeze";
+  const most = kind === "crash" ? Math.max(1, Math.floor(nodes * (options.mortality ?? 0.2))) : (options.most ?? 4);
+  const times = 1 + below(random, most);
+  // Half of the time all crashes come at once, as when a power line fails.
+  const together = kind === "crash" && below(random, 2) === 0 ? Math.floor(forMs * fraction(random)) : undefined;
+  for (let time = 0; time < times; time++) {
+    const node = processes ? untouched.pop() : below(random, nodes);
+    if (node === undefined) break;
+    const lastsMs = 1 + Math.floor(longestMs * fraction(random));
+    const atMs = together ?? Math.floor((forMs - lastsMs) * fraction(random));
+    const [begin, end] = drawFault(kind, node, nodes, random);
+    faults.push({ atMs, fault: begin });
+    if (end !== undefined) faults.push({ atMs: atMs + lastsMs, fault: end });
+  }
+  return faults;
 }
 
 const HEAL: Fault = { type: "heal" };
@@ -132,6 +154,16 @@ function drawFault(kind: FaultKind, node: number, nodes: number, random: Random)
       return [
         { type: "line-loss", node, share: 0.5 * fraction(random) },
         { type: "line-loss", node, share: 0 },
+      ];
+    case "egress-loss":
+      return [
+        { type: "egress-loss", node, share: 0.8 * fraction(random) },
+        { type: "egress-loss", node, share: 0 },
+      ];
+    case "deaf":
+      return [
+        { type: "deaf", node, deaf: true },
+        { type: "deaf", node, deaf: false },
       ];
     case "slow":
       return [
@@ -185,6 +217,12 @@ export function applyFault<Command extends Typed, Event extends Typed>(
       break;
     case "line-loss":
       world.change((network) => network.setLineLoss(fault.node, fault.share));
+      break;
+    case "egress-loss":
+      world.change((network) => network.setEgressLoss(fault.node, fault.share));
+      break;
+    case "deaf":
+      world.change((network) => network.setDeaf(fault.node, fault.deaf));
       break;
     case "stretch":
       world.change((network) => network.setStretch(fault.factor));

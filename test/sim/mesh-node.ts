@@ -22,7 +22,10 @@ const SCOPES = ["mesh:join", "kv:*"];
 const MEMORY = "members";
 
 /** What a scenario asks of a node. */
-export type MeshCommand = Extract<MeshInput, { readonly type: "put" | "delete" | "leave" | "token" | "update" }>;
+export type MeshCommand = Extract<
+  MeshInput,
+  { readonly type: "put" | "delete" | "publish" | "leave" | "token" | "update" }
+>;
 
 /** What a node tells that is not for the world. */
 export type MeshEvent = Exclude<
@@ -36,6 +39,8 @@ export interface MeshNodeOptions {
   readonly shelf?: RecordShelf;
   /** Outputs for which it holds are not carried out: a mesh that is broken on purpose. */
   readonly broken?: (output: MeshOutput) => boolean;
+  /** False: a build that does not watch its own health. Default true. */
+  readonly localHealth?: boolean;
 }
 
 /**
@@ -56,7 +61,7 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
 
   constructor(context: NodeContext, options: MeshNodeOptions) {
     const { id, index, boot, random, now, disk } = context;
-    const { signer, shelf, broken } = options;
+    const { signer, shelf, broken, localHealth = true } = options;
     this.#self = id;
     this.#disk = disk;
     this.#broken = broken;
@@ -79,6 +84,7 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
         },
         token: { token: signer.token(facts), facts },
         random,
+        localHealth,
         ...(shelf && { shelf }),
       },
       now,

@@ -14,6 +14,10 @@ const MOST_LINKS = 8 + overlayLimits.guests + overlayLimits.tries;
 export interface MeshRunOptions extends Omit<WorldOptions<MeshCommand, MeshEvent>, "create" | "observe"> {
   /** Outputs that no node carries out: a build that is broken on purpose. */
   readonly broken?: (output: MeshOutput) => boolean;
+  /** False: a build that does not watch its own health. Default true. */
+  readonly localHealth?: boolean;
+  /** Sees what nodes tell their applications: member events and posts. */
+  readonly witness?: (index: number, event: MeshEvent) => void;
 }
 
 /** A world of whole meshes, and what its checkers look at. */
@@ -25,14 +29,21 @@ export class MeshRun implements Observation {
   /** Member events and faults by name. */
   readonly events = new Map<string, number>();
   readonly faults = new Map<string, number>();
+  readonly #witness: MeshRunOptions["witness"];
 
   constructor(options: MeshRunOptions) {
-    const { broken, ...worldOptions } = options;
+    const { broken, localHealth = true, witness, ...worldOptions } = options;
     const shelf = new RecordShelf();
+    this.#witness = witness;
     this.world = new World<MeshCommand, MeshEvent>({
       ...worldOptions,
       create: (context) =>
-        new MeshNode(context, { signer: this.world.signer, shelf, ...(broken !== undefined && { broken }) }),
+        new MeshNode(context, {
+          signer: this.world.signer,
+          shelf,
+          localHealth,
+          ...(broken !== undefined && { broken }),
+        }),
       observe: (index, event) => this.#observe(index, event),
     });
   }
@@ -81,6 +92,7 @@ export class MeshRun implements Observation {
   }
 
   #observe(index: number, event: MeshEvent): void {
+    this.#witness?.(index, event);
     switch (event.type) {
       case "event":
         this.events.set(event.event, (this.events.get(event.event) ?? 0) + 1);

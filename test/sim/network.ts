@@ -11,8 +11,10 @@ export interface NetworkOptions {
   readonly loss?: number;
   /** What a node can send on one link, bytes per ms; infinite by default. */
   readonly bytesPerMs?: number;
-  /** Share of pairs that can never connect directly, 0 to 1. Default 0. */
+  /** Share of pairs that can never connect, 0 to 1. Default 0. */
   readonly unconnectable?: number;
+  /** Share of pairs whose NATs let them meet only at a relay, which stands in the middle, 0 to 1. Default 0. */
+  readonly relayed?: number;
 }
 
 /**
@@ -28,12 +30,16 @@ export class Network {
   readonly #minMs: number;
   readonly #spanMs: number;
   readonly #unconnectable: number;
+  readonly #relayed: number;
   readonly #x: Float64Array;
   readonly #y: Float64Array;
   /** Nodes in different groups cannot reach each other. */
   readonly #group: Int32Array;
-  /** Loss on the access line of a node. */
+  /** Loss on the access line of a node, both ways and outwards. */
   readonly #lineLoss: Float64Array;
+  readonly #egressLoss: Float64Array;
+  /** Nodes that receive nothing: 1. */
+  readonly #deaf: Uint8Array;
   /** Directed pairs that lose everything, `from * count + to`. */
   readonly #blocked = new Set<number>();
 
@@ -44,38 +50,41 @@ export class Network {
     this.bytesPerMs = options.bytesPerMs ?? Number.POSITIVE_INFINITY;
     this.#loss = options.loss ?? 0;
     this.#unconnectable = options.unconnectable ?? 0;
+    this.#relayed = options.relayed ?? 0;
     this.#x = Float64Array.from({ length: count }, () => fraction(random));
     this.#y = Float64Array.from({ length: count }, () => fraction(random));
     this.#group = new Int32Array(count);
     this.#lineLoss = new Float64Array(count);
+    this.#egressLoss = new Float64Array(count);
+    this.#deaf = new Uint8Array(count);
   }
 
   /** One-way latency without jitter, ms. */
   latencyMs(a: number, b: number): number {
-    const x = (this.#x[a] as number) - (this.#x[b] as number);
-    const y = (this.#y[a] as number) - (this.#y[b] as number);
+    const [ax, ay] = [this.#x[a] as number, this.#y[a] as number];
+    const [bx, by] = [this.#x[b] as number, this.#y[b] as number];
+    const way = this.#meetsAtRelay(a, b)
+      ? distance(ax, ay, MIDDLE, MIDDLE) + distance(MIDDLE, MIDDLE, bx, by)
+      : distance(ax, ay, bx, by);
     // The diagonal of the plane is the farthest.
-    return this.#stretch * (this.#minMs + (this.#spanMs * Math.sqrt(x * x + y * y)) / Math.SQRT2);
+    return this.#stretch * (this.#minMs + (this.#spanMs * way) / Math.SQRT2);
   }
 
   /** The probability that a packet from `a` to `b` is lost. */
   lossBetween(a: number, b: number): number {
-    return Math.min(1, this.#loss + this.#addedLoss + (this.#lineLoss[a] as number) + (this.#lineLoss[b] as number));
+    const lines = (this.#lineLoss[a] as number) + (this.#lineLoss[b] as number) + (this.#egressLoss[a] as number);
+    return Math.min(1, this.#loss + this.#addedLoss + lines);
   }
 
   /** Whether packets from `a` to `b` arrive at all. */
   reaches(a: number, b: number): boolean {
-    return this.#group[a] === this.#group[b] && !this.#blocked.has(a * this.#group.length + b);
+    if (this.#group[a] !== this.#group[b] || this.#deaf[b] === 1) return false;
+    return !this.#blocked.has(a * this.#group.length + b);
   }
 
-  /** Whether the NATs of `a` and `b` ever let them connect directly: a fixed property of the pair. */
+  /** Whether the NATs of `a` and `b` ever let them connect, directly or at a relay: a fixed property of the pair. */
   connectable(a: number, b: number): boolean {
-    if (this.#unconnectable === 0) return true;
-    const low = Math.min(a, b);
-    const high = Math.max(a, b);
-    let mixed = Math.imul(low ^ Math.imul(high, 0x9e3779b9), 0x85ebca6b);
-    mixed = Math.imul(mixed ^ (mixed >>> 15), 0xc2b2ae35);
-    return ((mixed ^ (mixed >>> 13)) >>> 0) / 4294967296 >= this.#unconnectable;
+    return this.#unconnectable === 0 || pairShare(a, b) >= this.#unconnectable;
   }
 
   /** By node, its group: nodes of different groups do not reach each other. */
@@ -93,6 +102,16 @@ export class Network {
     this.#lineLoss[node] = share;
   }
 
+  /** What is lost of what a node sends. */
+  setEgressLoss(node: number, share: number): void {
+    this.#egressLoss[node] = share;
+  }
+
+  /** Whether a node receives nothing, though what it sends arrives. */
+  setDeaf(node: number, deaf: boolean): void {
+    this.#deaf[node] = deaf ? 1 : 0;
+  }
+
   /** Multiplies all latencies. */
   setStretch(factor: number): void {
     this.#stretch = factor;
@@ -107,6 +126,28 @@ export class Network {
   heal(): void {
     this.#group.fill(0);
     this.#lineLoss.fill(0);
+    this.#egressLoss.fill(0);
+    this.#deaf.fill(0);
     this.#blocked.clear();
   }
+
+  #meetsAtRelay(a: number, b: number): boolean {
+    return this.#relayed > 0 && pairShare(a, b) < this.#unconnectable + this.#relayed && this.connectable(a, b);
+  }
+}
+
+/** Where relays stand on the plane. */
+const MIDDLE = 0.5;
+
+function distance(ax: number, ay: number, bx: number, by: number): number {
+  return Math.sqrt((ax - bx) * (ax - bx) + (ay - by) * (ay - by));
+}
+
+/** A number in [0, 1) that belongs to a pair, as if drawn. */
+function pairShare(a: number, b: number): number {
+  const low = Math.min(a, b);
+  const high = Math.max(a, b);
+  let mixed = Math.imul(low ^ Math.imul(high, 0x9e3779b9), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 15), 0xc2b2ae35);
+  return ((mixed ^ (mixed >>> 13)) >>> 0) / 4294967296;
 }

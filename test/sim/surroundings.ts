@@ -142,7 +142,10 @@ export class Surroundings<Command extends Typed, Event extends Typed> {
     const { network } = this.#host;
     let ms = SETUP_ROUND_TRIPS * 2 * network.latencyMs(member.index, target.index);
     ms += SETUP_WORK_MS * fraction(this.#random);
-    const loss = network.lossBetween(member.index, target.index);
+    const loss = Math.max(
+      network.lossBetween(member.index, target.index),
+      network.lossBetween(target.index, member.index),
+    );
     for (let packet = 0; packet < 2 * SETUP_ROUND_TRIPS && loss > 0; packet++) {
       if (fraction(this.#random) < loss) ms += SETUP_RETRY_MS;
     }

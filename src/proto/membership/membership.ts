@@ -21,7 +21,6 @@ import type {
   Standing,
 } from "./effects.ts";
 import { Exchange } from "./exchange.ts";
-import { FREEZE_MS, LATE_MS } from "./limits.ts";
 import { Links } from "./links.ts";
 import { LocalHealth } from "./local-health.ts";
 import { decodeMessage, decodePayload, encodePayload, type Payload } from "./messages.ts";
@@ -63,15 +62,15 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
   #deadline: Instant;
 
   constructor(options: MembershipOptions, now: Instant) {
-    const { self, boot, profile, token, random, routing = false, shelf = new RecordShelf() } = options;
+    const { self, boot, profile, token, random, routing = false, localHealth = true } = options;
     this.#seat = seatOf(self, token.facts.place);
     const context: Context = {
       self,
       random: random.fork("membership"),
       table: new MemberTable(this.#seat),
       links: new Links(),
-      health: new LocalHealth(),
-      shelf,
+      health: new LocalHealth(localHealth),
+      shelf: options.shelf ?? new RecordShelf(),
       out: new Outbox(),
       routing,
     };
@@ -88,9 +87,9 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
   }
 
   handle(input: MembershipInput, now: Instant): readonly MembershipOutput[] {
-    const lateMs = now - this.#deadline;
-    if (lateMs > FREEZE_MS) this.#thaw(now);
-    if (lateMs > LATE_MS) this.#context.links.ranLate(now);
+    const pace = this.#context.health.paceOf(now - this.#deadline);
+    if (pace === "frozen") this.#thaw(now);
+    if (pace !== "prompt") this.#context.links.ranLate(now);
     this.#apply(input, now);
     for (const finding of this.#prober.take()) this.#accusations.found(finding, now);
     this.#deadline = this.#next();
@@ -348,6 +347,8 @@ export interface MembershipOptions {
   readonly routing?: boolean;
   /** Decoded records, shared between the members of one process. Default: a shelf of its own. */
   readonly shelf?: RecordShelf;
+  /** Whether this member watches its own health, as in Lifeguard. Default true; false is for comparison only. */
+  readonly localHealth?: boolean;
 }
 
 /** Counts since the start; `members` as of now. */

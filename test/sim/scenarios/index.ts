@@ -1,9 +1,23 @@
+import { blackout } from "./blackout.ts";
 import { broadcastDeaths } from "./broadcast-deaths.ts";
 import { broadcastSwarm } from "./broadcast-swarm.ts";
 import { broadcastTree } from "./broadcast-tree.ts";
+import { lifeguard } from "./lifeguard.ts";
+import { partition } from "./partition.ts";
 import { pulse } from "./pulse.ts";
+import { rapid } from "./rapid.ts";
 import type { Scenario } from "./scenario.ts";
 import { meshHeals } from "./swarm.ts";
 
 /** All scenarios, in the order of the list. */
-export const scenarios: readonly Scenario[] = [pulse, broadcastTree, broadcastDeaths, broadcastSwarm, meshHeals];
+export const scenarios: readonly Scenario[] = [
+  pulse,
+  broadcastTree,
+  broadcastDeaths,
+  broadcastSwarm,
+  meshHeals,
+  lifeguard,
+  rapid,
+  partition,
+  blackout,
+];
