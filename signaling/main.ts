@@ -1,11 +1,14 @@
+import { type AuditLog, NO_AUDIT } from "../src/audit.ts";
 import { systemClock } from "../src/drivers/clock.ts";
 import { nodeCrypto } from "../src/drivers/crypto.ts";
 import { systemRandom } from "../src/drivers/entropy.ts";
+import { audited } from "../src/issuer/audited.ts";
 import { openDesk } from "../src/issuer/desk.ts";
 import { openIssuer } from "../src/issuer/issuer.ts";
 import { issuersOf } from "../src/issuer/mint.ts";
 import type { Logger } from "../src/options.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
+import { auditedAuthority } from "./audited-authority.ts";
 import { clusterAuthority } from "./authority.ts";
 import { type SignalingServer, startSignalingServer } from "./server.ts";
 
@@ -16,23 +19,27 @@ export interface SignalingServiceOptions {
   readonly names?: readonly string[];
   /** The file of an issuing key: the server then exchanges join tokens and renews. */
   readonly issuingKeyFile?: string;
+  /** What the server did and refused is written down there. Closing the server does not close it. Default: nowhere. */
+  readonly audit?: AuditLog;
   readonly log: Logger;
 }
 
 /** Starts a signaling server for one cluster, an issuer too where it has the key. Closing it closes both. */
 export async function startSignalingService(options: SignalingServiceOptions): Promise<SignalingServer> {
-  const { cluster, listen, names, issuingKeyFile: keyFile, log } = options;
+  const { cluster, listen, names, issuingKeyFile: keyFile, log, audit = NO_AUDIT } = options;
   const crypto = nodeCrypto();
   const now = systemClock();
   const issuers = issuersOf(cluster, crypto);
   const { clusterId } = cluster;
   const issuer =
-    keyFile === undefined ? undefined : await openIssuer({ keyFile, clusterId, issuers: () => issuers, crypto });
+    keyFile === undefined
+      ? undefined
+      : audited(await openIssuer({ keyFile, clusterId, issuers: () => issuers, crypto }), audit);
   const issuing = issuer && { issuer, desk: openDesk({ issuer, clusterId, holder: undefined, crypto, now }) };
   try {
     const server = await startSignalingServer({
       listen,
-      authority: clusterAuthority({ cluster, crypto, now, ...(issuing && { issuing }) }),
+      authority: auditedAuthority(clusterAuthority({ cluster, crypto, now, ...(issuing && { issuing }) }), audit),
       random: systemRandom(),
       now,
       logger: log,

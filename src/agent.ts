@@ -5,6 +5,7 @@ import { type Preparation, prepare } from "./agent/prepare.ts";
 import { describeStatus, memberInfos } from "./agent/status-view.ts";
 import type { MeshStream } from "./agent/stream.ts";
 import { TopicAgent, type TopicHost } from "./agent/topics.ts";
+import type { AuditLog } from "./audit.ts";
 import type { StarlingError } from "./errors.ts";
 import { type AgentOptions, checkOptions } from "./options.ts";
 import type { PeerId } from "./proto/peer-id.ts";
@@ -49,6 +50,11 @@ export class Agent extends TopicAgent {
 
   get id(): PeerId {
     return this.#core.id;
+  }
+
+  /** Where it is written down what was done, and what was tried and denied; an application adds what its users do. */
+  get audit(): Pick<AuditLog, "record"> {
+    return this.#core.prepared.audit;
   }
 
   get name(): string {

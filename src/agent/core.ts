@@ -58,7 +58,7 @@ export class AgentCore {
     this.#face = face;
     this.prepared = prepared;
     const { trust, stack, random, now, log, credential, issuing } = prepared;
-    this.faults = new FaultLog(log, now);
+    this.faults = new FaultLog(prepared);
     this.services = new Services(
       (peer) => this.#host?.mesh.membership.member(peer)?.facts.scopes ?? [],
       (peer) => this.faults.report(peer, "stream-forbidden"),
@@ -84,6 +84,7 @@ export class AgentCore {
       listener: {
         linkUp: (link) => {
           this.#host?.input({ type: "link-up", peer: link.id, rttMs: link.rttMs ?? 0 });
+          prepared.audit.record({ action: "link.admit", actor: link.id, outcome: "ok" });
           this.#state = this.#state === "joining" ? "joined" : this.#state;
           this.#upkeep.linked();
           this.#face.dispatchEvent(new LinkChangeEvent("linkup", link.id));
@@ -229,6 +230,7 @@ export class AgentCore {
     await Promise.race([this.prepared.stack.close(), new Promise((resolve) => setTimeout(resolve, STACK_MS).unref())]);
     await this.tenure.settled();
     await this.prepared.issuing?.issuer.close();
+    await this.prepared.audit.close();
     await state.close();
     this.#closed.resolve(failure);
   }

@@ -1,4 +1,6 @@
+import type { AuditLog } from "../audit.ts";
 import { StarlingError } from "../errors.ts";
+import { audited } from "../issuer/audited.ts";
 import { type IssuerDesk, openDesk } from "../issuer/desk.ts";
 import { type Issuer, openIssuer } from "../issuer/issuer.ts";
 import { refusalOf } from "../issuer/refusals.ts";
@@ -41,10 +43,15 @@ export interface Issuing extends AsyncDisposable {
 }
 
 /** Opens the issuer of `keyFile` as member `trust.id`. Rejects as `openIssuer` does. */
-export async function openIssuing(keyFile: string, trust: Trust, now: () => Instant): Promise<Issuing> {
+export async function openIssuing(
+  keyFile: string,
+  trust: Trust,
+  now: () => Instant,
+  audit: AuditLog,
+): Promise<Issuing> {
   const { crypto, cluster } = trust;
   const { clusterId } = cluster;
-  const issuer = await openIssuer({ keyFile, clusterId, issuers: () => trust.issuers, crypto });
+  const issuer = audited(await openIssuer({ keyFile, clusterId, issuers: () => trust.issuers, crypto }), audit);
   if (issuerOf(trust.issuers, issuer.kid) === undefined) {
     await issuer.close();
     throw new StarlingError("issuer-refused", `the cluster's list of issuers does not name the key in ${keyFile}`);

@@ -1,7 +1,10 @@
+import { join } from "node:path";
+import type { AuditLog } from "../audit.ts";
 import { systemClock } from "../drivers/clock.ts";
 import { nodeCrypto } from "../drivers/crypto.ts";
 import { systemRandom } from "../drivers/entropy.ts";
-import { openStateDirectory, type StateDirectory } from "../drivers/state-directory.ts";
+import { openAuditLog } from "../drivers/state/audit-log.ts";
+import { AUDIT_FOLDER, openStateDirectory, type StateDirectory } from "../drivers/state-directory.ts";
 import { createTokenVerifier } from "../drivers/tokens.ts";
 import { type AgentOptions, defaultSettings, defaultStateDirectory, type Logger } from "../options.ts";
 import type { Instant } from "../proto/machine.ts";
@@ -37,6 +40,7 @@ export interface Preparation {
   readonly random: Random;
   readonly now: () => Instant;
   readonly log: Logger;
+  readonly audit: AuditLog;
 }
 
 const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
@@ -48,12 +52,15 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
   // Read before anything is opened: a bad paste should cost nothing.
   const invite = options.invite === undefined ? undefined : readInvite(options.invite);
   const state = await openStateDirectory(options.stateDirectory ?? defaultStateDirectory(), crypto);
+  const identity = crypto.nodeIdentity(state.nodeKey.seed);
+  const log = options.logger ?? SILENT;
   let issuing: Issuing | undefined;
+  let audit: AuditLog | undefined;
   try {
     const cluster = await settleCluster(state, invite, crypto);
-    const identity = crypto.nodeIdentity(state.nodeKey.seed);
+    audit = await openAuditLog({ folder: join(state.path, AUDIT_FOLDER), owner: identity, crypto, now, log });
     const trust = new Trust({ identity, crypto, cluster, verifier: createTokenVerifier(), now });
-    issuing = options.issuingKey === undefined ? undefined : await openIssuing(options.issuingKey, trust, now);
+    issuing = options.issuingKey === undefined ? undefined : await openIssuing(options.issuingKey, trust, now, audit);
     const credential = await settleCredential({ state, trust, crypto, invite, mint: issuing?.issuer, now: now() });
     const labels = Object.entries(options.labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
     const signaling = options.signaling ?? cluster.signaling;
@@ -73,10 +80,12 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
       now,
       joinTimeoutMs: options.joinTimeoutMs ?? FIRST_JOIN_MS,
       progress: options.onProgress ?? (() => undefined),
-      log: options.logger ?? SILENT,
+      log,
+      audit,
     };
   } catch (error) {
     await issuing?.[Symbol.asyncDispose]();
+    await audit?.close();
     await state.close();
     throw error;
   }

@@ -1,6 +1,7 @@
 /** The command `starling`: one file per command, put together here. */
 import { Command, CommanderError } from "commander";
 import { version } from "../version.ts";
+import { auditCommand } from "./audit.ts";
 import { configCommand } from "./config.ts";
 import { demoCommand } from "./demo.ts";
 import { downCommand } from "./down.ts";
@@ -44,6 +45,7 @@ for (const register of [
   keygenCommand,
   signalCommand,
   stunCommand,
+  auditCommand,
   configCommand,
   demoCommand,
 ]) {

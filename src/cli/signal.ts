@@ -1,10 +1,15 @@
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { startSignalingService } from "../../signaling/main.ts";
+import type { AuditLog } from "../audit.ts";
+import { systemClock } from "../drivers/clock.ts";
+import { nodeCrypto } from "../drivers/crypto.ts";
+import { openAuditLog } from "../drivers/state/audit-log.ts";
 import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
+import { createSigningKeyFile, readSigningKeyFile } from "../drivers/state/key-file.ts";
 import { exists } from "../drivers/state/private-files.ts";
 import { StarlingError } from "../errors.ts";
-import type { Settings } from "../options.ts";
+import type { Logger, Settings } from "../options.ts";
 import { addStateFlag, flagsOf } from "./flags.ts";
 import { DEFAULT_SIGNALING_PORT } from "./init.ts";
 import { readClusterOf } from "./invite.ts";
@@ -12,11 +17,16 @@ import { commandLogger } from "./log.ts";
 import { print, say } from "./output.ts";
 import { resolveStateDirectory } from "./settings.ts";
 
+/** In the state directory of a signaling server: the key of its audit log, and the log. */
+export const SIGNAL_KEY_FILE = "signal.key";
+export const SIGNAL_AUDIT_FOLDER = "audit-signal";
+
 interface SignalOptions {
   readonly listen: string;
   readonly publicName?: readonly string[];
   readonly issuingKey?: string;
   readonly issuer: boolean;
+  readonly audit?: string;
   readonly log: Settings["log"];
   readonly json?: boolean;
 }
@@ -34,6 +44,7 @@ export function signalCommand(program: Command): void {
       "--issuing-key <file>",
       "issue tokens with this key (default: issuing.key in the state directory, if it is there)",
     )
+    .option("--audit <folder>", "write the audit log there (default: audit-signal in the state directory)")
     .option("--no-issuer", "issue no tokens, also where an issuing key is at hand")
     .addOption(
       new Option("--log <level>", "log level").choices(["debug", "info", "warn", "error", "silent"]).default("info"),
@@ -47,10 +58,13 @@ export function signalCommand(program: Command): void {
         : undefined;
       const stopped = Promise.withResolvers<void>();
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopped.resolve());
+      const log = commandLogger(options.log);
+      await using audit = await openSignalAudit(stateDirectory, options.audit, log);
       await using server = await startSignalingService({
         cluster,
+        audit,
         listen: parseListen(options.listen),
-        log: commandLogger(options.log),
+        log,
         ...(options.publicName && { names: options.publicName }),
         ...(issuingKeyFile !== undefined && { issuingKeyFile }),
       });
@@ -62,6 +76,25 @@ export function signalCommand(program: Command): void {
         say("it issues no tokens: newcomers need a member that does (starling up --issuing-key FILE)");
       await stopped.promise;
     });
+}
+
+/** The server's audit log, signed by a key of its own: an agent may run from the same state directory. */
+async function openSignalAudit(stateDirectory: string, folder: string | undefined, log: Logger): Promise<AuditLog> {
+  const crypto = nodeCrypto();
+  const path = join(stateDirectory, SIGNAL_KEY_FILE);
+  let key = await readSigningKeyFile(path, crypto);
+  if (key === undefined) {
+    const seed = crypto.generateNodeKey();
+    key = { seed, publicKey: crypto.authority(seed).publicKey };
+    await createSigningKeyFile(path, key, "the key by which the signaling server signs its audit log");
+  }
+  return openAuditLog({
+    folder: folder ?? join(stateDirectory, SIGNAL_AUDIT_FOLDER),
+    owner: crypto.nodeIdentity(key.seed),
+    crypto,
+    now: systemClock(),
+    log,
+  });
 }
 
 async function ifThere(path: string): Promise<string | undefined> {

@@ -5,6 +5,7 @@ import { type Agent, createAgent } from "../agent.ts";
 import { type ControlHandler, serveControl } from "../drivers/control.ts";
 import { StarlingError } from "../errors.ts";
 import type { AgentOptions } from "../options.ts";
+import { auditedHandlers } from "./audited-handlers.ts";
 import { addSettingFlags, flagsOf } from "./flags.ts";
 import { controlHandlers } from "./handlers.ts";
 import { commandLogger } from "./log.ts";
@@ -76,7 +77,7 @@ export async function runAgent(
   });
   const handlers = controlHandlers(agent, () => agent.leave());
   for (const [name, handler] of extra.handlers?.(agent) ?? []) handlers.set(name, handler);
-  const control = await serveControl(stateDirectory, handlers).catch(async (error: unknown) => {
+  const control = await serveControl(stateDirectory, auditedHandlers(agent, handlers)).catch(async (error: unknown) => {
     await agent.close();
     throw error;
   });

@@ -24,7 +24,10 @@ import { acquireLock, LOCK_FILE, type Lock } from "./state/lock.ts";
 import { readMemberCache, writeMemberCache } from "./state/member-cache.ts";
 import { ensurePrivateFolder, exists, readPrivateText, removeAbandoned, writePrivate } from "./state/private-files.ts";
 
-const NODE_KEY_FILE = "node.key";
+/** The key of the agent, or of the server, whose state it is. */
+export const NODE_KEY_FILE = "node.key";
+/** Where its audit log lies. */
+export const AUDIT_FOLDER = "audit";
 const TOKEN_FILE = "token";
 const BOOT_FILE = "boot";
 const MEMBERS_FILE = "members.cache";

@@ -23,6 +23,7 @@ export interface Statement {
 /** Every purpose for which a node key signs; a closed list keeps them apart. */
 export type SignatureLabel =
   | "starling/admission/1"
+  | "starling/audit/1"
   | "starling/batch/1"
   | "starling/envelope/1"
   | "starling/exchange/1"

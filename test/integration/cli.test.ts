@@ -69,7 +69,8 @@ describe("a cluster", () => {
   test("init writes every file for its owner alone and refuses to overwrite", async () => {
     for (const name of await readdir(founder)) {
       if (name.startsWith(".") || name.startsWith("lock")) continue;
-      expect(((await stat(join(founder, name))).mode & 0o777).toString(8), name).toBe("600");
+      const status = await stat(join(founder, name));
+      expect((status.mode & 0o777).toString(8), name).toBe(status.isDirectory() ? "700" : "600");
     }
     const before = await readFile(join(founder, "root.key"));
     expectFailure(await starling(["init", "--state", founder]), 1, /nothing was overwritten.*--state/);
@@ -205,6 +206,27 @@ describe("a cluster", () => {
     const foreign = await starling(["invite", "--state", other]);
     const outcome = await starling(["up", "--state", founder, "--invite-file", "-"], { input: foreign.stdout });
     expectFailure(outcome, 2, /another cluster.*--state/);
+  });
+
+  test("who did what is in the audit logs of agent and server, without a secret, and a changed line is found", async () => {
+    await starling(["kv", "put", "audited", "a private value", "--state", state("one")]);
+    const audit = join(state("one"), "audit");
+    const lines = await until("the call is written down", async () => {
+      const text = await readFile(join(audit, "000000000001.jsonl"), "utf8");
+      return text.includes("kv.put") ? text : undefined;
+    });
+    expect(lines).toContain('"action":"link.admit"');
+    expect(lines).toContain('"target":"kv.put bucket=default key=audited"');
+    expect(lines).not.toContain("a private value");
+    const report = await json<{ ok: boolean; lines: number }>("audit", "verify", "--state", state("one"));
+    expect(report).toMatchObject({ ok: true, faults: [] });
+    const server = await readFile(join(founder, "audit-signal", "000000000001.jsonl"), "utf8");
+    for (const action of ["issuer.exchange", "signaling.login"]) expect(server).toContain(`"action":"${action}"`);
+    expect(await json("audit", "verify", "--signal", "--state", founder)).toMatchObject({ ok: true });
+    await writeFile(join(audit, "000000000001.jsonl"), lines.replace("kv.put", "kv.get"), { mode: 0o600 });
+    const outcome = await starling(["audit", "verify", "--state", state("one")]);
+    expect(outcome).toMatchObject({ code: 1 });
+    expect(outcome.stdout).toMatch(/000000000001\.jsonl:\d+: forged/);
   });
 
   test("who goes down is left, not down, and comes back without an invite", async () => {
