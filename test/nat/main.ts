@@ -1,0 +1,75 @@
+/**
+ * The NAT lab: `npm run test:nat -- [--stack native,werift,auto] [--types a,b] [--json]`.
+ *
+ * Two fresh agents in each cell, behind every pair of NAT types, with signaling, STUN and TURN of our own in the middle. Which
+ * path they must find is known from theory; what they find, and how long it takes, is printed. Every NAT is looked at with a
+ * probe first: a lab that is not what it claims proves nothing.
+ *
+ * Exits with 0 when all is as it should be, 1 when it is not, 77 when it cannot run here.
+ */
+import { parseArgs } from "node:util";
+import { type Cell, pairCells, SPECIAL_CELLS } from "./cells.ts";
+import { buildLab, type Lab } from "./lab.ts";
+import { NAT_NAMES } from "./nat-types.ts";
+import { verifyTypes } from "./probing.ts";
+import { lineOf, summarise, summaryLine } from "./report.ts";
+import { missingForLab } from "./requirements.ts";
+import { type CellResult, runCell } from "./run-cell.ts";
+import type { StackWord } from "./site.ts";
+
+/** The exit status of what was skipped, as automake has it. */
+const SKIPPED = 77;
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+function parseList<Word extends string>(text: string, known: readonly Word[], what: string): Word[] {
+  return text.split(",").map((word) => {
+    const found = known.find((candidate) => candidate === word);
+    if (found !== undefined) return found;
+    say(`${what} ${JSON.stringify(word)} is not known; known are ${known.join(", ")}`);
+    return process.exit(2);
+  });
+}
+
+async function runMatrix(lab: Lab, cells: readonly Cell[], stacks: readonly StackWord[]): Promise<CellResult[]> {
+  const results: CellResult[] = [];
+  for (const stack of stacks) {
+    for (const cell of cells) {
+      const result = await runCell(lab.network, lab.site, cell, stack);
+      results.push(result);
+      say(lineOf(result));
+    }
+  }
+  return results;
+}
+
+const { values } = parseArgs({
+  options: {
+    stack: { type: "string", default: "auto" },
+    types: { type: "string", default: NAT_NAMES.join(",") },
+    json: { type: "boolean", default: false },
+  },
+});
+const stacks = parseList(values.stack, ["native", "werift", "auto"], "stack");
+const types = parseList(values.types, NAT_NAMES, "type");
+const missing = missingForLab();
+if (missing !== undefined) {
+  say(`skipped: ${missing}`);
+  process.exit(SKIPPED);
+}
+const lab = await buildLab();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => void lab.remove().finally(() => process.exit(1)));
+}
+try {
+  await verifyTypes(lab.network, types);
+  say(`every NAT is what it claims to be: ${types.join(", ")}`);
+  const cells = types.length === NAT_NAMES.length ? [...pairCells(types), ...SPECIAL_CELLS] : pairCells(types);
+  const results = await runMatrix(lab, cells, stacks);
+  const summaries = summarise(results);
+  if (values.json) process.stdout.write(`${JSON.stringify({ results, summaries }, null, 2)}\n`);
+  else process.stdout.write(`${summaries.map(summaryLine).join("\n")}\n`);
+  process.exitCode = summaries.every(({ ok }) => ok) ? 0 : 1;
+} finally {
+  await lab.remove();
+}
