@@ -75,6 +75,8 @@ export const settingsSchema = z.strictObject({
   rtc: z.enum(["auto", "native", "werift"]),
   loopback: z.union([z.boolean(), z.literal("auto")]),
   log: z.enum(["debug", "info", "warn", "error", "silent"]),
+  /** Where `starling up` answers Prometheus, `host:port`; nowhere when absent. */
+  metrics: z.string().max(256).exactOptional(),
   /** Settings of `starling stun`, which checks them itself. */
   stun: z.unknown().exactOptional(),
 });

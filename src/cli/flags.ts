@@ -19,6 +19,7 @@ export function addSettingFlags(command: Command): Command {
     .option("--signaling <url...>", "signaling servers (default: those of the invite)")
     .addOption(new Option("--rtc <stack>", "WebRTC stack").choices(["auto", "native", "werift"]))
     .option("--loopback", "offer 127.0.0.1 as an address too (default: when signaling is on this machine)")
+    .option("--metrics <address>", "answer Prometheus on host:port, /healthz and /readyz too (default: nowhere)")
     .addOption(new Option("--log <level>", "log level").choices(["debug", "info", "warn", "error", "silent"]));
 }
 

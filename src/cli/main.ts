@@ -1,6 +1,7 @@
 /** The command `starling`: one file per command, put together here. */
 import { Command, CommanderError } from "commander";
 import { version } from "../version.ts";
+import { apiKeyCommand } from "./api-key.ts";
 import { auditCommand } from "./audit.ts";
 import { configCommand } from "./config.ts";
 import { demoCommand } from "./demo.ts";
@@ -45,6 +46,7 @@ for (const register of [
   keygenCommand,
   signalCommand,
   stunCommand,
+  apiKeyCommand,
   auditCommand,
   configCommand,
   demoCommand,

@@ -76,6 +76,20 @@ export function parseCount(text: string): number {
   throw new StarlingError("usage", `${JSON.stringify(text)} is not a count; write a number of at least 1`);
 }
 
+/** Parses `host:port`, IPv6 in brackets; throws `usage` otherwise. */
+export function parseListen(text: string): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || port > 65_535) {
+    throw new StarlingError(
+      "usage",
+      `${JSON.stringify(text)} is not host:port; write for example 0.0.0.0:7700 or [::]:7700`,
+    );
+  }
+  return { host, port };
+}
+
 /** Milliseconds for people: `0.4 ms`, `12 ms`, `3.2 s`, `5 min`. */
 export function formatMs(ms: number | null): string {
   if (ms === null) return "-";

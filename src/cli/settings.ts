@@ -28,6 +28,7 @@ export interface SettingFlags {
   readonly rtc?: string;
   readonly log?: string;
   readonly loopback?: boolean;
+  readonly metrics?: string;
 }
 
 const FROM_ENVIRONMENT: Readonly<Record<string, (text: string) => Partial<Record<keyof Settings, unknown>>>> = {
@@ -37,6 +38,7 @@ const FROM_ENVIRONMENT: Readonly<Record<string, (text: string) => Partial<Record
   STARLING_RTC: (text) => ({ rtc: text }),
   STARLING_LOOPBACK: (text) => ({ loopback: text === "auto" ? "auto" : parseBoolean("STARLING_LOOPBACK", text) }),
   STARLING_LOG: (text) => ({ log: text }),
+  STARLING_METRICS: (text) => ({ metrics: text }),
 };
 
 /** The state directory: flag > `STARLING_STATE` > XDG. Absolute, so that one folder has one control socket. */
@@ -87,6 +89,7 @@ function readFlags(flags: SettingFlags): Partial<Record<keyof Settings, unknown>
     ...(flags.rtc !== undefined && { rtc: flags.rtc }),
     ...(flags.log !== undefined && { log: flags.log }),
     ...(flags.loopback !== undefined && { loopback: flags.loopback }),
+    ...(flags.metrics !== undefined && { metrics: flags.metrics }),
   };
 }
 

@@ -8,13 +8,12 @@ import { openAuditLog } from "../drivers/state/audit-log.ts";
 import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
 import { createSigningKeyFile, readSigningKeyFile } from "../drivers/state/key-file.ts";
 import { exists } from "../drivers/state/private-files.ts";
-import { StarlingError } from "../errors.ts";
 import type { Logger, Settings } from "../options.ts";
 import { addStateFlag, flagsOf } from "./flags.ts";
 import { DEFAULT_SIGNALING_PORT } from "./init.ts";
 import { readClusterOf } from "./invite.ts";
 import { commandLogger } from "./log.ts";
-import { print, say } from "./output.ts";
+import { parseListen, print, say } from "./output.ts";
 import { resolveStateDirectory } from "./settings.ts";
 
 /** In the state directory of a signaling server: the key of its audit log, and the log. */
@@ -99,18 +98,4 @@ async function openSignalAudit(stateDirectory: string, folder: string | undefine
 
 async function ifThere(path: string): Promise<string | undefined> {
   return (await exists(path)) ? path : undefined;
-}
-
-/** `host:port`, IPv6 in brackets. */
-function parseListen(text: string): { host: string; port: number } {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  if (host === undefined || port > 65_535) {
-    throw new StarlingError(
-      "usage",
-      `${JSON.stringify(text)} is not host:port; write for example 0.0.0.0:7700 or [::]:7700`,
-    );
-  }
-  return { host, port };
 }

@@ -1,15 +1,19 @@
 import { readFile } from "node:fs/promises";
 import { flushCompileCache } from "node:module";
 import type { Command } from "commander";
+import { agentMetrics } from "../agent/metrics.ts";
 import { type Agent, createAgent } from "../agent.ts";
 import { type ControlHandler, serveControl } from "../drivers/control.ts";
+import { type Observation, SCOPE_METRICS, serveObservation } from "../drivers/observation.ts";
+import { readApiKeys } from "../drivers/state/api-keys.ts";
 import { StarlingError } from "../errors.ts";
 import type { AgentOptions } from "../options.ts";
+import { checkApiKey } from "../proto/trust/api-key.ts";
 import { auditedHandlers } from "./audited-handlers.ts";
 import { addSettingFlags, flagsOf } from "./flags.ts";
 import { controlHandlers } from "./handlers.ts";
 import { commandLogger } from "./log.ts";
-import { parseDuration, print, say, warn } from "./output.ts";
+import { parseDuration, parseListen, print, say, warn } from "./output.ts";
 import { resolveSettings } from "./settings.ts";
 import { readStdin } from "./stdin.ts";
 
@@ -58,6 +62,7 @@ export async function runAgent(
 ): Promise<void> {
   const { values, stateDirectory } = resolveSettings(flagsOf(command));
   const { issuingKey, joinTimeout, json } = command.opts<UpFlags>();
+  const metricsOn = values.metrics === undefined ? undefined : parseListen(values.metrics);
   const interrupted = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
   const agent = await createAgent({
@@ -81,6 +86,11 @@ export async function runAgent(
     await agent.close();
     throw error;
   });
+  const observation = await observe(agent, metricsOn, stateDirectory).catch(async (error: unknown) => {
+    await control.close();
+    await agent.close();
+    throw error;
+  });
   announce(agent, json === true);
   // Now and not at the end: the next start is quicker also when this process runs for months or is killed.
   flushCompileCache();
@@ -88,9 +98,28 @@ export async function runAgent(
   if (interrupted.signal.aborted) void agent.leave();
   const failure = await agent.closed;
   await control.close();
+  await observation?.close();
   // A native stack that never reports its last connection closed must not keep a finished command alive.
   setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();
   if (failure) throw failure;
+}
+
+/** Metrics and health, where the settings say so. */
+async function observe(
+  agent: Agent,
+  listen: ReturnType<typeof parseListen> | undefined,
+  state: string,
+): Promise<Observation | undefined> {
+  if (listen === undefined) return undefined;
+  const observation = await serveObservation({
+    listen,
+    metrics: agentMetrics(agent),
+    isReady: () => agent.status().self.state === "joined",
+    isAllowed: async (key) => checkApiKey(key, await readApiKeys(state), SCOPE_METRICS, Date.now()).ok,
+  });
+  const host = observation.host.includes(":") ? `[${observation.host}]` : observation.host;
+  say(`metrics on http://${host}:${observation.port}/metrics`);
+  return observation;
 }
 
 function announce(agent: Agent, json: boolean): void {
