@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { StarlingError } from "./errors.ts";
 import { MAX_LABEL_LENGTH, MAX_LABELS, MAX_NAME_LENGTH } from "./proto/limits.ts";
+import { parseIceUrl } from "./proto/negotiation/ice-url.ts";
 import type { IceServer } from "./proto/negotiation/rtc.ts";
 import type { RtcStack } from "./rtc.ts";
 
@@ -36,6 +37,17 @@ export interface AgentOptions {
   /** Offer 127.0.0.1 as an address too. Default `auto`: when a signaling server is on this machine. */
   readonly loopback?: boolean | "auto";
   /**
+   * Beginnings of names of network interfaces whose addresses members are not offered, such as `docker`; `[]` offers all. Default:
+   * bridges of containers and tunnels, unless the machine has nothing else.
+   */
+  readonly skipInterfaces?: readonly string[];
+  /** UDP ports for links, `[first, last]`, one or more for each link: for firewalls and port forwarding. Default: any. */
+  readonly portRange?: readonly [first: number, last: number];
+  /** Addresses by which others reach this machine although it does not have them: port forwarding, one-to-one NAT. */
+  readonly announce?: readonly string[];
+  /** Looks up `.local` names in candidates of browsers on this network; with werift each may take 10 s. Default false. */
+  readonly localNames?: boolean;
+  /**
    * The file of an issuing key, with `place.key` beside it: this member then exchanges join tokens for newcomers and renews
    * the tokens of others. One process at a time uses a key file; two machines never share one. Default: none.
    */
@@ -58,8 +70,19 @@ const url = z
   .max(2_048)
   .regex(/^wss?:\/\/[^\s/]+/, "must start with ws:// or wss://");
 
+/** Below 1,024 a process needs privileges. */
+const port = z.int().min(1_024).max(65_535);
+
+const iceUrl = z
+  .string()
+  .max(512)
+  .refine(
+    (text) => typeof parseIceUrl(text) === "object",
+    "must be stun:HOST, turn:HOST or turns:HOST, with a port or not",
+  );
+
 const iceServer = z.strictObject({
-  urls: z.union([z.string().max(512), z.array(z.string().max(512)).max(8)]),
+  urls: z.union([iceUrl, z.array(iceUrl).max(8)]),
   username: z.string().max(512).exactOptional(),
   credential: z.string().max(512).exactOptional(),
 });
@@ -74,6 +97,13 @@ export const settingsSchema = z.strictObject({
   iceServers: z.array(iceServer).max(8),
   rtc: z.enum(["auto", "native", "werift"]),
   loopback: z.union([z.boolean(), z.literal("auto")]),
+  skipInterfaces: z.array(z.string().min(1).max(64)).max(64).exactOptional(),
+  portRange: z
+    .tuple([port, port])
+    .refine(([first, last]) => first <= last, "the first port must not be above the last")
+    .exactOptional(),
+  announce: z.array(z.union([z.ipv4(), z.ipv6()])).max(8),
+  localNames: z.boolean(),
   log: z.enum(["debug", "info", "warn", "error", "silent"]),
   /** Where `starling up` answers Prometheus, `host:port`; nowhere when absent. */
   metrics: z.string().max(256).exactOptional(),
@@ -92,6 +122,8 @@ export function defaultSettings(): Settings {
     iceServers: [],
     rtc: "auto",
     loopback: "auto",
+    announce: [],
+    localNames: false,
     log: "info",
   };
 }
@@ -105,9 +137,14 @@ export function defaultStateDirectory(): string {
 /** The longest first join, ms: a day. */
 const MAX_JOIN_TIMEOUT_MS = 86_400_000;
 
+const CHECKED_OPTIONS = [
+  ...(["name", "labels", "signaling", "iceServers"] as const),
+  ...(["skipInterfaces", "portRange", "announce", "localNames"] as const),
+] as const;
+
 /** Checks an app's options; throws `usage` that names the option and what it must be. */
 export function checkOptions(options: AgentOptions): void {
-  const { name, labels, signaling, iceServers, issuingKey, joinTimeoutMs = 1 } = options;
+  const { issuingKey, labels, joinTimeoutMs = 1 } = options;
   if (!(joinTimeoutMs > 0 && joinTimeoutMs <= MAX_JOIN_TIMEOUT_MS))
     throw new StarlingError("usage", `option joinTimeoutMs: must be above 0 and at most ${MAX_JOIN_TIMEOUT_MS}`);
   if (issuingKey !== undefined && Object.keys(labels ?? {}).length >= MAX_LABELS)
@@ -115,8 +152,9 @@ export function checkOptions(options: AgentOptions): void {
       "usage",
       `option labels: an issuer has room for ${MAX_LABELS - 1}, since one label says what it is`,
     );
-  const given = { name, labels, signaling, iceServers };
-  const present = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const present = Object.fromEntries(
+    CHECKED_OPTIONS.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),
+  );
   const result = settingsSchema.partial().safeParse(present);
   if (result.success) return;
   const issue = result.error.issues[0];

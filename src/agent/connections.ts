@@ -1,17 +1,18 @@
 import type { Logger } from "../options.ts";
+import { assert } from "../proto/assert.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { DialFailure } from "../proto/negotiation/outcome.ts";
 import type { DialPlan } from "../proto/negotiation/plan.ts";
-import type { IceServer, RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
+import type { RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
 import { decline, type Signal } from "../proto/negotiation/signal.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { Random } from "../proto/random.ts";
 import type { GoodbyeReason } from "../proto/streams/events.ts";
 import type { Lane } from "../proto/streams/lanes.ts";
-import type { RtcStack } from "../rtc.ts";
 import { Courier, type SignalPath } from "./courier.ts";
 import { Letters } from "./letters.ts";
 import { type AdmittedChannel, Pairing, type PairingContext } from "./pairing.ts";
+import type { Paths } from "./paths.ts";
 import { type LinkStreamHandler, PeerLink } from "./peer-link.ts";
 import { linkOptionsFor } from "./stacks.ts";
 import type { Trust } from "./trust.ts";
@@ -42,23 +43,20 @@ export class Connections {
   readonly #pairings = new Map<PeerId, Pairing>();
   /** Every connection that has not ended, also those that linger for a last frame and belong to nobody any more. */
   readonly #open = new Set<RtcConnection>();
+  /** By name, for what a link may hand to its stack. */
+  readonly #stackOf = new WeakMap<RtcConnection, string>();
   readonly #letters: Letters;
   readonly #courier: Courier;
   readonly #listener: ConnectionsListener;
-  readonly #stack: RtcStack;
+  readonly #paths: Paths;
   readonly #now: () => Instant;
   readonly #log: Logger;
   readonly #pairingContext: PairingContext;
-  readonly #iceServers: readonly IceServer[];
-  readonly #extraAddresses: readonly string[];
   #closed = false;
 
   constructor(options: {
     readonly trust: Trust;
-    readonly stack: RtcStack;
-    readonly iceServers: readonly IceServer[];
-    /** Loopback or tunnel addresses to offer as well. */
-    readonly extraAddresses: readonly string[];
+    readonly paths: Paths;
     readonly random: Random;
     readonly now: () => Instant;
     readonly log: Logger;
@@ -66,11 +64,9 @@ export class Connections {
   }) {
     const { trust, random, now, listener } = options;
     this.#listener = listener;
-    this.#stack = options.stack;
+    this.#paths = options.paths;
     this.#now = now;
     this.#log = options.log;
-    this.#iceServers = options.iceServers;
-    this.#extraAddresses = options.extraAddresses;
     this.#letters = new Letters(trust, now, (peer) => listener.boxKeyOf(peer));
     this.#courier = new Courier(listener, now);
     this.#pairingContext = {
@@ -78,7 +74,9 @@ export class Connections {
       trust,
       random,
       now,
+      ladder: (peer) => this.#paths.ladder(peer),
       connect: (plan, initiator, notify) => this.#connect(plan, initiator, notify),
+      ended: (peer, result, rounds) => this.#paths.ended(peer, result, rounds),
       sendSignal: (peer, signal) => this.#sendSignal(peer, signal),
       linked: (channel) => this.#linked(channel),
       failed: (peer, failure, wanted) => this.#failed(peer, failure, wanted),
@@ -189,19 +187,12 @@ export class Connections {
   }
 
   #connect(plan: DialPlan, initiator: boolean, notify: (event: RtcEvent) => void): RtcConnection {
-    const connection = this.#stack.connect(
-      {
-        initiator,
-        iceServers: this.#iceServers,
-        iceTransportPolicy: plan.policy,
-        extraAddresses: this.#extraAddresses,
-      },
-      (event) => {
-        if (event.type === "closed") this.#open.delete(connection);
-        notify(event);
-      },
-    );
+    const { connection, stack } = this.#paths.connect(plan, initiator, (event) => {
+      if (event.type === "closed") this.#open.delete(connection);
+      notify(event);
+    });
     this.#open.add(connection);
+    this.#stackOf.set(connection, stack.name);
     return connection;
   }
 
@@ -214,9 +205,11 @@ export class Connections {
   #linked(channel: AdmittedChannel): void {
     const peer = channel.peer.id;
     const before = this.#links.get(peer);
+    const stack = this.#stackOf.get(channel.connection);
+    assert(stack !== undefined, "links come of connections made here");
     const link = new PeerLink(channel, {
-      stack: this.#stack.name,
-      link: linkOptionsFor(this.#stack.name),
+      stack,
+      link: linkOptionsFor(stack),
       now: this.#now,
       listener: {
         message: (from, lane, bytes) => this.#listener.message(from, lane, bytes),

@@ -14,6 +14,7 @@ import { FaultLog } from "./fault-log.ts";
 import { joinFailure } from "./first-join.ts";
 import { ISSUER_PROTOCOL, issuersAmong, renewAt, renewHere } from "./issuing.ts";
 import { MeshHost } from "./mesh-host.ts";
+import { Paths } from "./paths.ts";
 import type { PeerLink } from "./peer-link.ts";
 import { checkMayOpen, guardReads } from "./permissions.ts";
 import type { Preparation } from "./prepare.ts";
@@ -39,6 +40,7 @@ const FAREWELL_MS = 150;
 export class AgentCore {
   readonly prepared: Preparation;
   readonly connections: Connections;
+  readonly paths: Paths;
   readonly servers: Servers;
   readonly buckets: Buckets;
   readonly services: Services;
@@ -57,7 +59,7 @@ export class AgentCore {
     this.#posted = posted;
     this.#face = face;
     this.prepared = prepared;
-    const { trust, stack, random, now, log, credential, issuing } = prepared;
+    const { trust, random, now, log, credential, issuing } = prepared;
     this.faults = new FaultLog(prepared);
     this.services = new Services(
       (peer) => this.#host?.mesh.membership.member(peer)?.facts.scopes ?? [],
@@ -73,14 +75,13 @@ export class AgentCore {
         members: (token) => this.#renewAtMembers(token),
       },
     });
+    this.paths = new Paths(prepared);
     this.connections = new Connections({
       trust,
-      stack,
+      paths: this.paths,
       random,
       now,
       log,
-      iceServers: prepared.iceServers,
-      extraAddresses: prepared.extraAddresses,
       listener: {
         linkUp: (link) => {
           this.#host?.input({ type: "link-up", peer: link.id, rttMs: link.rttMs ?? 0 });
@@ -227,7 +228,7 @@ export class AgentCore {
     this.#host?.close();
     this.connections.close();
     await this.servers.close();
-    await Promise.race([this.prepared.stack.close(), new Promise((resolve) => setTimeout(resolve, STACK_MS).unref())]);
+    await Promise.race([this.prepared.stacks.close(), new Promise((resolve) => setTimeout(resolve, STACK_MS).unref())]);
     await this.tenure.settled();
     await this.prepared.issuing?.issuer.close();
     await this.prepared.audit.close();

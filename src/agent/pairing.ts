@@ -2,7 +2,7 @@ import { assert, unreachable } from "../proto/assert.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { NegotiationInput, NegotiationOutput } from "../proto/negotiation/interface.ts";
 import { Negotiation } from "../proto/negotiation/negotiation.ts";
-import type { DialFailure } from "../proto/negotiation/outcome.ts";
+import type { DialFailure, DialResult, RoundReport } from "../proto/negotiation/outcome.ts";
 import type { DialPlan } from "../proto/negotiation/plan.ts";
 import type { RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
 import type { Signal } from "../proto/negotiation/signal.ts";
@@ -19,10 +19,14 @@ export interface PairingContext {
   readonly trust: Trust;
   readonly random: Random;
   readonly now: () => Instant;
+  /** The plans for a dial that begins. */
+  ladder(peer: PeerId): readonly DialPlan[];
   connect(plan: DialPlan, initiator: boolean, notify: (event: RtcEvent) => void): RtcConnection;
   sendSignal(peer: PeerId, signal: Signal): void;
   /** A channel was admitted. Frames that come on it from now on go to `onFrame` of the answer. */
   linked(link: AdmittedChannel): void;
+  /** An effort is over, one way or the other. */
+  ended(peer: PeerId, result: DialResult, rounds: readonly RoundReport[]): void;
   /** An effort ended without a link. */
   failed(peer: PeerId, failure: DialFailure, wanted: boolean): void;
   fault(peer: PeerId, fault: string): void;
@@ -48,7 +52,12 @@ export class Pairing {
   constructor(peer: PeerId, context: PairingContext) {
     this.peer = peer;
     this.#context = context;
-    this.#negotiation = new Negotiation({ self: context.self, peer, random: context.random });
+    this.#negotiation = new Negotiation({
+      self: context.self,
+      peer,
+      random: context.random,
+      ladder: () => context.ladder(peer),
+    });
     this.#runner = new Runner(
       this.#negotiation,
       context.now,
@@ -206,7 +215,8 @@ export class Pairing {
   }
 
   #ended(output: Extract<NegotiationOutput, { type: "outcome" }>): void {
-    const { result, wanted } = output;
+    const { result, wanted, rounds } = output;
+    this.#context.ended(this.peer, result, rounds);
     if (!result.ok) {
       this.#context.failed(this.peer, result.failure, wanted);
       return;

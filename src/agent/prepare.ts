@@ -12,11 +12,11 @@ import type { Label } from "../proto/membership/record.ts";
 import type { IceServer } from "../proto/negotiation/rtc.ts";
 import type { Random } from "../proto/random.ts";
 import type { HeldCredential } from "../proto/signaling/client-events.ts";
-import type { RtcStack } from "../rtc.ts";
 import { readInvite, settleCluster, settleCredential } from "./credential.ts";
 import { FIRST_JOIN_MS } from "./first-join.ts";
 import { type Issuing, openIssuing, withIssuerLabel } from "./issuing.ts";
-import { chooseStack } from "./stacks.ts";
+import type { NetworkOptions } from "./paths.ts";
+import { openStacks, type Stacks } from "./stacks.ts";
 import { Trust } from "./trust.ts";
 
 /** Everything that an agent stands on, opened and checked. */
@@ -26,10 +26,10 @@ export interface Preparation {
   readonly credential: HeldCredential;
   /** The issuer that this member is. */
   readonly issuing: Issuing | undefined;
-  readonly stack: RtcStack;
+  readonly stacks: Stacks;
   readonly signaling: readonly string[];
   readonly iceServers: readonly IceServer[];
-  readonly extraAddresses: readonly string[];
+  readonly network: NetworkOptions;
   readonly name: string;
   readonly labels: readonly Label[];
   /** Records of members from an earlier life. */
@@ -69,10 +69,16 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
       trust,
       credential,
       issuing,
-      stack: typeof options.rtc === "object" ? options.rtc : await chooseStack(options.rtc ?? "auto"),
+      stacks: await openStacks(options.rtc ?? "auto"),
       signaling,
       iceServers: options.iceServers ?? cluster.iceServers,
-      extraAddresses: wantsLoopback(options.loopback ?? "auto", signaling) ? ["127.0.0.1"] : [],
+      network: {
+        extraAddresses: wantsLoopback(options.loopback ?? "auto", signaling) ? ["127.0.0.1"] : [],
+        skipInterfaces: options.skipInterfaces,
+        portRange: options.portRange,
+        announce: options.announce ?? [],
+        localNames: options.localNames ?? false,
+      },
       name: options.name ?? defaultSettings().name,
       labels: issuing ? withIssuerLabel(labels, issuing.issuer.kid) : labels,
       remembered: await state.readMembers(),

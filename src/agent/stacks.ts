@@ -1,3 +1,4 @@
+import { lazyStack } from "../drivers/rtc.lazy.ts";
 import type { LinkOptions } from "../proto/streams/link.ts";
 import type { RtcStack } from "../rtc.ts";
 
@@ -23,4 +24,38 @@ export function linkOptionsFor(stack: string): LinkOptions {
 export async function chooseStack(word: "auto" | "native" | "werift"): Promise<RtcStack> {
   const rtc = await import("../drivers/rtc.auto.ts");
   return rtc.chooseStack(word);
+}
+
+/** The stacks of one agent. */
+export interface Stacks {
+  /** What connections are made with where nothing speaks against it. */
+  readonly best: RtcStack;
+  /** What speaks TURN over TCP and TLS, which may be the same; undefined where nothing does. */
+  readonly streams: RtcStack | undefined;
+  /** A stack of the application's own, which gets all servers at once and chooses by itself. */
+  readonly isCustom: boolean;
+  /** Releases what they hold beyond their connections, which must be closed first. */
+  close(): Promise<void>;
+}
+
+/** The stacks that `rtc` names. Rejects with `rtc-unavailable`. */
+export async function openStacks(rtc: "auto" | "native" | "werift" | RtcStack): Promise<Stacks> {
+  if (typeof rtc === "object") return customStacks(rtc);
+  const best = await chooseStack(rtc);
+  const streams = streamsBeside(best, rtc);
+  const close = async (): Promise<void> => {
+    await Promise.all([best.close(), streams === best ? undefined : streams?.close()]);
+  };
+  return { best, streams, isCustom: false, close };
+}
+
+/** A stack of the application's own, alone. */
+export function customStacks(stack: RtcStack): Stacks {
+  return { best: stack, streams: undefined, isCustom: true, close: () => stack.close() };
+}
+
+/** werift; loaded late where `auto` has found the native stack, and not at all where only that was wanted. */
+function streamsBeside(best: RtcStack, word: "auto" | "native" | "werift"): RtcStack | undefined {
+  if (best.name === "werift") return best;
+  return word === "auto" ? lazyStack("werift", best.maxFrameBytes, () => chooseStack("werift")) : undefined;
 }

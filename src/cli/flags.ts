@@ -20,6 +20,10 @@ export function addSettingFlags(command: Command): Command {
     .addOption(new Option("--rtc <stack>", "WebRTC stack").choices(["auto", "native", "werift"]))
     .option("--loopback", "offer 127.0.0.1 as an address too (default: when signaling is on this machine)")
     .option("--metrics <address>", "answer Prometheus on host:port, /healthz and /readyz too (default: nowhere)")
+    .option("--skip-interface <prefix...>", "do not offer addresses of these interfaces; none offers all")
+    .option("--port-range <first-last>", "UDP ports for links, such as 50000-50100 (default: any)")
+    .option("--announce <address...>", "addresses by which others reach this machine, behind port forwarding")
+    .option("--local-names", "look up .local names in candidates of browsers on this network")
     .addOption(new Option("--log <level>", "log level").choices(["debug", "info", "warn", "error", "silent"]));
 }
 

@@ -29,6 +29,10 @@ export interface SettingFlags {
   readonly log?: string;
   readonly loopback?: boolean;
   readonly metrics?: string;
+  readonly skipInterface?: readonly string[];
+  readonly portRange?: string;
+  readonly announce?: readonly string[];
+  readonly localNames?: boolean;
 }
 
 const FROM_ENVIRONMENT: Readonly<Record<string, (text: string) => Partial<Record<keyof Settings, unknown>>>> = {
@@ -37,6 +41,10 @@ const FROM_ENVIRONMENT: Readonly<Record<string, (text: string) => Partial<Record
   STARLING_SIGNALING: (text) => ({ signaling: text.split(",") }),
   STARLING_RTC: (text) => ({ rtc: text }),
   STARLING_LOOPBACK: (text) => ({ loopback: text === "auto" ? "auto" : parseBoolean("STARLING_LOOPBACK", text) }),
+  STARLING_SKIP_INTERFACES: (text) => ({ skipInterfaces: text === "none" ? [] : text.split(",") }),
+  STARLING_PORT_RANGE: (text) => ({ portRange: parsePortRange(text) }),
+  STARLING_ANNOUNCE: (text) => ({ announce: text.split(",") }),
+  STARLING_LOCAL_NAMES: (text) => ({ localNames: parseBoolean("STARLING_LOCAL_NAMES", text) }),
   STARLING_LOG: (text) => ({ log: text }),
   STARLING_METRICS: (text) => ({ metrics: text }),
 };
@@ -90,6 +98,10 @@ function readFlags(flags: SettingFlags): Partial<Record<keyof Settings, unknown>
     ...(flags.log !== undefined && { log: flags.log }),
     ...(flags.loopback !== undefined && { loopback: flags.loopback }),
     ...(flags.metrics !== undefined && { metrics: flags.metrics }),
+    ...(flags.skipInterface !== undefined && { skipInterfaces: flags.skipInterface.filter((name) => name !== "none") }),
+    ...(flags.portRange !== undefined && { portRange: parsePortRange(flags.portRange) }),
+    ...(flags.announce?.length && { announce: flags.announce }),
+    ...(flags.localNames !== undefined && { localNames: flags.localNames }),
   };
 }
 
@@ -102,6 +114,14 @@ function parseLabels(pairs: readonly string[]): Record<string, string> {
       return [pair.slice(0, equals), pair.slice(equals + 1)];
     }),
   );
+}
+
+/** `50000-50100`. */
+function parsePortRange(text: string): number[] {
+  const [, first, last] = /^(\d{1,5})-(\d{1,5})$/.exec(text) ?? [];
+  if (first === undefined || last === undefined)
+    throw new StarlingError("usage", `port range ${JSON.stringify(text)} must look like 50000-50100`);
+  return [Number(first), Number(last)];
 }
 
 function parseBoolean(name: string, text: string): boolean {

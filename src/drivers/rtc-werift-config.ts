@@ -47,6 +47,7 @@ export function configOf(
     iceStunGatherTimeout: settings.stunTimeoutMs / 1_000,
     dtls: { keys: settings.keys },
     maxMessageSize: settings.maxFrameBytes,
+    ...(options.portRange === undefined ? {} : { icePortRange: [...options.portRange] }),
     ...(options.extraAddresses === undefined ? {} : { iceAdditionalHostAddresses: [...options.extraAddresses] }),
   };
 }

@@ -77,6 +77,7 @@ class NativeStack implements RtcStack {
       const { host: hostname, port, username, credential: password } = turn;
       iceServers.push({ hostname, port, username, password, relayType: "TurnUdp" });
     }
+    const { portRange } = options;
     const bindAddress = options.extraAddresses?.[0];
     return new this.#library.PeerConnection(LABEL, {
       iceServers,
@@ -85,6 +86,7 @@ class NativeStack implements RtcStack {
       // One more than we take: the library cuts longer messages to this length and delivers them.
       maxMessageSize: MAX_FRAME_BYTES + 1,
       ...(bindAddress !== undefined && isLoopbackOnly() ? { bindAddress } : {}),
+      ...(portRange === undefined ? {} : { portRangeBegin: portRange[0], portRangeEnd: portRange[1] }),
     });
   }
 }

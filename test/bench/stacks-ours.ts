@@ -1,6 +1,8 @@
 import { join } from "node:path";
 import { Connections } from "../../src/agent/connections.ts";
+import { Paths } from "../../src/agent/paths.ts";
 import type { PeerLink } from "../../src/agent/peer-link.ts";
+import { customStacks } from "../../src/agent/stacks.ts";
 import type { MeshStream } from "../../src/agent/stream.ts";
 import { Trust } from "../../src/agent/trust.ts";
 import { WrappedConnection } from "../../src/demo/wrapped-connection.ts";
@@ -40,12 +42,15 @@ class OurEnd implements BenchEnd {
     this.#boxKey = trust.box.publicKey;
     this.#connections = new Connections({
       trust,
-      stack,
+      paths: new Paths({
+        stacks: customStacks(stack),
+        iceServers: [],
+        network: { extraAddresses: ["127.0.0.1"] },
+        now,
+      }),
       random: systemRandom(),
       now,
       log: { debug() {}, info() {}, warn() {}, error: (...words) => console.error(...words) },
-      iceServers: [],
-      extraAddresses: ["127.0.0.1"],
       listener: {
         linkUp: () => this.#changed(),
         linkDown: () => this.#changed(),

@@ -9,6 +9,8 @@
 import { join } from "node:path";
 import { type LocalCluster, openLocalCluster } from "../../examples/local-cluster.ts";
 import { Connections } from "../../src/agent/connections.ts";
+import { Paths } from "../../src/agent/paths.ts";
+import { customStacks } from "../../src/agent/stacks.ts";
 import { Trust } from "../../src/agent/trust.ts";
 import { nodeCrypto } from "../../src/drivers/crypto.ts";
 import { systemRandom } from "../../src/drivers/entropy.ts";
@@ -55,12 +57,15 @@ async function openSide(cluster: LocalCluster, stack: Awaited<ReturnType<typeof 
     changed: () => undefined,
     connections: new Connections({
       trust,
-      stack,
+      paths: new Paths({
+        stacks: customStacks(stack),
+        iceServers: [],
+        network: { extraAddresses: ["127.0.0.1"] },
+        now,
+      }),
       random: systemRandom(),
       now,
       log: { debug() {}, info() {}, warn() {}, error() {} },
-      iceServers: [],
-      extraAddresses: ["127.0.0.1"],
       listener: {
         linkUp: () => side.changed(),
         linkDown: () => side.changed(),

@@ -3,10 +3,10 @@ import { Deadlines } from "../deadlines.ts";
 import { type Instant, type Machine, NOTHING } from "../machine.ts";
 import type { RefusalReason } from "../session/refusal.ts";
 import type { Role } from "../session/transcript.ts";
-import type { DialFailure, FailureReason, Ignored, NegotiationFault } from "./outcome.ts";
-import type { Stage, StageLimits } from "./plan.ts";
+import type { DialFailure, FailureReason, Ignored, NegotiationFault, RoundReport } from "./outcome.ts";
+import { type DialPlan, RUNGS, STAGE_LIMITS, type Stage, type StageLimits } from "./plan.ts";
 import type { RtcEvent } from "./rtc.ts";
-import { type Candidate, isCandidate, parseSdp } from "./sdp.ts";
+import { type Candidate, describeCandidate, isCandidate, parseSdp } from "./sdp.ts";
 import { type SignalBody, signalLimits } from "./signal.ts";
 
 /**
@@ -16,6 +16,9 @@ import { type SignalBody, signalLimits } from "./signal.ts";
  * stage has its own limit, since stacks hang in each of them in their own way and do not tell. A stack that skips an event
  * (not every one tells DTLS from the channel) moves several stages at once. Candidates trickle: remote ones wait here for
  * the description that they need, local ones for the description that must go first and then a moment for company.
+ *
+ * Where UDP is blocked nothing tells either: there the silence of every STUN and TURN server is the sign, since a server that is
+ * reached answers with a candidate. It ends the round early, so that one over TCP can begin.
  *
  * It knows nothing of dials, glare or other rounds: `negotiation.ts` makes one of these for every connection and lifts
  * what it says into signals.
@@ -27,6 +30,8 @@ export const attemptLimits = {
   candidates: 64,
   /** How long a local candidate waits for others to share its signal, ms: below what a person or ICE notices. */
   batchMs: 20,
+  /** Candidates of each side that a report names. */
+  described: 16,
 };
 
 /** What the stack is told to do; one method of `RtcConnection` each. */
@@ -74,9 +79,10 @@ const ORDER: readonly Stage[] = ["signaling", "ice", "dtls", "channel", "admissi
 export class Attempt implements Machine<AttemptInput, AttemptOutput> {
   readonly role: Role;
   readonly round: number;
-  readonly #rung: number;
+  readonly plan: DialPlan;
+  readonly #since: Instant;
   readonly #limits: StageLimits;
-  readonly #deadlines = new Deadlines<"stage" | "batch">();
+  readonly #deadlines = new Deadlines<"stage" | "udp" | "batch">();
   #stage: Stage = "signaling";
   #over = false;
   #descriptions: Descriptions;
@@ -86,19 +92,30 @@ export class Attempt implements Machine<AttemptInput, AttemptOutput> {
   /** Local candidates that wait for company. */
   #batch: Candidate[] = [];
   #localCandidates = 0;
+  /** A server has told us an address of ours: UDP passes. */
+  #hasAnswer = false;
+  readonly #offered = { local: [] as string[], remote: [] as string[] };
 
   /** @param offer the peer's; makes this side the answerer. */
-  constructor(round: number, rung: number, limits: StageLimits, offer?: RemoteDescription) {
+  constructor(round: number, plan: DialPlan, now: Instant, offer?: RemoteDescription) {
     this.role = offer === undefined ? "dialer" : "answerer";
     this.round = round;
-    this.#rung = rung;
-    this.#limits = limits;
+    this.plan = plan;
+    this.#since = now;
+    this.#limits = { ...STAGE_LIMITS, ...plan.stageLimits };
     this.#descriptions = offer === undefined ? { have: "none" } : { have: "remote", remote: offer };
   }
 
   /** Where the connection stands; the last stage that it reached once it is over. */
   get stage(): Stage {
     return this.#stage;
+  }
+
+  /** What it came to. */
+  report(now: Instant, failure?: DialFailure): RoundReport {
+    const { role, plan } = this;
+    const facts = { role, rung: plan.rung, tookMs: now - this.#since, ...this.#offered };
+    return failure === undefined ? facts : { ...facts, failure };
   }
 
   deadline(): Instant | undefined {
@@ -174,7 +191,7 @@ export class Attempt implements Machine<AttemptInput, AttemptOutput> {
     if (this.#batch.length > 0) this.#deadlines.set("batch", now + attemptLimits.batchMs);
     if (known.have === "none") {
       this.#descriptions = { have: "local", local };
-      return [{ type: "say", body: { kind: "offer", round: this.round, rung: this.#rung, sdp } }];
+      return [{ type: "say", body: { kind: "offer", round: this.round, rung: RUNGS.indexOf(this.plan.rung), sdp } }];
     }
     this.#descriptions = { have: "both", local, remote: known.remote };
     this.#reach("ice", now);
@@ -206,6 +223,7 @@ export class Attempt implements Machine<AttemptInput, AttemptOutput> {
     const outputs: AttemptOutput[] = [];
     for (const { candidate, mid } of candidates) {
       if (++this.#remoteCandidates > attemptLimits.candidates) return [...outputs, { type: "ignored", why: "surplus" }];
+      describe(this.#offered.remote, candidate);
       if (have === "both" || have === "remote") {
         outputs.push({ type: "command", command: { type: "candidate", candidate, mid } });
       } else this.#held.push({ candidate, mid });
@@ -218,11 +236,19 @@ export class Attempt implements Machine<AttemptInput, AttemptOutput> {
     if (this.#stage === "admission" || !isCandidate(candidate, mid)) return NOTHING;
     if (++this.#localCandidates > attemptLimits.candidates) return NOTHING;
     this.#batch.push({ candidate, mid });
+    describe(this.#offered.local, candidate);
+    if (!/ typ host(?: |$)/.test(candidate)) this.#reached();
     const { have } = this.#descriptions;
     if (have !== "local" && have !== "both") return NOTHING;
     if (this.#batch.length >= signalLimits.candidates) return this.#flush();
     if (this.#deadlines.at("batch") === undefined) this.#deadlines.set("batch", now + attemptLimits.batchMs);
     return NOTHING;
+  }
+
+  /** UDP passes: a server has answered, or a path was found. */
+  #reached(): void {
+    this.#hasAnswer = true;
+    this.#deadlines.clear("udp");
   }
 
   #flush(): readonly AttemptOutput[] {
@@ -250,12 +276,17 @@ export class Attempt implements Machine<AttemptInput, AttemptOutput> {
     if (ORDER.indexOf(stage) <= ORDER.indexOf(this.#stage)) return;
     this.#stage = stage;
     this.#deadlines.set("stage", now + this.#limits[stage]);
+    const { udpWithinMs } = this.plan;
+    if (stage !== "ice") this.#reached();
+    else if (udpWithinMs !== undefined && !this.#hasAnswer) this.#deadlines.set("udp", now + udpWithinMs);
   }
 
   #timeout(now: Instant): readonly AttemptOutput[] {
     const stage = this.#deadlines.at("stage");
     // A round that has failed has nothing more to say, so this comes first.
     if (stage !== undefined && stage <= now) return this.#fail("timeout", true);
+    const udp = this.#deadlines.at("udp");
+    if (udp !== undefined && udp <= now) return this.#fail("no-udp", true);
     const batch = this.#deadlines.at("batch");
     return batch !== undefined && batch <= now ? this.#flush() : NOTHING;
   }
@@ -268,6 +299,11 @@ export class Attempt implements Machine<AttemptInput, AttemptOutput> {
   #end(): void {
     this.#over = true;
     this.#deadlines.clear("stage");
+    this.#deadlines.clear("udp");
     this.#deadlines.clear("batch");
   }
+}
+
+function describe(list: string[], candidate: string): void {
+  if (list.length < attemptLimits.described) list.push(describeCandidate(candidate));
 }

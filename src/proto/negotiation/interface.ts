@@ -3,7 +3,7 @@ import type { Random } from "../random.ts";
 import type { RefusalReason } from "../session/refusal.ts";
 import type { Role } from "../session/transcript.ts";
 import type { RtcCommand } from "./attempt.ts";
-import type { AbortReason, DialResult, Ignored, NegotiationFault } from "./outcome.ts";
+import type { AbortReason, DialResult, Ignored, NegotiationFault, RoundReport } from "./outcome.ts";
 import type { DialPlan, PairingLimits } from "./plan.ts";
 import type { RtcEvent } from "./rtc.ts";
 import type { Signal } from "./signal.ts";
@@ -16,8 +16,8 @@ export interface NegotiationOptions {
   readonly peer: PeerId;
   /** For dial ids and jitter: the system's CSPRNG outside tests. */
   readonly random: Random;
-  /** Default `DEFAULT_LADDER`; 1 to 16 rungs. The answerer of a round uses its own ladder's rung of the same number. */
-  readonly ladder?: readonly DialPlan[];
+  /** The plans for an effort that begins, 1 to 16; default `DEFAULT_LADDER`. An answerer goes by its own plan for the rung that the offer names. */
+  readonly ladder?: () => readonly DialPlan[];
   /** What differs from `PAIRING_LIMITS`. */
   readonly limits?: Partial<PairingLimits>;
 }
@@ -72,6 +72,8 @@ export type NegotiationOutput =
       readonly dial: Uint8Array;
       readonly wanted: boolean;
       readonly result: DialResult;
+      /** The connections that were tried, oldest first; the latest `MAX_REPORTS` of them. */
+      readonly rounds: readonly RoundReport[];
     }
   | { readonly type: "ignored"; readonly why: Ignored }
   | { readonly type: "fault"; readonly peer: PeerId; readonly fault: NegotiationFault };

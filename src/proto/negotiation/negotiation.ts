@@ -6,19 +6,23 @@ import { Attempt, type AttemptInput, type RemoteDescription } from "./attempt.ts
 import { DialMemory, type DialRecord } from "./dial-memory.ts";
 import { isUnderWay, judgeAsk, judgeCandidates, judgeOffer } from "./glare.ts";
 import type { NegotiationInput, NegotiationOptions, NegotiationOutput } from "./interface.ts";
-import { type AbortReason, type DialFailure, type Ignored, type NegotiationFault, rejectionFor } from "./outcome.ts";
+import { Climb } from "./ladder.ts";
+import type { AbortReason, DialFailure, Ignored, NegotiationFault } from "./outcome.ts";
+import { isUdpBlocked, rejectionFor } from "./outcome.ts";
 import * as plans from "./plan.ts";
 import { parseSdp } from "./sdp.ts";
-import { type RejectReason, type Signal, type SignalBody, type SignalOf, signalLimits } from "./signal.ts";
-import { type Connecting, type Effort, failureOf, isConnecting, type Slot, type State } from "./state.ts";
+import { isRoundOnly, type RejectReason, type Signal, type SignalBody, type SignalOf, signalLimits } from "./signal.ts";
+import type { Connecting, Effort, Slot, State } from "./state.ts";
+import { failureOf, isConnecting, outcomeOf, report } from "./state.ts";
 
 /**
  * Pairing with one peer: from the wish for a link to an admitted channel, or to one failure that says where it ended.
  *
  * An *effort* begins with a `dial`, an `ask`, or with the peer's, and ends with exactly one outcome; further wishes join it.
  * The side that dials offers, under a dial id of its own (or of the asker), and drives the rounds: whatever fails in a way
- * that a fresh connection may cure is tried again after a jittered pause, rung by rung of a ladder of plans. The answerer
- * makes one connection per offer, says when its side has failed, and waits a while for the next offer.
+ * that a fresh connection may cure is tried again after a jittered pause, on a ladder of plans (`ladder.ts`). The offer
+ * names its rung, and the answerer follows; it makes one connection per offer, says when its side has failed, and waits a
+ * while for the next offer.
  *
  * Glare, as in "perfect negotiation" of the WebRTC specification: when both have offered, the lower PeerId (which is the one
  * that usually dials) ignores the other's offer, and the higher drops its own and answers. Beyond that, the newest word of
@@ -31,7 +35,7 @@ import { type Connecting, type Effort, failureOf, isConnecting, type Slot, type 
  */
 export class Negotiation implements Machine<NegotiationInput, NegotiationOutput> {
   readonly #options: NegotiationOptions;
-  readonly #ladder: readonly plans.DialPlan[];
+  readonly #ladder: () => readonly plans.DialPlan[];
   readonly #limits: plans.PairingLimits;
   readonly #memory: DialMemory;
   readonly #deadlines = new Deadlines<Slot>();
@@ -44,7 +48,7 @@ export class Negotiation implements Machine<NegotiationInput, NegotiationOutput>
     assert(options.self !== options.peer, "nobody pairs with itself");
     this.#options = options;
     this.#lower = options.self < options.peer;
-    this.#ladder = plans.checkedLadder(options.ladder ?? plans.DEFAULT_LADDER);
+    this.#ladder = options.ladder ?? (() => plans.DEFAULT_LADDER);
     this.#limits = { ...plans.PAIRING_LIMITS, ...options.limits };
     this.#memory = new DialMemory(this.#limits.lateWindowMs);
   }
@@ -63,7 +67,7 @@ export class Negotiation implements Machine<NegotiationInput, NegotiationOutput>
   handle(input: NegotiationInput, now: Instant): readonly NegotiationOutput[] {
     switch (input.type) {
       case "dial":
-        return this.#dial(plans.checkedLadder(input.ladder ?? this.#ladder), now);
+        return this.#dial(input.ladder ?? this.#ladder(), now);
       case "ask":
         return this.#ask(now);
       case "signal":
@@ -83,13 +87,12 @@ export class Negotiation implements Machine<NegotiationInput, NegotiationOutput>
 
   #dial(ladder: readonly plans.DialPlan[], now: Instant): readonly NegotiationOutput[] {
     const state = this.#state;
-    if (state.type !== "idle") state.effort.wanted = true;
+    const effort = state.type === "idle" ? this.#begin(true, ladder, now) : state.effort;
+    effort.wanted = true;
     // The offer that was asked for may still come: glare then decides.
-    if (state.type === "idle" || state.type === "asking") {
-      const effort = state.type === "idle" ? this.#begin(true, ladder, now) : { ...state.effort, ladder };
-      return this.#call(effort, this.#freshDial(), 1, now);
-    }
-    return NOTHING;
+    if (state.type !== "idle" && state.type !== "asking") return NOTHING;
+    effort.climb = new Climb(ladder, this.#limits.roundsPerRung);
+    return this.#call(effort, this.#freshDial(), 1, now);
   }
 
   #ask(now: Instant): readonly NegotiationOutput[] {
@@ -98,7 +101,7 @@ export class Negotiation implements Machine<NegotiationInput, NegotiationOutput>
       return NOTHING;
     }
     const dial = this.#freshDial();
-    this.#enter({ type: "asking", effort: this.#begin(true, this.#ladder, now), dial, round: 0 });
+    this.#enter({ type: "asking", effort: this.#begin(true, this.#ladder(), now), dial, round: 0 });
     this.#deadlines.set("patience", now + this.#limits.askMs);
     this.#deadlines.set("ask", now + this.#limits.askEveryMs);
     return this.#say(dial, { kind: "ask" }, now);
@@ -182,18 +185,18 @@ export class Negotiation implements Machine<NegotiationInput, NegotiationOutput>
     const state = this.#state;
     const verdict = judgeAsk(state, ask, late, this.#lower);
     if (verdict !== "take") return this.#pass(verdict);
-    const effort = state.type === "idle" ? this.#begin(false, this.#ladder, now) : state.effort;
+    const effort = state.type === "idle" ? this.#begin(false, this.#ladder(), now) : state.effort;
     return [...this.#dropCurrent(ask.dial), ...this.#call(effort, ask.dial, 1, now)];
   }
 
   #rejected(reject: SignalOf<"reject">, record: DialRecord, now: Instant): readonly NegotiationOutput[] {
     const state = this.#state;
     if (state.type === "idle" || !isUnderWay(state, reject.dial)) {
-      if (reject.reason !== "failed") record.ended = "told";
+      if (!isRoundOnly(reject.reason)) record.ended = "told";
       return this.#pass("foreign-dial");
     }
     const failure = failureOf(state, `peer-${reject.reason}`);
-    if (reject.reason === "failed") {
+    if (isRoundOnly(reject.reason)) {
       if (state.type !== "calling" || reject.round !== state.round) return this.#pass("stale-round");
       return this.#failed(state, failure, true, now);
     }
@@ -222,7 +225,7 @@ export class Negotiation implements Machine<NegotiationInput, NegotiationOutput>
           outputs.push({ ...output, attempt: id, role: attempt.role });
           break;
         case "succeeded":
-          outputs.push(...this.#linked(state));
+          outputs.push(...this.#linked(state, now));
           break;
         case "failed":
           outputs.push(...this.#failed(state, output.failure, output.retry, now));
@@ -244,28 +247,31 @@ export class Negotiation implements Machine<NegotiationInput, NegotiationOutput>
     if (!retry) return this.#finish(failure, rejectionFor(failure), now);
     const { effort, dial, round } = state;
     const discard = { type: "discard", attempt: state.id } as const;
+    const goesOn = state.type === "answering" || effort.climb.advance(failure, round + 1);
+    if (!goesOn) return this.#finish(failure, "gave-up", now);
+    report(state, now, failure);
     if (state.type === "answering") {
       this.#enter({ type: "awaiting", effort, dial, round, failure });
       this.#deadlines.set("patience", now + this.#limits.patienceMs);
-      return [discard, ...this.#say(dial, { kind: "reject", round, reason: "failed" }, now)];
-    }
-    const next = round + 1;
-    if (plans.rungOf(next, effort.ladder.length, this.#limits.roundsPerRung) === undefined) {
-      return this.#finish(failure, "gave-up", now);
+      const reason = failure.reason === "no-udp" ? "no-udp" : "failed";
+      return [discard, ...this.#say(dial, { kind: "reject", round, reason }, now)];
     }
     // The other end of an open channel may have linked already, and one dial links once.
     const used = failure.stage === "admission";
     if (used) this.#memory.of(dial).ended = "failed";
-    this.#enter({ type: "pausing", effort, dial: used ? this.#freshDial() : dial, round: next, failure });
-    this.#deadlines.set("pause", now + plans.pauseBefore(next, this.#limits, this.#options.random));
+    this.#enter({ type: "pausing", effort, dial: used ? this.#freshDial() : dial, round: round + 1, failure });
+    // Neither side has anything to wait for when UDP is blocked.
+    const pauseMs = isUdpBlocked(failure) ? 0 : plans.pauseBefore(round + 1, this.#limits, this.#options.random);
+    this.#deadlines.set("pause", now + pauseMs);
     return [discard];
   }
 
-  #linked(state: Connecting): readonly NegotiationOutput[] {
+  #linked(state: Connecting, now: Instant): readonly NegotiationOutput[] {
     this.#memory.of(state.dial).ended = "linked";
+    report(state, now);
     this.#rest();
-    const result = { ok: true, attempt: state.id, role: state.attempt.role } as const;
-    return [{ type: "outcome", dial: state.dial, wanted: state.effort.wanted, result }];
+    const { role, plan } = state.attempt;
+    return [outcomeOf(state, { ok: true, attempt: state.id, role, rung: plan.rung })];
   }
 
   /** Ends the effort without a link; `tell` is what the peer is told. */
@@ -273,21 +279,22 @@ export class Negotiation implements Machine<NegotiationInput, NegotiationOutput>
     const state = this.#state;
     assert(state.type !== "idle", "only an effort ends");
     const outputs: NegotiationOutput[] = [];
-    if (isConnecting(state)) outputs.push({ type: "discard", attempt: state.id });
+    if (isConnecting(state)) {
+      report(state, now, failure);
+      outputs.push({ type: "discard", attempt: state.id });
+    }
     if (tell !== undefined) {
       outputs.push(...this.#say(state.dial, { kind: "reject", round: state.round, reason: tell }, now));
     }
     const record = this.#memory.of(state.dial);
     if (record.ended === "no") record.ended = "failed";
     this.#rest();
-    const result = { ok: false, failure } as const;
-    outputs.push({ type: "outcome", dial: state.dial, wanted: state.effort.wanted, result });
-    return outputs;
+    return [...outputs, outcomeOf(state, { ok: false, failure })];
   }
 
   #begin(wanted: boolean, ladder: readonly plans.DialPlan[], now: Instant): Effort {
     this.#deadlines.set("effort", now + this.#limits.effortMs);
-    return { wanted, ladder, answers: 0 };
+    return { wanted, climb: new Climb(ladder, this.#limits.roundsPerRung), answers: 0, rounds: [] };
   }
 
   #enter(state: State): void {
@@ -303,15 +310,16 @@ export class Negotiation implements Machine<NegotiationInput, NegotiationOutput>
   }
 
   #call(effort: Effort, dial: Uint8Array, round: number, now: Instant): readonly NegotiationOutput[] {
-    const rung = plans.rungOf(round, effort.ladder.length, this.#limits.roundsPerRung) ?? 0;
-    return this.#connect({ effort, dial, round }, rung, undefined, now);
+    return this.#connect({ effort, dial, round }, effort.climb.plan, undefined, now);
   }
 
   #answer(offer: SignalOf<"offer">, fingerprint: Uint8Array, now: Instant): readonly NegotiationOutput[] {
     const { dial, round } = offer;
-    const effort = this.#state.type === "idle" ? this.#begin(false, this.#ladder, now) : this.#state.effort;
+    const ladder = this.#ladder();
+    const effort = this.#state.type === "idle" ? this.#begin(false, ladder, now) : this.#state.effort;
     effort.answers++;
-    const outputs = this.#connect({ effort, dial, round }, offer.rung, { sdp: offer.sdp, fingerprint }, now);
+    const plan = plans.planOf(ladder, offer.rung);
+    const outputs = this.#connect({ effort, dial, round }, plan, { sdp: offer.sdp, fingerprint }, now);
     const early = this.#memory.release(dial, round);
     if (early.length === 0 || !isConnecting(this.#state)) return outputs;
     return [...outputs, ...this.#advance(this.#state, { type: "candidates", candidates: early }, now)];
@@ -320,13 +328,11 @@ export class Negotiation implements Machine<NegotiationInput, NegotiationOutput>
   /** Makes the connection of one round; whatever was before it is over. */
   #connect(
     what: { readonly effort: Effort; readonly dial: Uint8Array; readonly round: number },
-    rung: number,
+    plan: plans.DialPlan,
     offer: RemoteDescription | undefined,
     now: Instant,
   ): readonly NegotiationOutput[] {
-    const plan = what.effort.ladder[Math.min(rung, what.effort.ladder.length - 1)] as plans.DialPlan;
-    const limits = { ...plans.STAGE_LIMITS, ...plan.stageLimits };
-    const attempt = new Attempt(what.round, rung, limits, offer);
+    const attempt = new Attempt(what.round, plan, now, offer);
     const initiator = offer === undefined;
     const state = { ...what, type: initiator ? "calling" : "answering", id: ++this.#attempts, attempt } as const;
     this.#enter(state);

@@ -1,6 +1,6 @@
 import type { RefusalReason } from "../session/refusal.ts";
 import type { Role } from "../session/transcript.ts";
-import type { Stage } from "./plan.ts";
+import type { Rung, Stage } from "./plan.ts";
 import type { SdpFault } from "./sdp.ts";
 import type { RejectReason } from "./signal.ts";
 
@@ -22,6 +22,8 @@ export type FailureReason =
   | "closed"
   /** The peer's description was refused before the stack saw it. */
   | "bad-description"
+  /** No STUN or TURN server answers over UDP, and there is a way without. */
+  | "no-udp"
   /** Our own stack made a description that we would refuse. */
   | "bad-local-description"
   /** The peer said so. */
@@ -35,9 +37,21 @@ export interface DialFailure {
   readonly by?: "local" | "remote" | "channel";
 }
 
+/** One connection of an effort, in hindsight: what people ask about. */
+export interface RoundReport {
+  readonly role: Role;
+  readonly rung: Rung;
+  readonly tookMs: number;
+  /** What each side offered, `kind address:port`, as many as `attemptLimits.described`. */
+  readonly local: readonly string[];
+  readonly remote: readonly string[];
+  /** Where and why it ended; absent when it became the link. */
+  readonly failure?: DialFailure;
+}
+
 /** How an effort ended. */
 export type DialResult =
-  | { readonly ok: true; readonly attempt: number; readonly role: Role }
+  | { readonly ok: true; readonly attempt: number; readonly role: Role; readonly rung: Rung }
   | { readonly ok: false; readonly failure: DialFailure };
 
 /** Why a signal was passed over; noise of an honest but lossy and reordering path, to be counted. */
@@ -73,4 +87,9 @@ export type NegotiationFault =
 export function rejectionFor(failure: DialFailure): RejectReason {
   if (failure.stage === "admission") return "refused";
   return failure.reason === "bad-description" ? "bad-description" : "gave-up";
+}
+
+/** Whether a round failed because one of the sides reaches no server over UDP. */
+export function isUdpBlocked({ reason }: DialFailure): boolean {
+  return reason === "no-udp" || reason === "peer-no-udp";
 }

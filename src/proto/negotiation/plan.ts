@@ -3,16 +3,22 @@ import { below, type Random } from "../random.ts";
 import { signalLimits } from "./signal.ts";
 
 /**
- * How a connection is to be tried. A ladder is a list of plans, the cheapest first; every rung gets a few rounds before the
- * next one. The ladder of one rung is the default: what the stack does by itself is right for most pairs.
+ * The ways to a TURN server, the cheapest first: over UDP with the fastest stack, which also finds every direct path; over TCP,
+ * and over TLS, with a stack that can. Their numbers on the wire are their places here: append only.
  */
+export const RUNGS = ["udp", "tcp", "tls"] as const;
+export type Rung = (typeof RUNGS)[number];
+
+/** How a connection is to be tried. A ladder is a list of plans in the order in which they are tried. */
 export interface DialPlan {
-  /** Which stack, by its word: `auto` or a stack's own name (`native`, `werift`, …). */
-  readonly stack: string;
+  readonly rung: Rung;
   /** `relay` uses TURN only. */
   readonly policy: "all" | "relay";
-  /** Which of the agent's lists of ICE servers, by position. */
-  readonly iceServers: number;
+  /**
+   * When no STUN or TURN server has answered so long after both descriptions were known, and no path was found by then, UDP is
+   * held to be blocked and the round ends, ms. Absent: not judged, as where no other rung is left.
+   */
+  readonly udpWithinMs?: number;
   /** What differs from {@link STAGE_LIMITS} on this rung. */
   readonly stageLimits?: Partial<StageLimits>;
 }
@@ -37,12 +43,46 @@ export const STAGE_LIMITS: StageLimits = {
   admission: 6_000,
 };
 
-/** The default ladder. */
-export const DEFAULT_LADDER: readonly DialPlan[] = [{ stack: "auto", policy: "all", iceServers: 0 }];
+/** The ladder of an agent that knows no TURN server over TCP or TLS. */
+export const DEFAULT_LADDER: readonly DialPlan[] = [{ rung: "udp", policy: "all" }];
+
+/**
+ * How long servers get to answer over UDP, ms: STUN repeats a lost request after 500 ms (RFC 8489), so both have to be lost; and with
+ * 1 s more for each step of the dial over TCP a pair without UDP is linked within 4 s.
+ */
+export const UDP_WITHIN_MS = 800;
+
+/** ICE over UDP where another rung is left, ms: checks are sent five times in it, and a pair that has a path finds it in 1 s. */
+const UDP_ICE_MS = 6_000;
+/** ICE through TURN over TCP or TLS, ms: measured 0.7 to 1.8 s; a lost segment costs TCP 1 s. */
+const STREAM_ICE_MS = 8_000;
+
+/** The ladder of an agent with TURN servers over TCP, over TLS, or neither. */
+export function ladderFor(ways: { readonly tcp: boolean; readonly tls: boolean }): readonly DialPlan[] {
+  const streams = RUNGS.filter((rung) => rung !== "udp" && ways[rung]).map(streamPlan);
+  if (streams.length === 0) return DEFAULT_LADDER;
+  return [{ rung: "udp", policy: "all", udpWithinMs: UDP_WITHIN_MS, stageLimits: { ice: UDP_ICE_MS } }, ...streams];
+}
+
+function streamPlan(rung: Rung): DialPlan {
+  return { rung, policy: "all", stageLimits: { ice: STREAM_ICE_MS } };
+}
+
+/** `ladder`, and the rungs over TCP and TLS that it lacks: for a peer without UDP, whose servers may speak what ours do not. */
+export function withStreams(ladder: readonly DialPlan[]): readonly DialPlan[] {
+  const missing = RUNGS.filter((rung) => rung !== "udp" && !ladder.some((plan) => plan.rung === rung));
+  return [...ladder, ...missing.map(streamPlan)];
+}
+
+/** The plan by which to answer an offer of rung number `rung`; a rung that the ladder lacks is answered all the same. */
+export function planOf(ladder: readonly DialPlan[], rung: number): DialPlan {
+  const name = RUNGS[rung] ?? "udp";
+  return ladder.find((plan) => plan.rung === name) ?? { rung: name, policy: "all" };
+}
 
 /** Bounds and tempers of a pairing beyond one connection. */
 export interface PairingLimits {
-  /** Connections tried on each rung. */
+  /** Connections tried on each rung; where ICE finds no path the next rung comes at once, if there is one. */
   readonly roundsPerRung: number;
   /** Connections that one effort makes because the peer offered; further offers are passed over. */
   readonly answersPerEffort: number;
@@ -83,12 +123,6 @@ export const PAIRING_LIMITS: PairingLimits = {
 export function checkedLadder(ladder: readonly DialPlan[]): readonly DialPlan[] {
   assert(ladder.length >= 1 && ladder.length <= signalLimits.rungs, "a ladder has 1 to 16 rungs");
   return ladder;
-}
-
-/** The rung for `round` (from 1); undefined beyond the end of the ladder. */
-export function rungOf(round: number, rungs: number, roundsPerRung: number): number | undefined {
-  const rung = Math.floor((round - 1) / roundsPerRung);
-  return rung < rungs && round <= signalLimits.rounds ? rung : undefined;
 }
 
 /** How long to wait before `round` (2 or more), ms: doubles each time up to its bound, give or take a half. */

@@ -21,6 +21,8 @@ export interface RtcOptions {
   readonly iceTransportPolicy?: "all" | "relay";
   /** Addresses of loopback or tunnel interfaces to offer as well; most stacks skip them by themselves. */
   readonly extraAddresses?: readonly string[];
+  /** Local UDP ports to use, both ends included; one or more for each connection. Default: any. */
+  readonly portRange?: readonly [first: number, last: number];
   /**
    * Keeps the peer's candidates that are `.local` names (browser tabs on this network) and lets the stack resolve them, which
    * takes werift up to 10 s each. Default false: they are dropped.

@@ -74,3 +74,9 @@ const MID = /^[\x21-\x7e]{0,16}$/;
 export function isCandidate(candidate: string, mid: string): boolean {
   return CANDIDATE.test(candidate) && MID.test(mid);
 }
+
+/** `kind address:port` of a candidate line, as far as it can be read (RFC 8839, section 5.1). */
+export function describeCandidate(candidate: string): string {
+  const [, , , , address = "?", port = "?", , kind = "?"] = candidate.split(" ", 8);
+  return `${kind} ${address.includes(":") ? `[${address}]` : address}:${port}`;
+}

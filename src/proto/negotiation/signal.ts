@@ -34,10 +34,12 @@ export interface SignalHead {
   readonly time: number;
 }
 
-/** Why a side gives up a round or a dial. All but `failed` end the whole dial. */
+/** Why a side gives up a round or a dial. All but `failed` and `no-udp` end the whole dial. */
 export type RejectReason =
   /** This round failed here; the next offer is welcome. */
   | "failed"
+  /** The same, because no server answers here over UDP: the next offer had better do without. */
+  | "no-udp"
   /** No round is left, or patience is. */
   | "gave-up"
   /** The application or the overlay no longer wants the link. */
@@ -49,10 +51,16 @@ export type RejectReason =
   /** The description must not reach a stack. */
   | "bad-description";
 
+/** Whether a rejection ends a round only. */
+export function isRoundOnly(reason: RejectReason): boolean {
+  return reason === "failed" || reason === "no-udp";
+}
+
 export type SignalBody =
   | {
       readonly kind: "offer";
-      readonly round: number /** The sender's rung of the ladder. */;
+      readonly round: number;
+      /** The sender's way to its TURN server, by its place in `RUNGS`. */
       readonly rung: number;
       readonly sdp: string;
     }
@@ -84,7 +92,15 @@ const ASK = 4;
 const REJECT = 5;
 
 /** Wire codes are the positions in this list: append only. */
-const REASONS: readonly RejectReason[] = ["failed", "gave-up", "aborted", "busy", "refused", "bad-description"];
+const REASONS: readonly RejectReason[] = [
+  "failed",
+  "gave-up",
+  "aborted",
+  "busy",
+  "refused",
+  "bad-description",
+  "no-udp",
+];
 
 /** The body of `signal` as the payload of an envelope; the head travels beside it. */
 export function encodeSignalBody(signal: SignalBody): Uint8Array {

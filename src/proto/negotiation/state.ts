@@ -1,6 +1,8 @@
+import type { Instant } from "../machine.ts";
 import type { Attempt } from "./attempt.ts";
-import type { DialFailure } from "./outcome.ts";
-import type { DialPlan } from "./plan.ts";
+import type { NegotiationOutput } from "./interface.ts";
+import type { Climb } from "./ladder.ts";
+import type { DialFailure, DialResult, RoundReport } from "./outcome.ts";
 
 /** Where a negotiation stands. */
 
@@ -8,7 +10,9 @@ import type { DialPlan } from "./plan.ts";
 export interface Effort {
   /** A wish of our own side is part of it. */
   wanted: boolean;
-  readonly ladder: readonly DialPlan[];
+  climb: Climb;
+  /** The connections of the effort that are over, oldest first; at most {@link MAX_REPORTS}. */
+  readonly rounds: RoundReport[];
   /** Connections made because the peer offered. */
   answers: number;
 }
@@ -41,6 +45,20 @@ export type State =
 
 /** What is waited for beside the connection's own limits: the whole effort, the next round, the peer, the next ask. */
 export type Slot = "effort" | "pause" | "patience" | "ask";
+
+/** Reports that an effort keeps: an honest one has a handful. */
+export const MAX_REPORTS = 16;
+
+/** Takes down what a connection came to, before it is left. */
+export function report({ effort, attempt }: Connecting, now: Instant, failure?: DialFailure): void {
+  if (effort.rounds.push(attempt.report(now, failure)) > MAX_REPORTS) effort.rounds.shift();
+}
+
+/** How the effort of `state` ended. */
+export function outcomeOf({ effort, dial }: Exclude<State, { type: "idle" }>, result: DialResult): NegotiationOutput {
+  const { wanted, rounds } = effort;
+  return { type: "outcome", dial, wanted, result, rounds };
+}
 
 export function isConnecting(state: State): state is Connecting {
   return state.type === "calling" || state.type === "answering";

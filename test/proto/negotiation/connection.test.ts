@@ -1,8 +1,11 @@
 import { expect, test } from "vitest";
 import type { RtcEvent } from "../../../src/proto/negotiation/rtc.ts";
+import type { Role } from "../../../src/proto/session/transcript.ts";
 import { answer, Bench, candidateOf, certificate, dialOf, HIGH, offer, sdpOf } from "./fixture.ts";
 
-const PLAN = { stack: "auto", policy: "all", iceServers: 0 };
+const PLAN = { rung: "udp", policy: "all" } as const;
+const LINKED = (role: Role): object => ({ ok: true, attempt: 1, role, rung: "udp" });
+const REPORT = (role: Role, tookMs: number): object => ({ role, rung: "udp", tookMs, local: [], remote: [] });
 const described = (kind: "offer" | "answer", byte: number): RtcEvent => ({
   type: "description",
   kind,
@@ -38,7 +41,7 @@ test("a dial goes offer, answer, ICE, DTLS, channel, admission, and ends in one 
     },
   ]);
   expect(bench.input({ type: "admitted", attempt: 1 })).toEqual([
-    { type: "outcome", dial, wanted: true, result: { ok: true, attempt: 1, role: "dialer" } },
+    { type: "outcome", dial, wanted: true, result: LINKED("dialer"), rounds: [REPORT("dialer", 5)] },
   ]);
   expect([bench.machine.engaged, bench.machine.deadline()]).toEqual([false, undefined]);
 });
@@ -63,7 +66,7 @@ test("an offer is answered, and its connection opens the same way", () => {
     },
   ]);
   expect(bench.input({ type: "admitted", attempt: 1 })).toEqual([
-    { type: "outcome", dial, wanted: false, result: { ok: true, attempt: 1, role: "answerer" } },
+    { type: "outcome", dial, wanted: false, result: LINKED("answerer"), rounds: [REPORT("answerer", 0)] },
   ]);
 });
 
@@ -328,30 +331,9 @@ test("a fingerprint never changes within a connection", () => {
   ]);
 });
 
-test("a ladder is climbed rung by rung, and the answerer follows on its own", () => {
-  const ladder = [
-    { stack: "native", policy: "all", iceServers: 0 },
-    { stack: "werift", policy: "relay", iceServers: 2, stageLimits: { signaling: 1_000 } },
-  ] as const;
-  const bench = new Bench("low", ladder, { roundsPerRung: 2 });
-  const plans: unknown[] = [];
-  for (const [output] of [bench.input({ type: "dial" }), ...[1, 2, 3].map(() => bench.wakeUntil("connect"))]) {
-    if (output?.type === "connect") plans.push(output.plan);
-  }
-  expect(plans).toEqual([ladder[0], ladder[0], ladder[1], ladder[1]]);
-  const since = bench.now;
-  const [said] = bench.rtc(4, described("offer", 0xaa));
-  expect(said).toMatchObject({ signal: { kind: "offer", round: 4, rung: 1 } });
-  expect(bench.wake().at(-1)).toMatchObject({ type: "outcome", result: { ok: false } });
-  expect(bench.now - since).toBe(1_000);
-  const answerer = new Bench("high", ladder);
-  expect(answerer.hear(dialOf(1), 0, offer(0xaa, 4, 1))[0]).toMatchObject({ type: "connect", plan: ladder[1] });
-  expect(new Bench("high").hear(dialOf(1), 0, offer(0xaa, 9, 7))[0]).toMatchObject({ type: "connect", plan: PLAN });
-});
-
 test("a ladder given with a dial is for that effort only", () => {
   const bench = new Bench("low");
-  const relay = { stack: "werift", policy: "relay", iceServers: 1 } as const;
+  const relay = { rung: "tcp", policy: "relay" } as const;
   expect(bench.input({ type: "dial", ladder: [relay] })[0]).toMatchObject({ plan: relay });
   bench.input({ type: "abort", reason: "aborted" });
   expect(bench.input({ type: "dial" })[0]).toMatchObject({ plan: PLAN });

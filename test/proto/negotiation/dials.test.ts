@@ -26,7 +26,7 @@ test("when both have dialed the higher side drops its own offer and answers, wit
   ]);
   expect(bench.hear(own, 0, answer(0xbb))).toMatchObject([...ignored("late-dial"), gaveUp]);
   bench.rtc(2, { type: "description", kind: "answer", sdp: sdpOf(0xcc) }, { type: "open" });
-  expect(bench.input({ type: "admitted", attempt: 2 })).toEqual([
+  expect(bench.input({ type: "admitted", attempt: 2 })).toMatchObject([
     { type: "outcome", dial: dialOf(9), wanted: true, result: { ok: true, attempt: 2, role: "answerer" } },
   ]);
 });

@@ -51,7 +51,13 @@ export class Bench {
 
   constructor(side: "low" | "high", ladder?: readonly DialPlan[], limits: Partial<PairingLimits> = {}) {
     const [self, peer] = side === "low" ? [LOW, HIGH] : [HIGH, LOW];
-    this.machine = new Negotiation({ self, peer, random: new SeededRandom(1), ...(ladder && { ladder }), limits });
+    this.machine = new Negotiation({
+      self,
+      peer,
+      random: new SeededRandom(1),
+      ...(ladder && { ladder: () => ladder }),
+      limits,
+    });
   }
 
   input(input: NegotiationInput): readonly NegotiationOutput[] {

@@ -4,7 +4,7 @@ import { encode } from "../../../src/proto/wire/codec.ts";
 import { candidateOf, dialOf, sdpOf } from "./fixture.ts";
 
 const CANDIDATE = "candidate:1 1 udp 2 192.0.2.1 9 typ host";
-const reasons = ["failed", "gave-up", "aborted", "busy", "refused", "bad-description"] as const;
+const reasons = ["failed", "gave-up", "aborted", "busy", "refused", "bad-description", "no-udp"] as const;
 
 test.each<SignalBody>([
   { kind: "offer", round: 1, rung: 0, sdp: sdpOf(1) },
@@ -32,7 +32,7 @@ test.each([
   ["a candidate of two lines", encode([3, 1, [[`${CANDIDATE}\r\na=x`, "0"]]])],
   ["a candidate that is not a pair", encode([3, 1, [CANDIDATE]])],
   ["an ask with a round", encode([4, 1])],
-  ["a reject without a known reason", encode([5, 1, 6])],
+  ["a reject without a known reason", encode([5, 1, 7])],
   ["a reject with a text", encode([5, 1, "busy"])],
 ])("%s is no signal body", (_, payload) => {
   expect(decodeSignalBody(payload)).toBeUndefined();

@@ -1,0 +1,141 @@
+import { readInterfaces } from "../drivers/interfaces.ts";
+import { RecentMap } from "../proto/bounded.ts";
+import type { Instant } from "../proto/machine.ts";
+import type { DialResult, RoundReport } from "../proto/negotiation/outcome.ts";
+import { OwnCandidates, sortAddresses } from "../proto/negotiation/own-candidates.ts";
+import { DEFAULT_LADDER, type DialPlan, ladderFor, UDP_WITHIN_MS } from "../proto/negotiation/plan.ts";
+import type { IceServer, RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
+import { RungMemory } from "../proto/negotiation/rung-memory.ts";
+import { type OfferedServer, ServerPool } from "../proto/negotiation/server-pool.ts";
+import type { PeerId } from "../proto/peer-id.ts";
+import type { RtcStack } from "../rtc.ts";
+import type { Stacks } from "./stacks.ts";
+
+/** Peers whose last dial is remembered for people who ask: more than an agent is linked with. */
+const MAX_TRACES = 256;
+
+/** The last dial with a peer. */
+export interface DialTrace {
+  readonly at: Instant;
+  readonly result: DialResult;
+  readonly rounds: readonly RoundReport[];
+}
+
+/** A connection that is being made, and the stack that makes it. */
+export interface DialedConnection {
+  readonly connection: RtcConnection;
+  readonly stack: RtcStack;
+}
+
+/** What an operator says of this machine's network. */
+export interface NetworkOptions {
+  /** Loopback or tunnel addresses to offer as well. */
+  readonly extraAddresses: readonly string[];
+  /** Interfaces that are not offered, by how their names begin; undefined: the default. */
+  readonly skipInterfaces?: readonly string[] | undefined;
+  readonly portRange?: readonly [first: number, last: number] | undefined;
+  /** Addresses by which others reach this machine, beside its own. */
+  readonly announce?: readonly string[];
+  readonly localNames?: boolean;
+}
+
+/** How this agent gets through: which plans a dial has, which stack and servers a plan means here, and what became of them. */
+export class Paths {
+  readonly #stacks: Stacks;
+  readonly #network: NetworkOptions;
+  readonly #now: () => Instant;
+  readonly #pool: ServerPool;
+  readonly #memory = new RungMemory();
+  readonly #traces = new RecentMap<PeerId, DialTrace>(MAX_TRACES);
+  readonly #servers: readonly IceServer[];
+
+  constructor(options: {
+    readonly stacks: Stacks;
+    readonly iceServers: readonly OfferedServer[];
+    readonly network: NetworkOptions;
+    readonly now: () => Instant;
+  }) {
+    this.#stacks = options.stacks;
+    this.#network = options.network;
+    this.#now = options.now;
+    this.#servers = options.iceServers;
+    this.#pool = new ServerPool(options.iceServers);
+  }
+
+  /** The plans for a dial with `peer`, the likeliest first. */
+  ladder(peer: PeerId): readonly DialPlan[] {
+    if (this.#stacks.streams === undefined) return DEFAULT_LADDER;
+    const now = this.#now();
+    return this.#memory.order(peer, ladderFor(this.#pool.ways(now)), now);
+  }
+
+  /** Begins a connection by `plan`. */
+  connect(plan: DialPlan, initiator: boolean, notify: (event: RtcEvent) => void): DialedConnection {
+    const { stack, iceServers } = this.#means(plan);
+    const watch = this.#watch(iceServers);
+    const { extraAddresses, skipInterfaces, portRange, announce = [], localNames = false } = this.#network;
+    const { skipped, extra } = sortAddresses(readInterfaces(), skipInterfaces);
+    const own = new OwnCandidates(skipped, announce);
+    const connection = stack.connect(
+      {
+        initiator,
+        iceServers,
+        iceTransportPolicy: plan.policy,
+        extraAddresses: [...extraAddresses, ...extra],
+        keepLocalNames: localNames,
+        ...(portRange && { portRange }),
+      },
+      (event) => {
+        watch(event);
+        if (event.type !== "candidate") notify(event);
+        else for (const candidate of own.take(event.candidate)) notify({ ...event, candidate });
+      },
+    );
+    return { connection, stack };
+  }
+
+  /** A dial with `peer` is over. */
+  ended(peer: PeerId, result: DialResult, rounds: readonly RoundReport[]): void {
+    const at = this.#now();
+    this.#traces.set(peer, { at, result, rounds });
+    if (rounds.some(({ failure }) => failure?.reason === "no-udp")) this.#memory.blocked(at);
+    if (result.ok) this.#memory.linked(peer, result.rung, at);
+  }
+
+  /** The last dial with `peer`. */
+  trace(peer: PeerId): DialTrace | undefined {
+    return this.#traces.get(peer);
+  }
+
+  #means(plan: DialPlan): { readonly stack: RtcStack; readonly iceServers: readonly IceServer[] } {
+    const { best, streams, isCustom } = this.#stacks;
+    if (isCustom) return { stack: best, iceServers: this.#servers };
+    const now = this.#now();
+    const overStreams = plan.rung === "udp" || streams === undefined ? [] : this.#pool.choose(plan.rung, now);
+    if (streams !== undefined && overStreams.length > 0) return { stack: streams, iceServers: overStreams };
+    // On a rung that we have no server for we are the side whose UDP passes: the peer needs its relay, not we.
+    return { stack: best, iceServers: this.#pool.choose("udp", now) };
+  }
+
+  /** Learns from what a connection gathers which of its servers answer, and how fast. */
+  #watch(iceServers: readonly IceServer[]): (event: RtcEvent) => void {
+    const [stun, turn] = (["stun", "turn"] as const).map(
+      (kind) => iceServers.find(({ urls }) => typeof urls === "string" && urls.startsWith(kind))?.urls as string,
+    );
+    let since = 0;
+    const answers = new Set<string>();
+    const answered = (url: string | undefined): void => {
+      if (url === undefined || answers.has(url)) return;
+      answers.add(url);
+      this.#pool.answered(url, this.#now() - since);
+    };
+    return (event) => {
+      if (event.type === "description") since = this.#now();
+      else if (event.type === "candidate" && event.candidate.includes(" typ srflx")) answered(stun ?? turn);
+      else if (event.type === "candidate" && event.candidate.includes(" typ relay")) answered(turn);
+      else if (event.type === "closed" && answers.size === 0 && this.#now() - since >= UDP_WITHIN_MS) {
+        for (const url of [stun, turn]) if (url !== undefined && since > 0) this.#pool.silent(url, this.#now());
+      }
+    };
+  }
+}
