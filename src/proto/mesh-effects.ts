@@ -5,6 +5,7 @@ import type {
   MembershipResume,
   MemberToken,
 } from "./membership/effects.ts";
+import type { Membership } from "./membership/membership.ts";
 import type { MemberProfile, RecordShelf } from "./membership/record.ts";
 import type { OverlayInput, OverlayOutput } from "./overlay/overlay.ts";
 import type { PeerId } from "./peer-id.ts";
@@ -24,10 +25,12 @@ export interface MeshOptions {
   readonly profile: MemberProfile;
   readonly token: MemberToken;
   readonly random: Random;
-  /** Decoded records, shared between the meshes of one process. Default: a shelf of its own. */
+  /** What members of one process share. Default: a shelf of its own. */
   readonly shelf?: RecordShelf;
   /** Whether membership watches this member's own health. Default true; false is for comparison only. */
   readonly localHealth?: boolean;
+  /** Another member of this process, with the same shelf, whose list this one begins with: for simulations. */
+  readonly like?: Membership;
 }
 
 /** What comes back with a signature. */

@@ -1,13 +1,12 @@
-import { earlier } from "./deadlines.ts";
 import { Broadcast, type BroadcastInput, type BroadcastOutput, type Verdict } from "./gossip/broadcast.ts";
 import { FIRST_BROADCAST_KIND, type MessageId, Topic } from "./gossip/messages.ts";
 import type { Instant, Machine } from "./machine.ts";
 import type { MemberEvent, MembershipInput, MembershipOutput, MemberToken } from "./membership/effects.ts";
 import { Membership } from "./membership/membership.ts";
-import type { MemberRecord } from "./membership/record.ts";
 import type { MeshInput, MeshOptions, MeshOutput, MeshVerifyResume } from "./mesh-effects.ts";
-import { Overlay, type OverlayInput } from "./overlay/overlay.ts";
+import { Overlay, type OverlayInput, type OverlayOutput } from "./overlay/overlay.ts";
 import type { RingSeat } from "./overlay/seat.ts";
+import { Part } from "./part.ts";
 import type { PeerId } from "./peer-id.ts";
 import type { ReplicationInput, ReplicationOutput } from "./replication/effects.ts";
 import { Replication } from "./replication/replication.ts";
@@ -33,29 +32,37 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   readonly replication: Replication;
   readonly overlay: Overlay;
   readonly #self: PeerId;
-  readonly #broadcast: Broadcast;
-  readonly #routing: Routing;
+  readonly #membership: Part<MembershipInput, MembershipOutput>;
+  readonly #overlay: Part<OverlayInput, OverlayOutput>;
+  readonly #replication: Part<ReplicationInput, ReplicationOutput>;
+  readonly #broadcast: Part<BroadcastInput, BroadcastOutput>;
+  readonly #routing: Part<RoutingInput, RoutingOutput>;
   readonly #topics: Topics;
   /** What a link may be used for by the parts that ask "is there a link?". */
   readonly #links = new Set<PeerId>();
   #out: MeshOutput[] = [];
   #size = 0;
-  #presented: MemberRecord | undefined;
 
   constructor(options: MeshOptions, now: Instant) {
     const { self, random, token } = options;
     this.#self = self;
     this.membership = new Membership({ ...options, routing: true, random: random.fork("membership") }, now);
     this.overlay = new Overlay(this.membership.seat, this.membership.rings, random);
-    this.#broadcast = new Broadcast(self);
-    this.#routing = new Routing(self, this.membership.rings, (peer) => this.#seatOf(peer), random);
+    this.#membership = new Part(this.membership);
+    this.#overlay = new Part(this.overlay);
+    this.#broadcast = new Part(new Broadcast(self));
+    this.#routing = new Part(new Routing(self, this.membership.rings, (peer) => this.#seatOf(peer), random));
     this.#topics = new Topics(self, (peer) => this.#scopesOf(peer), random);
     this.replication = new Replication({
       self,
       random: random.fork("replication"),
       tokenOf: (member) => this.membership.member(member)?.record.token,
     });
+    this.#replication = new Part(this.replication);
     this.#toReplication(credentials(token), now);
+    if (options.like === undefined) return;
+    this.#present();
+    this.#toOverlay({ type: "member-up", peer: self }, now);
   }
 
   /** Members with whom a link stands. */
@@ -64,11 +71,15 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   }
 
   deadline(): Instant | undefined {
-    const rest = earlier(this.#routing.deadline(), this.replication.deadline());
-    return earlier(
-      earlier(this.membership.deadline(), this.overlay.deadline()),
-      earlier(this.#broadcast.deadline(), rest),
+    const { dueAt } = this.#membership;
+    const next = Math.min(
+      dueAt,
+      this.#overlay.dueAt,
+      this.#broadcast.dueAt,
+      this.#replication.dueAt,
+      this.#routing.dueAt,
     );
+    return next === Number.POSITIVE_INFINITY ? undefined : next;
   }
 
   handle(input: MeshInput, now: Instant): readonly MeshOutput[] {
@@ -141,11 +152,11 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   }
 
   #timeout(now: Instant): void {
-    if (due(this.membership, now)) this.#toMembership({ type: "timeout" }, now);
-    if (due(this.overlay, now)) this.#toOverlay({ type: "timeout" }, now);
-    if (due(this.#broadcast, now)) this.#toBroadcast({ type: "timeout" }, now);
-    if (due(this.replication, now)) this.#toReplication({ type: "timeout" }, now);
-    if (due(this.#routing, now)) this.#toRouting({ type: "timeout" }, now);
+    if (this.#membership.dueAt <= now) this.#toMembership(TIMEOUT, now);
+    if (this.#overlay.dueAt <= now) this.#toOverlay(TIMEOUT, now);
+    if (this.#broadcast.dueAt <= now) this.#toBroadcast(TIMEOUT, now);
+    if (this.#replication.dueAt <= now) this.#toReplication(TIMEOUT, now);
+    if (this.#routing.dueAt <= now) this.#toRouting(TIMEOUT, now);
   }
 
   #linkUp(peer: PeerId, rttMs: number, now: Instant): void {
@@ -179,17 +190,17 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   }
 
   #toMembership(input: MembershipInput, now: Instant): void {
-    for (const output of this.membership.handle(input, now)) this.#fromMembership(output, now);
-    const { record } = this.membership.member(this.#self) ?? {};
-    if (record !== this.#presented) {
-      this.#presented = record;
-      const bytes = this.membership.record(this.#self);
-      if (bytes !== undefined) this.#out.push({ type: "present", record: bytes });
-    }
+    for (const output of this.#membership.handle(input, now)) this.#fromMembership(output, now);
     const { size } = this.membership.rings;
     if (size === this.#size) return;
     this.#size = size;
     this.#toReplication({ type: "members", count: Math.max(1, size) }, now);
+  }
+
+  /** What a server is to introduce us by. */
+  #present(): void {
+    const record = this.membership.record(this.#self);
+    if (record !== undefined) this.#out.push({ type: "present", record });
   }
 
   #fromMembership(output: MembershipOutput, now: Instant): void {
@@ -220,7 +231,10 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
 
   #memberEvent(event: MemberEvent, now: Instant): void {
     this.#out.push(event);
-    if (event.peer === this.#self) return;
+    if (event.peer === this.#self) {
+      this.#present();
+      return;
+    }
     // A suspicion changes nothing about what is wanted, and would make the overlay forget what it knows of the way.
     if (event.event !== "suspect") {
       const there = event.event !== "down" && event.event !== "left";
@@ -232,7 +246,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   }
 
   #toOverlay(input: OverlayInput, now: Instant): void {
-    for (const output of this.overlay.handle(input, now)) this.#out.push(output);
+    for (const output of this.#overlay.handle(input, now)) this.#out.push(output);
   }
 
   #toBroadcast(input: BroadcastInput, now: Instant): void {
@@ -343,7 +357,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   }
 
   #toReplication(input: ReplicationInput, now: Instant): void {
-    for (const output of this.replication.handle(input, now)) this.#fromReplication(output, now);
+    for (const output of this.#replication.handle(input, now)) this.#fromReplication(output, now);
   }
 
   #fromReplication(output: ReplicationOutput, now: Instant): void {
@@ -373,10 +387,7 @@ function credentials({ token, facts }: MemberToken): ReplicationInput {
   return { type: "credentials", token, scopes: facts.scopes, expiresAt: facts.expiresAt };
 }
 
-function due(machine: { deadline(): Instant | undefined }, now: Instant): boolean {
-  const deadline = machine.deadline();
-  return deadline !== undefined && deadline <= now;
-}
+const TIMEOUT = { type: "timeout" } as const;
 
 function deliveryOf(resume: MeshVerifyResume): MessageId | undefined {
   if (resume.of === "replication") return resume.arrival.delivery;

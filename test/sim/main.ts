@@ -1,10 +1,10 @@
 /**
  * Runs one scenario by name and prints what it found.
  *
- *     npm run sim -- --scenario NAME [--nodes N] [--seed S] [--runs K] [--json]
+ *     npm run sim -- --scenario NAME [--nodes N] [--seed S] [--runs K] [--check] [--json]
  *     npm run sim -- --list
  *
- * With `--runs K` the seeds S, S + 1, ... are run until one fails. Exit 0: all held; 1: something did not, and the command
+ * With `--check` the time and the memory of the run count as well. With `--runs K` the seeds S, S + 1, ... are run until one fails. Exit 0: all held; 1: something did not, and the command
  * that repeats it is printed on stderr; 2: usage.
  */
 import { parseArgs } from "node:util";
@@ -14,7 +14,7 @@ import type { Scenario } from "./scenarios/scenario.ts";
 /** Ends the command with a message about how to use it. */
 function usage(message: string): never {
   process.stderr.write(
-    `${message}\nusage: npm run sim -- --scenario NAME [--nodes N] [--seed S] [--runs K] [--json] | --list\n`,
+    `${message}\nusage: npm run sim -- --scenario NAME [--nodes N] [--seed S] [--runs K] [--check] [--json] | --list\n`,
   );
   process.exit(2);
 }
@@ -26,10 +26,10 @@ function wholeNumber(text: string | undefined, name: string, otherwise: number):
 }
 
 /** Runs one seed and adds what only a real clock knows. */
-function runOnce(scenario: Scenario, nodes: number, seed: number) {
+function runOnce(scenario: Scenario, nodes: number, seed: number, check: boolean) {
   const begin = performance.now();
   const cpu = process.cpuUsage();
-  const { simulatedMs, digest, failures, figures } = scenario.run({ nodes, seed });
+  const { simulatedMs, digest, failures, figures } = scenario.run({ nodes, seed, check });
   const wallMs = performance.now() - begin;
   const { user, system } = process.cpuUsage(cpu);
   const cpuMs = (user + system) / 1_000;
@@ -57,6 +57,7 @@ function options() {
         nodes: { type: "string" },
         seed: { type: "string" },
         runs: { type: "string" },
+        check: { type: "boolean" },
         json: { type: "boolean" },
         list: { type: "boolean" },
       },
@@ -75,8 +76,9 @@ if (given.list) {
   const nodes = wholeNumber(given.nodes, "nodes", scenario.nodes);
   const seed = wholeNumber(given.seed, "seed", 1);
   const runs = Math.max(1, wholeNumber(given.runs, "runs", 1));
-  let report = runOnce(scenario, nodes, seed);
-  for (let run = 1; run < runs && report.ok; run++) report = runOnce(scenario, nodes, seed + run);
+  const check = given.check === true;
+  let report = runOnce(scenario, nodes, seed, check);
+  for (let run = 1; run < runs && report.ok; run++) report = runOnce(scenario, nodes, seed + run, check);
   if (given.json) process.stdout.write(`${JSON.stringify(report)}\n`);
   else for (const [name, value] of Object.entries(report)) process.stdout.write(`${name}: ${JSON.stringify(value)}\n`);
   if (!report.ok) {

@@ -1,6 +1,9 @@
 import { Deadlines } from "../../src/proto/deadlines.ts";
 import type { Instant } from "../../src/proto/machine.ts";
-import type { RecordShelf } from "../../src/proto/membership/record.ts";
+import type { MemberToken } from "../../src/proto/membership/effects.ts";
+import type { Membership } from "../../src/proto/membership/membership.ts";
+import { encodePayload } from "../../src/proto/membership/messages.ts";
+import type { MemberProfile, MemberRecord, RecordShelf } from "../../src/proto/membership/record.ts";
 import { Mesh, type MeshInput, type MeshOutput } from "../../src/proto/mesh.ts";
 import type { PeerId } from "../../src/proto/peer-id.ts";
 import { fraction, randomBytes, SeededRandom } from "../../src/proto/random.ts";
@@ -35,8 +38,10 @@ export type MeshEvent = Exclude<
 
 export interface MeshNodeOptions {
   readonly signer: FakeSigner;
-  /** Decoded records, shared by the nodes of a world: a record is decoded once and not once by everybody. */
+  /** What the nodes of a world share: a record is decoded once and not once by everybody. */
   readonly shelf?: RecordShelf;
+  /** Whose list a first start begins with; without it everybody begins alone. */
+  readonly like?: Membership;
   /** Outputs for which it holds are not carried out: a mesh that is broken on purpose. */
   readonly broken?: (output: MeshOutput) => boolean;
   /** False: a build that does not watch its own health. Default true. */
@@ -51,6 +56,8 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
   readonly mesh: Mesh;
   readonly #self: PeerId;
   readonly #disk: Map<string, unknown>;
+  /** As of when members were last remembered. */
+  #remembered = -1;
   readonly #broken: ((output: MeshOutput) => boolean) | undefined;
   readonly #chores = new Deadlines<"begin" | "seek" | "remember">();
   #seekMs = SEEK_MS;
@@ -61,31 +68,20 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
 
   constructor(context: NodeContext, options: MeshNodeOptions) {
     const { id, index, boot, random, now, disk } = context;
-    const { signer, shelf, broken, localHealth = true } = options;
+    const { signer, shelf, like, broken, localHealth = true } = options;
     this.#self = id;
     this.#disk = disk;
     this.#broken = broken;
-    const facts: TokenFacts = {
-      subject: id,
-      expiresAt: EPOCH_MS + TOKEN_LIFE_MS,
-      scopes: SCOPES,
-      place: placeOf(id),
-    };
     this.mesh = new Mesh(
       {
         self: id,
         boot,
-        profile: {
-          name: `node-${index}`,
-          labels: [],
-          protocols: { least: 1, most: 1 },
-          exchangeKey: randomBytes(random.fork("exchange key"), 32),
-          capacity: 100,
-        },
-        token: { token: signer.token(facts), facts },
+        profile: profileOf(id, index, boot),
+        token: tokenOf(id, signer),
         random,
         localHealth,
         ...(shelf && { shelf }),
+        ...(like && boot === 1 && { like }),
       },
       now,
     );
@@ -125,7 +121,8 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
     if (due <= now) outputs.push(...this.#carry(this.mesh.handle({ type: "timeout" }, now)));
     for (let chore = this.#chores.take(now); chore !== undefined; chore = this.#chores.take(now)) {
       if (chore === "begin") {
-        const records = (this.#disk.get(MEMORY) ?? []) as readonly Uint8Array[];
+        const remembered = (this.#disk.get(MEMORY) ?? []) as readonly MemberRecord[];
+        const records = remembered.map((record) => encodePayload("record", record));
         outputs.push(...this.#carry(this.mesh.handle({ type: "introduced", standing: "remembered", records }, now)));
       } else if (chore === "seek") {
         outputs.push({ type: "introduce" });
@@ -145,11 +142,13 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
   }
 
   #remember(): void {
-    const records: Uint8Array[] = [];
-    for (const { record, state } of this.mesh.membership.members()) {
-      if (record.id === this.#self || state === "left" || records.length === MAX_REMEMBERED) continue;
-      const bytes = this.mesh.membership.record(record.id);
-      if (bytes !== undefined) records.push(bytes);
+    const { membership } = this.mesh;
+    if (membership.rings.version === this.#remembered) return;
+    this.#remembered = membership.rings.version;
+    const records: MemberRecord[] = [];
+    for (const { record, state } of membership.members()) {
+      if (records.length === MAX_REMEMBERED) break;
+      if (record.id !== this.#self && state !== "left") records.push(record);
     }
     this.#disk.set(MEMORY, records);
   }
@@ -174,6 +173,28 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
     }
     return carried;
   }
+}
+
+/** What a node says of itself. */
+export function profileOf(id: PeerId, index: number, boot: number): MemberProfile {
+  return {
+    name: `node-${index}`,
+    labels: [],
+    protocols: { least: 1, most: 1 },
+    exchangeKey: randomBytes(new SeededRandom(boot).fork(id), 32),
+    capacity: 100,
+  };
+}
+
+/** The token of a node, the same in all its lives. */
+export function tokenOf(id: PeerId, signer: FakeSigner): MemberToken {
+  const facts: TokenFacts = {
+    subject: id,
+    expiresAt: EPOCH_MS + TOKEN_LIFE_MS,
+    scopes: SCOPES,
+    place: placeOf(id),
+  };
+  return { token: signer.token(facts), facts };
 }
 
 /** A member's place: the same in all its lives. */

@@ -1,7 +1,11 @@
+import type { Membership } from "../../src/proto/membership/membership.ts";
 import { RecordShelf } from "../../src/proto/membership/record.ts";
 import type { Mesh, MeshOutput } from "../../src/proto/mesh.ts";
+import { wantedLinks } from "../../src/proto/overlay/neighbours.ts";
+import type { RingSeat } from "../../src/proto/overlay/seat.ts";
 import { overlayLimits } from "../../src/proto/overlay/timing.ts";
 import type { Level, Observation, ViewEntry } from "./checkers.ts";
+import { founder } from "./founder.ts";
 import type { MemberState } from "./member.ts";
 import { type MeshCommand, type MeshEvent, MeshNode } from "./mesh-node.ts";
 import { World } from "./world.ts";
@@ -31,21 +35,40 @@ export class MeshRun implements Observation {
   readonly faults = new Map<string, number>();
   readonly #witness: MeshRunOptions["witness"];
 
+  readonly #shelf = new RecordShelf();
+  /** Whose list everybody begins with. */
+  #founder: Membership | undefined;
+
   constructor(options: MeshRunOptions) {
     const { broken, localHealth = true, witness, ...worldOptions } = options;
-    const shelf = new RecordShelf();
     this.#witness = witness;
     this.world = new World<MeshCommand, MeshEvent>({
       ...worldOptions,
       create: (context) =>
         new MeshNode(context, {
           signer: this.world.signer,
-          shelf,
           localHealth,
+          shelf: this.#shelf,
+          ...(this.#founder && { like: this.#founder }),
           ...(broken !== undefined && { broken }),
         }),
       observe: (index, event) => this.#observe(index, event),
     });
+  }
+
+  /** Starts everybody as members of a mesh that has long been one: with full lists and all links. */
+  startAsOne(): void {
+    const { world } = this;
+    const members = Array.from({ length: world.size }, (_, index) => ({ index, id: world.idOf(index) }));
+    this.#founder = founder(members, world.signer, this.#shelf);
+    for (const { index } of members) world.start(index);
+    const { rings } = this.#founder;
+    for (const { index, id } of members) {
+      for (const peer of wantedLinks(rings, rings.seat(id) as RingSeat)) {
+        const other = world.indexOf(peer) as number;
+        if (other > index) world.connect(index, other);
+      }
+    }
   }
 
   get size(): number {

@@ -20,6 +20,10 @@ export class Digest {
     this.#sums[bucket * 2 + 1] = (this.#sums[bucket * 2 + 1] as number) ^ mix(record.fingerprint[1] ^ salt);
   }
 
+  copy(other: Digest): void {
+    this.#sums.set(other.#sums);
+  }
+
   /** Eight bytes over all buckets. */
   root(): Uint8Array {
     let high = 0x811c9dc5;

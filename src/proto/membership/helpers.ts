@@ -14,7 +14,7 @@ export function helpersFor({ table, links, random }: Context, target: PeerId): r
   const seat = table.get(target)?.seat;
   if (seat === undefined) return [];
   const isHelper = (id: PeerId): boolean => {
-    const state = table.get(id)?.state;
+    const state = table.stateOf(id);
     return id !== target && links.has(id) && (state === undefined || isThere(state));
   };
   let able = [...wantedLinks(table.rings, seat)].filter(isHelper);

@@ -16,6 +16,8 @@ import {
   WARM_UP_MS,
 } from "./limits.ts";
 
+import type { MemberRecord } from "./record.ts";
+
 /**
  * The links as probing sees them, and the time-outs that follow from what they show.
  *
@@ -115,6 +117,8 @@ export class Link {
   stalledAt: Instant = Number.NEGATIVE_INFINITY;
   /** Its peer spoke elsewhere while nothing came back here: the link is broken, not the peer. */
   deaf = false;
+  /** The record of its peer when it last gave a sign of life here. */
+  provenBy: MemberRecord | undefined;
   /** When its peer, held for down, was last told so. */
   remindedAt: Instant = Number.NEGATIVE_INFINITY;
   readonly #answers: TokenBucket;

@@ -62,19 +62,30 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
   #deadline: Instant;
 
   constructor(options: MembershipOptions, now: Instant) {
-    const { self, boot, profile, token, random, routing = false, localHealth = true } = options;
+    const {
+      self,
+      boot,
+      profile,
+      token,
+      random,
+      routing = false,
+      localHealth = true,
+      shelf = new RecordShelf(),
+      like,
+    } = options;
     this.#seat = seatOf(self, token.facts.place);
     const context: Context = {
       self,
       random: random.fork("membership"),
-      table: new MemberTable(this.#seat),
+      table: new MemberTable(this.#seat, shelf),
       links: new Links(),
       health: new LocalHealth(localHealth),
-      shelf: options.shelf ?? new RecordShelf(),
+      shelf,
       out: new Outbox(),
       routing,
     };
     this.#context = context;
+    if (like !== undefined) context.table.copy(like.#context.table);
     this.#prober = new Prober(context, now);
     this.#accusations = new Accusations(context, this.#prober, now);
     this.#defence = new Defence(context, this.#accusations);
@@ -180,11 +191,11 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
 
   #message(peer: PeerId, lane: Lane, bytes: Uint8Array, now: Instant): void {
     const { links, table, out, shelf } = this.#context;
-    if (!links.has(peer)) return;
-    const member = table.get(peer);
-    if (member?.state === "down") this.#disputes.remind(member, now);
+    const link = links.of(peer);
+    if (link === undefined) return;
+    if (table.stateOf(peer) === "down") this.#disputes.remind(table.get(peer) as Member, now);
     if (lane === Lane.probe) {
-      this.#prober.frame(peer, bytes, now);
+      this.#prober.frame(link, bytes, now);
       return;
     }
     const message = lane === Lane.gossip ? decodeMessage(bytes, shelf) : undefined;
@@ -345,10 +356,15 @@ export interface MembershipOptions {
   readonly random: Random;
   /** Whether `route` outputs are carried out. Default false: members without a link are probed through helpers only. */
   readonly routing?: boolean;
-  /** Decoded records, shared between the members of one process. Default: a shelf of its own. */
+  /** What members of one process share. Default: a shelf of its own. */
   readonly shelf?: RecordShelf;
   /** Whether this member watches its own health, as in Lifeguard. Default true; false is for comparison only. */
   readonly localHealth?: boolean;
+  /**
+   * Another member of this process, with the same shelf, whose list this one begins with. A simulation of thousands that is
+   * to begin as a mesh that has long been one need not tell each of them of all others.
+   */
+  readonly like?: Membership;
 }
 
 /** Counts since the start; `members` as of now. */

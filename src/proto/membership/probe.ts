@@ -16,6 +16,7 @@ import {
   SWEEP_SPACING_MS,
 } from "./limits.ts";
 import type { Link } from "./links.ts";
+import { newProbe, type Probe } from "./open-probe.ts";
 import { decodeProbeFrame, encodeProbe, encodeReport, encodeRequest, type Verdict } from "./probe-frames.ts";
 import { Rotation } from "./rotation.ts";
 import { isThere } from "./table.ts";
@@ -125,10 +126,9 @@ export class Prober {
   }
 
   /** A frame of the probe lane. */
-  frame(from: PeerId, bytes: Uint8Array, now: Instant): void {
-    const { links, out } = this.#context;
-    const link = links.of(from);
-    if (link === undefined) return;
+  frame(link: Link, bytes: Uint8Array, now: Instant): void {
+    const { out } = this.#context;
+    const from = link.peer;
     const frame = decodeProbeFrame(bytes);
     switch (frame?.type) {
       case "probe":
@@ -173,14 +173,14 @@ export class Prober {
   }
 
   #isProbed(peer: PeerId): boolean {
-    const state = this.#context.table.get(peer)?.state;
+    const state = this.#context.table.stateOf(peer);
     return state === undefined ? this.#context.links.has(peer) : isThere(state);
   }
 
   #probe(link: Link, stage: "direct" | "urgent" | "errand", spreadMs: number, now: Instant): Probe | undefined {
     if (this.#probes.size >= MAX_PROBES) return undefined;
     const dueAt = now + spreadMs + this.#timeoutMs(link, now);
-    const probe: Probe = { ...BLANK, target: link.peer, stage, link, startedAt: now, dueAt, helpers: [], askers: [] };
+    const probe = newProbe(link.peer, stage, link, now, dueAt);
     this.#probes.set(link.peer, probe);
     this.#sendProbe(probe, link, now);
     return probe;
@@ -202,7 +202,7 @@ export class Prober {
     const waitMs = Math.max(INDIRECT_LEAST_MS * this.#context.health.stretch, 2 * directMs);
     const dueAt = now + waitMs + SPREAD_MS * fraction(random);
     const startedAt = old?.startedAt ?? now;
-    const probe: Probe = { ...BLANK, target, stage: "wide", link, startedAt, dueAt, helpers: [], askers: [] };
+    const probe = newProbe(target, "wide", link, startedAt, dueAt);
     probe.directUntil = now + directMs;
     this.#probes.set(target, probe);
     if (link !== undefined) this.#sendProbe(probe, link, now);
@@ -226,8 +226,11 @@ export class Prober {
 
   #answered(link: Link, sequence: number, now: Instant): void {
     const { links, health, table } = this.#context;
-    const member = table.get(link.peer);
-    if (member !== undefined && member.provenBoot !== member.record.boot) table.proven(link.peer, member.record.boot);
+    const record = table.recordOf(link.peer);
+    if (record !== link.provenBy && record !== undefined) {
+      link.provenBy = record;
+      table.proven(link.peer, record.boot);
+    }
     link.misses = 0;
     link.deaf = false;
     this.#isolated = false;
@@ -361,32 +364,5 @@ export type Finding =
       readonly startedAt: Instant;
       readonly by: "link" | "helper" | "route" | "no-path";
     };
-
-interface Probe {
-  readonly target: PeerId;
-  stage: "direct" | "urgent" | "errand" | "wide";
-  readonly link: Link | undefined;
-  readonly startedAt: Instant;
-  readonly helpers: Helper[];
-  /** Those for whom we probe. */
-  readonly askers: { readonly peer: PeerId; readonly sequence: number }[];
-  sequence: number;
-  sentAt: Instant;
-  dueAt: Instant;
-  /** Wide: when our own second probe is overdue. */
-  directUntil: Instant;
-  /** Wide: the sequence of the routed probe; -1: none. */
-  routedSequence: number;
-  /** Wide: it has been given the time of a stall. */
-  extended: boolean;
-}
-
-interface Helper {
-  readonly peer: PeerId;
-  readonly sequence: number;
-  verdict: Verdict | "none";
-}
-
-const BLANK = { sequence: 0, sentAt: 0, directUntil: 0, routedSequence: -1, extended: false };
 
 const NONE: readonly never[] = Object.freeze([]);

@@ -10,8 +10,10 @@ import {
   MAX_RECORD_BYTES,
   MAX_TOKEN_LENGTH,
 } from "../limits.ts";
+import { Atlas } from "../overlay/atlas.ts";
+import { type RingSeat, seatOf } from "../overlay/seat.ts";
 import { type PeerId, peerIdOf, publicKeyOf } from "../peer-id.ts";
-import type { Statement } from "../signed.ts";
+import type { Statement, TokenFacts } from "../signed.ts";
 import { decode, encode, type WireValue } from "../wire/codec.ts";
 import { bytesOf, integer, list, text, tuple } from "../wire/shape.ts";
 
@@ -102,14 +104,6 @@ export function encodeRecord(id: PeerId, draft: RecordDraft): Uint8Array {
 
 /** The record of `body`; undefined when it is malformed. Copies both, so that nothing larger is kept alive. */
 export function readRecord(body: Uint8Array, signature: Uint8Array): MemberRecord | undefined {
-  return parse(body, signature, fingerprintOf(body));
-}
-
-function parse(
-  body: Uint8Array,
-  signature: Uint8Array,
-  fingerprint: readonly [number, number],
-): MemberRecord | undefined {
   if (body.length > MAX_RECORD_BYTES || signature.length !== 64) return undefined;
   const own = body.slice();
   const decoded = decode(own, SCAN_LIMITS);
@@ -145,16 +139,28 @@ function parse(
     token,
     body: own,
     signature: signature.slice(),
-    fingerprint,
+    fingerprint: fingerprintOf(own),
   };
 }
 
+/** A record whose signature and token are good, what its token says, and where that seats its subject. */
+export interface Vouched {
+  readonly record: MemberRecord;
+  readonly facts: TokenFacts;
+  readonly seat: RingSeat;
+}
+
 /**
- * Decoded records by content, so that members of one process (a simulation of thousands) share one object for each.
- * Holds as many as an agent keeps members; the oldest is forgotten first and decoded again when it is needed.
+ * What members of one process (a simulation of thousands) have in common: one object for each decoded record, for what its
+ * check has shown, and for the order of all seats. An agent has a shelf of its own.
+ *
+ * Holds as many records as an agent keeps members; the oldest is forgotten first and decoded again when it is needed.
  */
 export class RecordShelf {
-  readonly #records: RecentMap<string, MemberRecord>;
+  readonly atlas = new Atlas();
+  /** By the begin of the signature, which depends on all of the body. */
+  readonly #records: RecentMap<number, MemberRecord>;
+  readonly #vouched = new WeakMap<MemberRecord, Vouched>();
 
   /** @param capacity in records; default 20,000. */
   constructor(capacity = MAX_MEMBERS) {
@@ -163,14 +169,29 @@ export class RecordShelf {
 
   /** As {@link readRecord}, but equal bytes give the same object while it is remembered. */
   read(body: Uint8Array, signature: Uint8Array): MemberRecord | undefined {
-    const fingerprint = fingerprintOf(body);
-    const name = `${fingerprint[0]}:${fingerprint[1]}`;
+    const name = word(signature, 0) * 65_536 + (word(signature, 4) >>> 16);
     const known = this.#records.get(name);
-    if (known !== undefined && equalBytes(known.body, body) && equalBytes(known.signature, signature)) return known;
-    const record = parse(body, signature, fingerprint);
+    if (known !== undefined && equalBytes(known.signature, signature) && equalBytes(known.body, body)) return known;
+    const record = readRecord(body, signature);
     if (record !== undefined) this.#records.set(name, record);
     return record;
   }
+
+  /** What the check of `record` has shown. `before`: the same of an earlier record, whose seat serves again if it is the same. */
+  vouch(record: MemberRecord, facts: TokenFacts, before?: Vouched): Vouched {
+    const known = this.#vouched.get(record);
+    if (known !== undefined && known.facts.expiresAt === facts.expiresAt && isSamePlace(known.facts, facts))
+      return known;
+    const seat =
+      before !== undefined && isSamePlace(before.facts, facts) ? before.seat : seatOf(record.id, facts.place);
+    const vouched: Vouched = { record, facts, seat };
+    this.#vouched.set(record, vouched);
+    return vouched;
+  }
+}
+
+function isSamePlace(a: TokenFacts, b: TokenFacts): boolean {
+  return a.place === b.place || equalBytes(a.place, b.place);
 }
 
 function readLabels(value: WireValue | undefined): readonly Label[] | undefined {

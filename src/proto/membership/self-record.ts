@@ -45,9 +45,11 @@ export class SelfRecord {
     return this.#status === "left";
   }
 
-  /** Asks for the first signature. */
+  /** Asks for the first signature, unless the list that we began with has it. */
   begin(): void {
-    this.#sign();
+    const known = this.#context.table.get(this.#context.self)?.record;
+    if (known?.boot === this.#boot) this.#incarnation = known.incarnation;
+    else this.#sign();
   }
 
   update(profile: Partial<MemberProfile>, token: MemberToken | undefined): void {

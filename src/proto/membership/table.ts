@@ -1,55 +1,42 @@
+import { assert } from "../assert.ts";
 import { MAX_MEMBERS } from "../limits.ts";
 import type { Instant } from "../machine.ts";
 import { observes } from "../overlay/neighbours.ts";
 import { Rings, type RingView } from "../overlay/rings.ts";
-import { type RingSeat, seatOf } from "../overlay/seat.ts";
+import type { RingSeat } from "../overlay/seat.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { TokenFacts } from "../signed.ts";
 import { CLOCK_LEEWAY_MS } from "../trust/times.ts";
+import { Columns, type Member, type MemberState, Row } from "./columns.ts";
 import { Digest } from "./digest.ts";
 import type { Entry } from "./entries.ts";
 import { REMEMBER_MS, VIEW_AGE_MS } from "./limits.ts";
-import type { MemberRecord } from "./record.ts";
+import { type MemberRecord, RecordShelf, type Vouched } from "./record.ts";
 
-/** What this member holds another for. `down` and `left` are remembered, and stand in no ring. */
-export type MemberState = "alive" | "suspect" | "down" | "left";
-
-/** One entry of the list, to read. Records, facts and seats are shared objects; the rest is a few numbers. */
-export interface Member {
-  readonly record: MemberRecord;
-  readonly facts: TokenFacts;
-  readonly seat: RingSeat;
-  readonly state: MemberState;
-  /** When it came into this state; for `down` and `left`, as far as anybody who told us knew. */
-  readonly since: Instant;
-  /** Since when this start of it has been known as there, without a break. */
-  readonly knownSince: Instant;
-  /** Since when it has stood in the rings, while it does. */
-  readonly seatedSince: Instant;
-  /** When this start of it last answered a suspicion, or a probe that did not take a link of ours; minus Infinity: never. */
-  readonly clearedAt: Instant;
-  /** The boot count of which a link has shown life; 0: none. */
-  readonly provenBoot: number;
-  /** Its token has expired: it is remembered here, for a retry, and told to nobody. */
-  readonly lapsed: boolean;
-}
-
-type Row = { -readonly [Field in keyof Member]: Member[Field] };
+export type { Member, MemberState } from "./columns.ts";
 
 /**
  * The membership list: one row per member, the rings over those that are there, and the digest over those that are told
  * to others, all three changed together. It decides nothing.
  */
 export class MemberTable {
-  readonly #rows = new Map<PeerId, Row>();
-  readonly #rings = new Rings();
+  readonly #shelf: RecordShelf;
+  readonly #columns: Columns;
+  readonly #rings: Rings;
   readonly #digest = new Digest();
   readonly #counts = { alive: 0, suspect: 0, down: 0, left: 0 };
+  #size = 0;
   /** No row needs the clock's attention before this. */
   #dueAt: Instant = Number.POSITIVE_INFINITY;
 
-  /** @param self stands in the rings from the start, also before its own record is signed. */
-  constructor(self: RingSeat) {
+  /**
+   * @param self stands in the rings from the start, also before its own record is signed.
+   * @param shelf shared with other lists of this process, or this one's own.
+   */
+  constructor(self: RingSeat, shelf = new RecordShelf()) {
+    this.#shelf = shelf;
+    this.#columns = new Columns(shelf.atlas);
+    this.#rings = new Rings(shelf.atlas);
     this.#rings.insert(self);
   }
 
@@ -62,7 +49,7 @@ export class MemberTable {
   }
 
   get size(): number {
-    return this.#rows.size;
+    return this.#size;
   }
 
   /** Members by state, oneself included. */
@@ -71,11 +58,36 @@ export class MemberTable {
   }
 
   get(id: PeerId): Member | undefined {
-    return this.#rows.get(id);
+    const number = this.#numberOf(id);
+    return number < 0 ? undefined : new Row(this.#columns, number);
   }
 
-  all(): IterableIterator<Member> {
-    return this.#rows.values();
+  /** As `get(id)?.state`. */
+  stateOf(id: PeerId): MemberState | undefined {
+    const number = this.#numberOf(id);
+    return number < 0 ? undefined : this.#columns.state(number);
+  }
+
+  /** As `get(id)?.record`. */
+  recordOf(id: PeerId): MemberRecord | undefined {
+    const number = this.#numberOf(id);
+    return number < 0 ? undefined : this.#columns.vouched[number]?.record;
+  }
+
+  *all(): IterableIterator<Member> {
+    for (const number of this.#numbers()) yield new Row(this.#columns, number);
+  }
+
+  /** Begins as another list that shares the shelf; this one must be new. */
+  copy(other: MemberTable): void {
+    assert(this.#size === 0 && other.#shelf === this.#shelf, "a new list begins with another one of the same shelf");
+    for (const number of other.#numbers()) this.#shelf.atlas.hold(this.#shelf.atlas.seat(number));
+    this.#columns.copy(other.#columns);
+    this.#rings.copy(other.#rings);
+    this.#digest.copy(other.#digest);
+    Object.assign(this.#counts, other.#counts);
+    this.#size = other.#size;
+    this.#dueAt = other.#dueAt;
   }
 
   /**
@@ -83,71 +95,77 @@ export class MemberTable {
    * False, and nothing changed, when the list is full.
    */
   put(record: MemberRecord, facts: TokenFacts, state: MemberState, since: Instant, now: Instant): boolean {
-    const old = this.#rows.get(record.id);
-    if (old === undefined && this.#rows.size >= MAX_MEMBERS && !this.#makeRoom()) return false;
-    if (old !== undefined) this.#unhook(old);
-    const same = old !== undefined && isThere(old.state) && old.record.boot === record.boot;
-    const row: Row = {
-      record,
-      facts,
-      seat: old !== undefined && samePlace(old.facts, facts) ? old.seat : seatOf(record.id, facts.place),
-      state,
-      since,
-      knownSince: same ? old.knownSince : now,
-      seatedSince: old !== undefined && isThere(old.state) ? old.seatedSince : now,
-      clearedAt: same ? old.clearedAt : Number.NEGATIVE_INFINITY,
-      provenBoot: old?.provenBoot ?? 0,
-      lapsed: false,
-    };
-    this.#rows.set(record.id, row);
-    this.#hook(row);
+    const columns = this.#columns;
+    const old = this.#numberOf(record.id);
+    if (old < 0 && this.#size >= MAX_MEMBERS && !this.#makeRoom()) return false;
+    const before = old < 0 ? undefined : columns.vouched[old];
+    const vouched = this.#shelf.vouch(record, facts, before);
+    const number = this.#shelf.atlas.hold(vouched.seat);
+    if (before === undefined) {
+      columns.set(number, vouched, state, false, since);
+      if (since !== now) this.#date(number, now, now, Number.NEGATIVE_INFINITY, 0);
+    } else {
+      const row = new Row(columns, old);
+      const { seatedSince, knownSince, clearedAt, provenBoot } = row;
+      const stayed = isThere(row.state);
+      const same = stayed && before.record.boot === record.boot;
+      this.#unhook(old);
+      if (number !== old) columns.clear(old);
+      this.#shelf.atlas.release(old);
+      columns.set(number, vouched, state, false, since);
+      const cleared = same ? clearedAt : Number.NEGATIVE_INFINITY;
+      this.#date(number, same ? knownSince : now, stayed ? seatedSince : now, cleared, provenBoot);
+    }
+    if (before === undefined) this.#size++;
+    this.#hook(number);
     return true;
   }
 
   /** Changes the state of a member that is in the list. */
   move(id: PeerId, state: MemberState, now: Instant): void {
-    const row = this.#rows.get(id);
-    if (row === undefined || row.state === state) return;
-    this.#unhook(row);
-    if (isThere(state) && !isThere(row.state)) {
-      row.seatedSince = now;
-      row.knownSince = now;
-    }
-    row.state = state;
-    row.since = now;
-    this.#hook(row);
+    const number = this.#numberOf(id);
+    if (number < 0 || this.#columns.state(number) === state) return;
+    const { knownSince, seatedSince, clearedAt, provenBoot, lapsed } = new Row(this.#columns, number);
+    const returns = isThere(state) && !isThere(this.#columns.state(number));
+    this.#unhook(number);
+    this.#columns.set(number, this.#columns.vouched[number] as Vouched, state, lapsed, now);
+    this.#date(number, returns ? now : knownSince, returns ? now : seatedSince, clearedAt, provenBoot);
+    this.#hook(number);
   }
 
   /** Its token has expired: it is down, and told to nobody. */
   lapse(id: PeerId, now: Instant): void {
-    const row = this.#rows.get(id);
-    if (row === undefined || row.lapsed) return;
-    this.#unhook(row);
-    row.lapsed = true;
-    if (isThere(row.state)) {
-      row.state = "down";
-      row.since = now;
-    }
-    this.#hook(row);
+    const number = this.#numberOf(id);
+    if (number < 0 || this.#columns.lapsed(number)) return;
+    const columns = this.#columns;
+    const state = columns.state(number);
+    const since = columns.since(number);
+    this.#unhook(number);
+    const vouched = columns.vouched[number] as Vouched;
+    if (isThere(state)) columns.set(number, vouched, "down", true, now);
+    else columns.set(number, vouched, state, true, since);
+    this.#hook(number);
   }
 
   cleared(id: PeerId, now: Instant): void {
-    const row = this.#rows.get(id);
-    if (row !== undefined) row.clearedAt = now;
+    const number = this.#numberOf(id);
+    if (number >= 0) this.#columns.note(number).clearedAt = now;
   }
 
   /** A link has shown that the start `boot` of this member lives. */
   proven(id: PeerId, boot: number): void {
-    const row = this.#rows.get(id);
-    if (row !== undefined) row.provenBoot = boot;
+    const number = this.#numberOf(id);
+    if (number >= 0) this.#columns.note(number).provenBoot = boot;
   }
 
   remove(id: PeerId): void {
-    const row = this.#rows.get(id);
-    if (row === undefined) return;
-    this.#unhook(row);
+    const number = this.#numberOf(id);
+    if (number < 0) return;
+    this.#unhook(number);
     this.#rings.remove(id);
-    this.#rows.delete(id);
+    this.#columns.clear(number);
+    this.#shelf.atlas.release(number);
+    this.#size--;
   }
 
   /**
@@ -155,11 +173,11 @@ export class MemberTable {
    * from which members that came within 30 s, or are suspected, are missing.
    */
   mayAccuse(accuser: PeerId, accused: PeerId, now: Instant): boolean {
-    const observer = this.#rows.get(accuser)?.seat;
-    const subject = this.#rows.get(accused)?.seat;
+    const observer = this.get(accuser)?.seat;
+    const subject = this.get(accused)?.seat;
     if (observer === undefined || subject === undefined) return false;
     return observes(this.#rings, observer, subject, (id) => {
-      const row = this.#rows.get(id);
+      const row = this.get(id);
       return row !== undefined && (row.state === "suspect" || now - row.seatedSince < VIEW_AGE_MS);
     });
   }
@@ -187,7 +205,7 @@ export class MemberTable {
     const lapsed: Member[] = [];
     const forgotten: Member[] = [];
     this.#dueAt = Number.POSITIVE_INFINITY;
-    for (const row of this.#rows.values()) {
+    for (const row of this.all()) {
       const at = dueOf(row);
       if (at > now) this.#dueAt = Math.min(this.#dueAt, at);
       else if (isThere(row.state) || !isOver(row, now)) lapsed.push(row);
@@ -196,24 +214,46 @@ export class MemberTable {
     return { lapsed, forgotten };
   }
 
+  #numberOf(id: PeerId): number {
+    const { atlas } = this.#shelf;
+    let number = atlas.find(id);
+    while (number >= 0 && !this.#columns.has(number)) number = atlas.other(number);
+    return number;
+  }
+
+  *#numbers(): IterableIterator<number> {
+    for (let number = 0; number < this.#columns.length; number++) if (this.#columns.has(number)) yield number;
+  }
+
+  /** Notes what does not follow from `since`. */
+  #date(number: number, knownSince: Instant, seatedSince: Instant, clearedAt: Instant, provenBoot: number): void {
+    const since = this.#columns.since(number);
+    const follows = knownSince === since && seatedSince === since;
+    if (follows && clearedAt === Number.NEGATIVE_INFINITY && provenBoot === 0) this.#columns.notes.delete(number);
+    else Object.assign(this.#columns.note(number), { knownSince, seatedSince, clearedAt, provenBoot });
+  }
+
   /** Rings, digest, counts and clock follow the rows: off before a row changes, on after. */
-  #hook(row: Row): void {
-    this.#counts[row.state]++;
-    if (isThere(row.state)) this.#rings.insert(row.seat);
-    else this.#rings.remove(row.record.id);
-    if (!row.lapsed) this.#digest.toggle(row.record, row.state === "down");
+  #hook(number: number): void {
+    const row = new Row(this.#columns, number);
+    const { state, record } = row;
+    this.#counts[state]++;
+    if (isThere(state)) this.#rings.insert(row.seat);
+    else this.#rings.remove(record.id);
+    if (!row.lapsed) this.#digest.toggle(record, state === "down");
     this.#dueAt = Math.min(this.#dueAt, dueOf(row));
   }
 
-  #unhook(row: Row): void {
-    this.#counts[row.state]--;
-    if (!row.lapsed) this.#digest.toggle(row.record, row.state === "down");
+  #unhook(number: number): void {
+    const { state, lapsed, record } = new Row(this.#columns, number);
+    this.#counts[state]--;
+    if (!lapsed) this.#digest.toggle(record, state === "down");
   }
 
   /** Forgets the member that has been gone for longest; false when nobody is gone. */
   #makeRoom(): boolean {
-    let oldest: Row | undefined;
-    for (const row of this.#rows.values()) {
+    let oldest: Member | undefined;
+    for (const row of this.all()) {
       if (!isThere(row.state) && (oldest === undefined || row.since < oldest.since)) oldest = row;
     }
     if (oldest === undefined) return false;
@@ -228,7 +268,7 @@ export function isThere(state: MemberState): boolean {
 }
 
 /** When the next thing happens to a row by the clock alone. */
-function dueOf(row: Row): Instant {
+function dueOf(row: Member): Instant {
   const expiry = row.facts.expiresAt + CLOCK_LEEWAY_MS;
   if (isThere(row.state)) return expiry;
   // A tombstone must outlive every older record of its member, and those die with their tokens.
@@ -236,10 +276,6 @@ function dueOf(row: Row): Instant {
   return row.lapsed ? row.since + REMEMBER_MS : Math.min(expiry, row.since + REMEMBER_MS);
 }
 
-function isOver(row: Row, now: Instant): boolean {
+function isOver(row: Member, now: Instant): boolean {
   return row.state === "left" || now >= row.since + REMEMBER_MS;
-}
-
-function samePlace(a: TokenFacts, b: TokenFacts): boolean {
-  return a.place.length === b.place.length && a.place.every((byte, index) => byte === b.place[index]);
 }

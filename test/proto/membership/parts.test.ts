@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { Digest } from "../../../src/proto/membership/digest.ts";
 import { Links } from "../../../src/proto/membership/links.ts";
 import { LocalHealth } from "../../../src/proto/membership/local-health.ts";
+import { RecordShelf } from "../../../src/proto/membership/record.ts";
 import { Rotation } from "../../../src/proto/membership/rotation.ts";
 import { MemberTable } from "../../../src/proto/membership/table.ts";
 import { observersOf } from "../../../src/proto/overlay/neighbours.ts";
@@ -211,6 +212,23 @@ describe("the table", () => {
     for (const observer of before) expect(members.mayAccuse(observer, id(7), later + 29_000)).toBe(true);
     const displaced = [...before].filter((observer) => !members.mayAccuse(observer, id(7), later + 30_000));
     expect(displaced.length).toBeGreaterThan(0);
+  });
+
+  test("begins as another list of the same shelf, and goes its own way", () => {
+    const shelf = new RecordShelf();
+    const first = new MemberTable(seatOf(id(0), facts(id(0)).place), shelf);
+    for (let number = 0; number < 20; number++) first.put(record(id(number)), facts(id(number)), "alive", NOW, NOW);
+    first.move(id(3), "down", NOW + 1);
+    first.proven(id(4), 1);
+    const second = new MemberTable(seatOf(id(1), facts(id(1)).place), shelf);
+    second.copy(first);
+    expect(second.digest.root()).toEqual(first.digest.root());
+    expect([second.size, second.rings.size, second.counts.down]).toEqual([20, 19, 1]);
+    expect(second.get(id(4))).toMatchObject({ state: "alive", provenBoot: 1, since: NOW, knownSince: NOW });
+    second.move(id(5), "down", NOW + 2);
+    first.remove(id(6));
+    expect([first.get(id(5))?.state, second.get(id(6))?.state]).toEqual(["alive", "alive"]);
+    expect([first.rings.has(id(5)), second.rings.has(id(6))]).toEqual([true, true]);
   });
 
   test("accepts the accusers of a view that no longer has those whom we suspect", () => {

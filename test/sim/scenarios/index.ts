@@ -7,6 +7,7 @@ import { partition } from "./partition.ts";
 import { pulse } from "./pulse.ts";
 import { rapid } from "./rapid.ts";
 import type { Scenario } from "./scenario.ts";
+import { steady } from "./steady.ts";
 import { meshHeals } from "./swarm.ts";
 
 /** All scenarios, in the order of the list. */
@@ -20,4 +21,5 @@ export const scenarios: readonly Scenario[] = [
   rapid,
   partition,
   blackout,
+  steady,
 ];

@@ -2,6 +2,8 @@
 export interface ScenarioOptions {
   readonly nodes: number;
   readonly seed: number;
+  /** Whether what depends on the machine (time, memory) counts as a failure too. */
+  readonly check?: boolean;
 }
 
 /** What a scenario found. */
