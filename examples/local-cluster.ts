@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { TurnOptions } from "../signaling/grants.ts";
 import { startSignalingService } from "../signaling/main.ts";
 import { nodeCrypto } from "../src/drivers/crypto.ts";
 import { createCluster } from "../src/drivers/state/create-cluster.ts";
@@ -28,13 +29,13 @@ export interface LocalCluster extends AsyncDisposable {
 
 const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Makes a cluster and starts its signaling server. */
-export async function openLocalCluster(): Promise<LocalCluster> {
+/** Makes a cluster and starts its signaling server. @param options `turn`: relays that the server grants to members. */
+export async function openLocalCluster(options: { readonly turn?: TurnOptions } = {}): Promise<LocalCluster> {
   const crypto = nodeCrypto();
   const directory = await mkdtemp(join(tmpdir(), "starling-example-"));
   const { cluster, issuingKeyFile } = await createCluster(join(directory, "cluster"), { name: "example" }, crypto);
   const listen = { host: "127.0.0.1", port: 0 };
-  const server = await startSignalingService({ cluster, listen, issuingKeyFile, log: SILENT });
+  const server = await startSignalingService({ cluster, listen, issuingKeyFile, log: SILENT, ...options });
   const issuers = issuersOf(cluster, crypto);
   const mint = await openMint({
     keyFile: issuingKeyFile,

@@ -10,6 +10,7 @@ import type { Logger } from "../src/options.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
 import { auditedAuthority } from "./audited-authority.ts";
 import { clusterAuthority } from "./authority.ts";
+import { type TurnOptions, turnGrants } from "./grants.ts";
 import { type SignalingServer, startSignalingServer } from "./server.ts";
 
 export interface SignalingServiceOptions {
@@ -21,6 +22,8 @@ export interface SignalingServiceOptions {
   readonly issuingKeyFile?: string;
   /** What the server did and refused is written down there. Closing the server does not close it. Default: nowhere. */
   readonly audit?: AuditLog;
+  /** STUN and TURN servers that members are granted. Default: none. */
+  readonly turn?: TurnOptions;
   readonly log: Logger;
 }
 
@@ -29,6 +32,7 @@ export async function startSignalingService(options: SignalingServiceOptions): P
   const { cluster, listen, names, issuingKeyFile: keyFile, log, audit = NO_AUDIT } = options;
   const crypto = nodeCrypto();
   const now = systemClock();
+  const grants = options.turn && (await turnGrants(options.turn));
   const issuers = issuersOf(cluster, crypto);
   const { clusterId } = cluster;
   const issuer =
@@ -44,6 +48,7 @@ export async function startSignalingService(options: SignalingServiceOptions): P
       now,
       logger: log,
       ...(names && { names }),
+      ...(grants && { grants }),
     });
     const close = server.close.bind(server);
     const closeBoth = async (): Promise<void> => {

@@ -10,7 +10,7 @@ import { signalingLimits } from "../src/proto/signaling/limits.ts";
 import { ownNames, sourceOf } from "./addresses.ts";
 import type { Authority } from "./authority.ts";
 import type { Counters } from "./proto/counters.ts";
-import type { ConnectionId, Refusal, RoomsInput, RoomsOutput } from "./proto/events.ts";
+import type { ConnectionId, Grants, Refusal, RoomsInput, RoomsOutput } from "./proto/events.ts";
 import type { RoomsLimits } from "./proto/limits.ts";
 import { LogThrottle } from "./proto/log-throttle.ts";
 import { Rooms } from "./proto/rooms.ts";
@@ -33,6 +33,8 @@ export interface SignalingServerOptions {
    */
   readonly names?: readonly string[];
   readonly authority: Authority;
+  /** STUN and TURN servers for members. Default: none. */
+  readonly grants?: Grants;
   /** For nonces: must be the system's CSPRNG. */
   readonly random: Random;
   readonly now: () => Instant;
@@ -159,6 +161,7 @@ class RunningServer implements SignalingServer {
       names: this.names,
       random: options.random,
       desks: options.authority.desks,
+      ...(options.grants && { grants: options.grants }),
       ...(options.limits && { limits: options.limits }),
     });
     this.#runner = new Runner<RoomsInput, RoomsOutput>(

@@ -9,6 +9,12 @@ import type { Room, Session } from "./room.ts";
 
 /** What goes into and comes out of {@link Rooms}, and what it keeps of each connection. */
 
+/**
+ * The STUN and TURN servers that a member is granted at `now`, at most 8 with 8 URLs each. Pure: credentials are computed, not
+ * looked up.
+ */
+export type Grants = (peer: PeerId, now: Instant) => readonly IceGrant[];
+
 /** A number that the driver gives to each connection and never gives twice. */
 export type ConnectionId = number;
 
@@ -73,7 +79,6 @@ export interface Admission {
   readonly scopes: readonly string[];
   /** The cluster's signed list of issuing keys, at most 32 KiB. */
   readonly issuers: Uint8Array;
-  readonly iceServers?: readonly IceGrant[];
 }
 
 /** The authority's yes to a renewal. */
@@ -83,7 +88,6 @@ export interface Renewal {
   readonly expiresAt: Instant;
   readonly scopes: readonly string[];
   readonly token: string;
-  readonly iceServers?: readonly IceGrant[];
 }
 
 export type RoomsInput =

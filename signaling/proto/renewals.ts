@@ -1,6 +1,6 @@
 import { assert } from "../../src/proto/assert.ts";
 import type { Instant } from "../../src/proto/machine.ts";
-import type { Connection, Refusal, Renewal, Stage } from "./events.ts";
+import type { Connection, Grants, Refusal, Renewal, Stage } from "./events.ts";
 import type { RoomsLimits } from "./limits.ts";
 import type { Switchboard } from "./switchboard.ts";
 import { checked } from "./verdict.ts";
@@ -9,9 +9,11 @@ import { checked } from "./verdict.ts";
 export class Renewals {
   readonly #board: Switchboard;
   readonly #limits: RoomsLimits;
+  readonly #grants: Grants;
 
-  constructor(board: Switchboard, limits: RoomsLimits) {
+  constructor(board: Switchboard, limits: RoomsLimits, grants: Grants) {
     this.#board = board;
+    this.#grants = grants;
     this.#limits = limits;
   }
 
@@ -36,7 +38,7 @@ export class Renewals {
       this.#board.send(connection, { type: "unrenewed", code, detail: detail ?? "" });
       return;
     }
-    const { token, expiresAt, scopes, iceServers = [] } = verdict;
+    const { token, expiresAt, scopes } = verdict;
     session.expiresAt = expiresAt;
     session.scopes = scopes;
     // A token that lives no longer than the notice would be renewed without end if its end were announced again.
@@ -44,6 +46,7 @@ export class Renewals {
     connection.stage = { ...stage, renewing: false, noticed };
     this.#board.arm(connection);
     this.#board.count("renewals");
+    const iceServers = this.#grants(session.peer, now);
     this.#board.send(connection, { type: "renewed", token, expiresAt, iceServers });
   }
 }

@@ -9,7 +9,7 @@ import { type ClientMessage, type LoginProof, SIGNALING_VERSION } from "../../sr
 import { encodeRelayed } from "../../src/proto/signaling/server-messages.ts";
 import type { Counters } from "./counters.ts";
 import { Desks, type OwnDesk } from "./desks.ts";
-import type { Admission, Connection, Refusal, RoomsInput, RoomsOutput, Stage } from "./events.ts";
+import type { Admission, Connection, Grants, Refusal, RoomsInput, RoomsOutput, Stage } from "./events.ts";
 import { defaultRoomsLimits, type RoomsLimits } from "./limits.ts";
 import { Presence } from "./presence.ts";
 import { Renewals } from "./renewals.ts";
@@ -40,17 +40,19 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
   readonly #board: Switchboard;
   readonly #desks: Desks;
   readonly #renewals: Renewals;
+  readonly #grants: Grants;
   #draining = false;
 
   /**
    * @param options `names`: those by which agents know this server, the first one for messages; at least one. `desks`: the
-   * server's own.
+   * server's own. `grants`: STUN and TURN servers for members; default: none.
    */
   constructor(options: {
     readonly names: readonly string[];
     readonly random: Random;
     readonly limits?: Partial<RoomsLimits>;
     readonly desks?: readonly OwnDesk[];
+    readonly grants?: Grants;
   }) {
     assert(options.names.length > 0, "a signaling server has a name");
     this.limits = { ...defaultRoomsLimits, ...options.limits };
@@ -59,7 +61,8 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     this.#presence = new Presence(this.limits.recordBytes);
     this.#board = new Switchboard(this.limits, this.#presence);
     this.#desks = new Desks(this.#board, this.#presence, this.limits, options.desks ?? []);
-    this.#renewals = new Renewals(this.#board, this.limits);
+    this.#grants = options.grants ?? (() => []);
+    this.#renewals = new Renewals(this.#board, this.limits, this.#grants);
   }
 
   /** How often each thing has happened; the object is live. */
@@ -285,7 +288,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
       this.#board.refuse(connection, "loginsRefused", code, detail ?? "");
       return;
     }
-    const { expiresAt, scopes, issuers, iceServers = [] } = verdict;
+    const { expiresAt, scopes, issuers } = verdict;
     const { cluster, peer } = stage;
     const key = publicKeyOf(peer);
     const session: Session = { connection: connection.id, peer, key, expiresAt, scopes, record: NO_RECORD, slot: -1 };
@@ -299,6 +302,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     this.#board.count("welcomes");
     this.#board.put({ type: "joined", connection: connection.id, cluster, peer });
     const introductions = room.introductions(this.limits.welcomeIntroductions, session, this.#random);
+    const iceServers = this.#grants(peer, now);
     this.#board.send(connection, { type: "welcome", expiresAt, issuers, introductions, iceServers });
   }
 
@@ -321,6 +325,9 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
         return;
       case "time":
         this.#board.send(connection, { type: "time", id: message.id, serverTime: now });
+        return;
+      case "ice":
+        this.#board.send(connection, { type: "granted", iceServers: this.#grants(session.peer, now) });
         return;
       case "present":
         if (!this.#presence.present(room, session, message.record))

@@ -16,13 +16,8 @@ const UNFIT: Refusal = {
 export function checked<Yes extends Admission | Renewal>(answer: Yes | Refusal, peer: PeerId): Yes | Refusal {
   if (!answer.ok) return answer;
   if (answer.subject !== peer) return MISMATCH;
-  const { iceServers = [] } = answer;
   const token = "token" in answer ? answer.token : "";
   const issuersBytes = "issuers" in answer ? answer.issuers.length : 0;
-  const fits =
-    token.length <= signalingLimits.tokenLength &&
-    issuersBytes <= signalingLimits.issuersBytes &&
-    iceServers.length <= signalingLimits.iceServers &&
-    iceServers.every((grant) => grant.urls.length <= signalingLimits.iceUrls);
+  const fits = token.length <= signalingLimits.tokenLength && issuersBytes <= signalingLimits.issuersBytes;
   return fits ? answer : UNFIT;
 }

@@ -75,7 +75,7 @@ export class AgentCore {
         members: (token) => this.#renewAtMembers(token),
       },
     });
-    this.paths = new Paths(prepared);
+    this.paths = new Paths(prepared, (source) => this.servers.askIce(source));
     this.connections = new Connections({
       trust,
       paths: this.paths,
@@ -116,6 +116,7 @@ export class AgentCore {
         asked: async (request) => issuing?.desk.answer(request),
         progress: (line) => (this.#host ? undefined : prepared.progress(line)),
         issuers: (encoded) => void this.tenure.offerIssuers(encoded),
+        granted: (url, iceServers, skewMs) => this.paths.granted(url, iceServers, skewMs),
         introduced: (records) => this.#introduced(records),
         signal: (bytes) => this.connections.letter(bytes),
         unreachable: (peer) => this.connections.unreachable(peer),
@@ -227,6 +228,7 @@ export class AgentCore {
     if (this.#host) await remember(this.#host.mesh, this.id, state, log);
     this.#host?.close();
     this.connections.close();
+    this.paths.close();
     await this.servers.close();
     await Promise.race([this.prepared.stacks.close(), new Promise((resolve) => setTimeout(resolve, STACK_MS).unref())]);
     await this.tenure.settled();

@@ -1,6 +1,7 @@
 import { readInterfaces } from "../drivers/interfaces.ts";
 import { RecentMap } from "../proto/bounded.ts";
 import type { Instant } from "../proto/machine.ts";
+import { type GrantSource, type GrantsInput, type GrantsOutput, IceGrants } from "../proto/negotiation/ice-grants.ts";
 import type { DialResult, RoundReport } from "../proto/negotiation/outcome.ts";
 import { OwnCandidates, sortAddresses } from "../proto/negotiation/own-candidates.ts";
 import { DEFAULT_LADDER, type DialPlan, ladderFor, UDP_WITHIN_MS } from "../proto/negotiation/plan.ts";
@@ -8,7 +9,9 @@ import type { IceServer, RtcConnection, RtcEvent } from "../proto/negotiation/rt
 import { RungMemory } from "../proto/negotiation/rung-memory.ts";
 import { type OfferedServer, ServerPool } from "../proto/negotiation/server-pool.ts";
 import type { PeerId } from "../proto/peer-id.ts";
+import type { IceGrant } from "../proto/signaling/messages.ts";
 import type { RtcStack } from "../rtc.ts";
+import { Runner } from "./runner.ts";
 import type { Stacks } from "./stacks.ts";
 
 /** Peers whose last dial is remembered for people who ask: more than an agent is linked with. */
@@ -47,19 +50,47 @@ export class Paths {
   readonly #pool: ServerPool;
   readonly #memory = new RungMemory();
   readonly #traces = new RecentMap<PeerId, DialTrace>(MAX_TRACES);
-  readonly #servers: readonly IceServer[];
+  readonly #grants: Runner<GrantsInput, GrantsOutput>;
+  #servers: readonly IceServer[];
 
-  constructor(options: {
-    readonly stacks: Stacks;
-    readonly iceServers: readonly OfferedServer[];
-    readonly network: NetworkOptions;
-    readonly now: () => Instant;
-  }) {
+  /** @param ask asks the source of a grant for another one. */
+  constructor(
+    options: {
+      readonly stacks: Stacks;
+      readonly iceServers: readonly OfferedServer[];
+      readonly network: NetworkOptions;
+      readonly now: () => Instant;
+    },
+    ask: (source: GrantSource) => void,
+  ) {
     this.#stacks = options.stacks;
     this.#network = options.network;
     this.#now = options.now;
     this.#servers = options.iceServers;
     this.#pool = new ServerPool(options.iceServers);
+    this.#grants = new Runner(
+      new IceGrants(options.iceServers),
+      options.now,
+      () => ({ type: "timeout" }),
+      (output) => {
+        if (output.type === "ask") ask(output.source);
+        else this.#offered(output.servers);
+      },
+    );
+  }
+
+  /** A source of STUN and TURN servers lets us use these; their ends by its own clock, which is `skewMs` ahead of ours. */
+  granted(source: GrantSource, grants: readonly IceGrant[], skewMs: number): void {
+    const servers = grants.map(({ expiresAt, ...server }) => ({
+      ...server,
+      ...(expiresAt !== undefined && { expiresAt: expiresAt - skewMs }),
+    }));
+    this.#grants.input({ type: "granted", source, servers });
+  }
+
+  /** Ends its timers. */
+  close(): void {
+    this.#grants.close();
   }
 
   /** The plans for a dial with `peer`, the likeliest first. */
@@ -105,6 +136,11 @@ export class Paths {
   /** The last dial with `peer`. */
   trace(peer: PeerId): DialTrace | undefined {
     return this.#traces.get(peer);
+  }
+
+  #offered(servers: readonly OfferedServer[]): void {
+    this.#servers = servers;
+    this.#pool.update(servers);
   }
 
   #means(plan: DialPlan): { readonly stack: RtcStack; readonly iceServers: readonly IceServer[] } {

@@ -5,7 +5,7 @@ import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { type Random, randomBytes } from "../proto/random.ts";
 import type { HeldCredential } from "../proto/signaling/client-events.ts";
-import type { RefusalCode } from "../proto/signaling/messages.ts";
+import type { IceGrant, RefusalCode } from "../proto/signaling/messages.ts";
 import type { SignalingStatus } from "../status.ts";
 import { askDesk } from "./ask-desk.ts";
 import type { Trust } from "./trust.ts";
@@ -22,6 +22,8 @@ export interface ServersListener {
   progress(line: string): void;
   /** A signed list of issuing keys, unchecked. */
   issuers(encoded: Uint8Array): void;
+  /** STUN and TURN servers that the server at `url` lets us use; their ends by its own clock, which is `skewMs` ahead of ours. */
+  granted(url: string, iceServers: readonly IceGrant[], skewMs: number): void;
   /** Records of members, unchecked. `alone`: the server knows nobody else. */
   introduced(records: readonly Uint8Array[]): void;
   signal(bytes: Uint8Array): void;
@@ -162,6 +164,13 @@ export class Servers {
     }
   }
 
+  /** Asks the server at `url` for its STUN and TURN servers again. */
+  askIce(url: string): void {
+    for (const { connection } of this.#servers) {
+      if (connection.url === url && connection.state === "ready") connection.command({ type: "ice" });
+    }
+  }
+
   /** The network may have changed: find out at once which servers are there. */
   nudge(): void {
     for (const { connection } of this.#servers) connection.command({ type: "nudge" });
@@ -187,6 +196,10 @@ export class Servers {
     const seconds = Math.round(Math.abs(skewMs) / 1_000);
     const direction = skewMs > 0 ? "behind" : "ahead of";
     this.#log.warn(`this machine's clock is ${seconds} s ${direction} the server's; set it right`, { url });
+  }
+
+  #granted(server: Server, iceServers: readonly IceGrant[]): void {
+    if (iceServers.length > 0) this.#listener.granted(server.connection.url, iceServers, server.skewMs ?? 0);
   }
 
   #renewAtNext(): boolean {
@@ -216,6 +229,7 @@ export class Servers {
         this.#listener.progress(`${server.connection.url}: logged in`);
         this.#listener.issuers(event.issuers);
         this.#listener.introduced(event.introductions);
+        this.#granted(server, event.iceServers);
         break;
       case "introduced":
         this.#listener.introduced(event.records);
@@ -227,6 +241,10 @@ export class Servers {
       case "renewed":
         this.#renewal = undefined;
         this.#listener.token(event.token);
+        this.#granted(server, event.iceServers);
+        break;
+      case "granted":
+        this.#granted(server, event.iceServers);
         break;
       case "asked":
         void this.#listener.asked(event.bytes).then((bytes) => {

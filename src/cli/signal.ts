@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { type Command, Option } from "commander";
+import type { TurnOptions } from "../../signaling/grants.ts";
 import { startSignalingService } from "../../signaling/main.ts";
 import type { AuditLog } from "../audit.ts";
 import { systemClock } from "../drivers/clock.ts";
@@ -13,7 +14,7 @@ import { addStateFlag, flagsOf } from "./flags.ts";
 import { DEFAULT_SIGNALING_PORT } from "./init.ts";
 import { readClusterOf } from "./invite.ts";
 import { commandLogger } from "./log.ts";
-import { parseListen, print, say } from "./output.ts";
+import { parseDuration, parseListen, print, say } from "./output.ts";
 import { resolveStateDirectory } from "./settings.ts";
 
 /** In the state directory of a signaling server: the key of its audit log, and the log. */
@@ -25,6 +26,9 @@ interface SignalOptions {
   readonly publicName?: readonly string[];
   readonly issuingKey?: string;
   readonly issuer: boolean;
+  readonly turn?: readonly string[];
+  readonly turnSecretFile?: string;
+  readonly turnLife: string;
   readonly audit?: string;
   readonly log: Settings["log"];
   readonly json?: boolean;
@@ -44,6 +48,9 @@ export function signalCommand(program: Command): void {
       "issue tokens with this key (default: issuing.key in the state directory, if it is there)",
     )
     .option("--audit <folder>", "write the audit log there (default: audit-signal in the state directory)")
+    .option("--turn <url...>", "STUN and TURN servers for members: stun:, turn:, turns:")
+    .option("--turn-secret-file <file>", "private file with the secret that the TURN servers know (use-auth-secret)")
+    .option("--turn-life <duration>", "how long a member's credential is good for", "1h")
     .option("--no-issuer", "issue no tokens, also where an issuing key is at hand")
     .addOption(
       new Option("--log <level>", "log level").choices(["debug", "info", "warn", "error", "silent"]).default("info"),
@@ -64,6 +71,7 @@ export function signalCommand(program: Command): void {
         audit,
         listen: parseListen(options.listen),
         log,
+        ...(options.turn && { turn: turnOptions(options.turn, options) }),
         ...(options.publicName && { names: options.publicName }),
         ...(issuingKeyFile !== undefined && { issuingKeyFile }),
       });
@@ -94,6 +102,14 @@ async function openSignalAudit(stateDirectory: string, folder: string | undefine
     now: systemClock(),
     log,
   });
+}
+
+function turnOptions(urls: readonly string[], { turnSecretFile, turnLife }: SignalOptions): TurnOptions {
+  return {
+    urls,
+    lifeMs: parseDuration(turnLife),
+    ...(turnSecretFile !== undefined && { secretFile: turnSecretFile }),
+  };
 }
 
 async function ifThere(path: string): Promise<string | undefined> {

@@ -42,12 +42,15 @@ class OurEnd implements BenchEnd {
     this.#boxKey = trust.box.publicKey;
     this.#connections = new Connections({
       trust,
-      paths: new Paths({
-        stacks: customStacks(stack),
-        iceServers: [],
-        network: { extraAddresses: ["127.0.0.1"] },
-        now,
-      }),
+      paths: new Paths(
+        {
+          stacks: customStacks(stack),
+          iceServers: [],
+          network: { extraAddresses: ["127.0.0.1"] },
+          now,
+        },
+        () => undefined,
+      ),
       random: systemRandom(),
       now,
       log: { debug() {}, info() {}, warn() {}, error: (...words) => console.error(...words) },

@@ -57,12 +57,15 @@ async function openSide(cluster: LocalCluster, stack: Awaited<ReturnType<typeof 
     changed: () => undefined,
     connections: new Connections({
       trust,
-      paths: new Paths({
-        stacks: customStacks(stack),
-        iceServers: [],
-        network: { extraAddresses: ["127.0.0.1"] },
-        now,
-      }),
+      paths: new Paths(
+        {
+          stacks: customStacks(stack),
+          iceServers: [],
+          network: { extraAddresses: ["127.0.0.1"] },
+          now,
+        },
+        () => undefined,
+      ),
       random: systemRandom(),
       now,
       log: { debug() {}, info() {}, warn() {}, error() {} },

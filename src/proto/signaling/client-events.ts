@@ -64,6 +64,8 @@ export type SignalingInput =
   | { readonly type: "signal"; readonly to: PeerId; readonly bytes: Uint8Array; readonly id: number }
   /** Ask for the records of `count` members, 1 to 16. */
   | { readonly type: "introduce"; readonly count: number }
+  /** Ask for the STUN and TURN servers again. */
+  | { readonly type: "ice" }
   /** Ask for a new token in place of this one. */
   | { readonly type: "renew"; readonly token: string }
   /** The network has changed, or patience has ended: try at once, or find out at once whether the server is there. */
@@ -159,6 +161,7 @@ export type SignalingOutput =
       readonly expiresAt: Instant;
       readonly iceServers: readonly IceGrant[];
     }
+  | { readonly type: "granted"; readonly iceServers: readonly IceGrant[] }
   | { readonly type: "unrenewed"; readonly code: RefusalCode; readonly detail: string }
   /** The session's token expires soon, by the server's clock. */
   | { readonly type: "expiring"; readonly expiresAt: Instant }

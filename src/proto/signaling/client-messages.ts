@@ -33,6 +33,8 @@ export function encodeClientMessage(message: Exclude<ClientMessage, { type: "for
       return encode([Kind.signal, publicKeyOf(message.to), message.bytes, message.id]);
     case "renew":
       return encode([Kind.renew, message.token]);
+    case "ice":
+      return encode([Kind.ice]);
     case "time":
       return encode([Kind.time, message.id]);
     case "desk":
@@ -101,6 +103,8 @@ function parse(items: readonly WireValue[]): ClientMessage | undefined {
       const id = integer(items[1], 0, 0xffff_ffff);
       return items.length === 2 && id !== undefined ? { type: "time", id } : undefined;
     }
+    case Kind.ice:
+      return items.length === 1 ? { type: "ice" } : undefined;
     case Kind.goodbye:
       return items.length === 1 ? { type: "goodbye" } : undefined;
     default:

@@ -4,7 +4,10 @@ import { signalingLimits } from "./limits.ts";
 import type { ClientMessage } from "./messages.ts";
 
 /** What an agent asks of a server that it is logged in to. */
-export type Order = Extract<SignalingInput, { type: "present" | "desk" | "answer" | "signal" | "introduce" | "renew" }>;
+export type Order = Extract<
+  SignalingInput,
+  { type: "present" | "desk" | "answer" | "signal" | "introduce" | "ice" | "renew" }
+>;
 
 type Said = Exclude<ClientMessage, { type: "foreign-hello" }>;
 
@@ -42,6 +45,8 @@ export class Orders {
       }
       case "introduce":
         return { type: "introduce", count: order.count };
+      case "ice":
+        return { type: "ice" };
       case "renew":
         return { type: "renew", token: order.token };
     }

@@ -287,6 +287,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
       case "undelivered":
       case "unrenewed":
       case "expiring":
+      case "granted":
         this.#out.push(message);
         return;
       case "introductions":

@@ -12,9 +12,9 @@ import type { ScanFault } from "../wire/scan.ts";
  *                                     ←    exchanged(sealed)
  *     login(signature, member token)  →
  *                                     ←    welcome(issuers, introductions, ICE servers)
- *     present, desk, answer, introduce, signal, renew, time, goodbye  →
+ *     present, desk, answer, introduce, signal, renew, ice, time, goodbye  →
  *                                     ←    introductions, signal, undelivered, asked, renewed, unrenewed, time,
- *                                          expiring, fenced, refused, going-away
+ *                                          granted, expiring, fenced, refused, going-away
  *
  * A login shows a member token, which is worthless without the key that signs the login. A join token, or a member token
  * that has expired, is never shown to a server: it travels sealed to an issuer's desk (`trust/desk.ts`, `trust/exchange.ts`),
@@ -25,7 +25,7 @@ import type { ScanFault } from "../wire/scan.ts";
  * an echoed message is an error and nothing else.
  *
  * Room to grow: a new version is negotiated in the hello, of which only the kind and the versions are fixed for ever. ICE
- * servers travel in `welcome` and `renewed`. Roles and scopes travel inside the tokens, which the server's authority reads.
+ * servers travel in `welcome`, `renewed` and, where their credentials end before the token does, `granted`. Roles and scopes travel inside the tokens, which the server's authority reads.
  */
 
 /** The version that this code speaks. */
@@ -44,6 +44,7 @@ export const Kind = {
   exchange: 9,
   desk: 10,
   answer: 11,
+  ice: 12,
   challenge: 64,
   welcome: 65,
   introductions: 66,
@@ -58,6 +59,7 @@ export const Kind = {
   unrenewed: 75,
   exchanged: 76,
   asked: 77,
+  granted: 78,
 } as const;
 
 /** Time-limited access to a STUN or TURN server. */
@@ -104,6 +106,8 @@ export type ClientMessage =
   | { readonly type: "introduce"; readonly count: number }
   | { readonly type: "signal"; readonly to: PeerId; readonly bytes: Uint8Array; readonly id: number }
   | { readonly type: "renew"; readonly token: string }
+  /** Grant us the STUN and TURN servers again. */
+  | { readonly type: "ice" }
   | { readonly type: "time"; readonly id: number }
   /** Our own signed desk: we answer requests that are sealed for it. */
   | { readonly type: "desk"; readonly desk: Uint8Array }
@@ -150,6 +154,7 @@ export type ServerMessage =
       readonly expiresAt: Instant;
       readonly iceServers: readonly IceGrant[];
     }
+  | { readonly type: "granted"; readonly iceServers: readonly IceGrant[] }
   | { readonly type: "unrenewed"; readonly code: RefusalCode; readonly detail: string }
   | { readonly type: "time"; readonly id: number; readonly serverTime: Instant }
   /** The session's token expires soon: the last call to renew. */

@@ -54,6 +54,8 @@ export function encodeServerMessage(message: ServerMessage): Uint8Array {
       return encode([Kind.undelivered, publicKeyOf(message.to), message.id, REASONS.indexOf(message.reason)]);
     case "renewed":
       return encode([Kind.renewed, message.token, Math.round(message.expiresAt), message.iceServers.map(iceItems)]);
+    case "granted":
+      return encode([Kind.granted, message.iceServers.map(iceItems)]);
     case "unrenewed":
       return encode([Kind.unrenewed, message.code, message.detail.slice(0, limits.detailLength)]);
     case "time":
@@ -114,6 +116,10 @@ function parse(items: readonly WireValue[]): ServerMessage | undefined {
     }
     case Kind.renewed:
       return parseRenewed(items);
+    case Kind.granted: {
+      const iceServers = list(items[1], limits.iceServers, iceGrant);
+      return items.length === 2 && iceServers !== undefined ? { type: "granted", iceServers } : undefined;
+    }
     case Kind.serverTime: {
       const id = integer(items[1], 0, 0xffff_ffff);
       const serverTime = integer(items[2]);

@@ -86,6 +86,14 @@ describe("a client", () => {
     ]);
   });
 
+  test("asks for STUN and TURN servers, not while it is away, and hands up what is granted", () => {
+    expect(new Agent().handle({ type: "ice" })).toEqual([]);
+    const agent = new Agent().ready();
+    expect(agent.handle({ type: "ice" })).toEqual([{ say: { type: "ice" } }]);
+    const granted = { type: "granted", iceServers: [{ urls: ["stun:s.example"] }] } as const;
+    expect(agent.hear(granted)).toEqual([granted]);
+  });
+
   test("asks for introductions and renewals, and knows the renewed token", () => {
     const agent = new Agent().ready();
     expect(agent.handle({ type: "introduce", count: 3 })).toEqual([{ say: { type: "introduce", count: 3 } }]);

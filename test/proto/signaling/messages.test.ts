@@ -47,6 +47,7 @@ const clientMessage: fc.Arbitrary<Exclude<ClientMessage, { type: "foreign-hello"
   fc.record({ type: fc.constant("introduce" as const), count: fc.integer({ min: 1, max: 16 }) }),
   fc.record({ type: fc.constant("signal" as const), to: peer, bytes: upTo(300), id: u32 }),
   fc.record({ type: fc.constant("renew" as const), token: word }),
+  fc.record({ type: fc.constant("ice" as const) }),
   fc.record({ type: fc.constant("time" as const), id: u32 }),
   fc.record({ type: fc.constant("goodbye" as const) }),
 );
@@ -88,6 +89,7 @@ const serverMessage: fc.Arbitrary<ServerMessage> = fc.oneof(
     reason: fc.constantFrom("absent" as const, "rate-limited" as const),
   }),
   fc.record({ type: fc.constant("renewed" as const), token: word, expiresAt: time, iceServers }),
+  fc.record({ type: fc.constant("granted" as const), iceServers }),
   fc.record({ type: fc.constant("unrenewed" as const), ...refusal }),
   fc.record({ type: fc.constant("time" as const), id: u32, serverTime: time }),
   fc.record({ type: fc.constant("expiring" as const), expiresAt: time }),

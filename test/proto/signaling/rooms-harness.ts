@@ -1,5 +1,5 @@
 import type { OwnDesk } from "../../../signaling/proto/desks.ts";
-import type { Admission, Refusal, RoomsInput, RoomsOutput } from "../../../signaling/proto/events.ts";
+import type { Admission, Grants, Refusal, RoomsInput, RoomsOutput } from "../../../signaling/proto/events.ts";
 import type { RoomsLimits } from "../../../signaling/proto/limits.ts";
 import { Rooms } from "../../../signaling/proto/rooms.ts";
 import { type PeerId, peerIdOf } from "../../../src/proto/peer-id.ts";
@@ -34,8 +34,9 @@ export class Server {
   readonly rooms: Rooms;
   now = START;
 
-  constructor(limits: Partial<RoomsLimits> = {}, desks: readonly OwnDesk[] = []) {
-    this.rooms = new Rooms({ names: [SERVER, "10.0.0.1:7000"], random: new SeededRandom(1), limits, desks });
+  constructor(limits: Partial<RoomsLimits> = {}, desks: readonly OwnDesk[] = [], grants?: Grants) {
+    const names = [SERVER, "10.0.0.1:7000"];
+    this.rooms = new Rooms({ names, random: new SeededRandom(1), limits, desks, ...(grants && { grants }) });
   }
 
   handle(input: RoomsInput): Seen[] {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { PeerId } from "../../../src/proto/peer-id.ts";
 import { encodeClientMessage } from "../../../src/proto/signaling/client-messages.ts";
 import { loginBody } from "../../../src/proto/signaling/login.ts";
 import { admission, CLUSTER, DAY, instanceOf, SERVER, Server, START, testPeer, told } from "./rooms-harness.ts";
@@ -44,12 +45,7 @@ describe("a login", () => {
         },
       },
     ]);
-    expect(
-      server.verdict(1, {
-        ...admission(alice),
-        iceServers: [{ urls: ["turn:t.example"], username: "u", credential: "c", expiresAt: START + 5 }],
-      }),
-    ).toEqual([
+    expect(server.verdict(1, admission(alice))).toEqual([
       { type: "joined", connection: 1, cluster: CLUSTER, peer: alice },
       {
         to: 1,
@@ -58,7 +54,7 @@ describe("a login", () => {
           expiresAt: START + DAY,
           issuers: new Uint8Array([9]),
           introductions: [],
-          iceServers: [{ urls: ["turn:t.example"], username: "u", credential: "c", expiresAt: START + 5 }],
+          iceServers: [],
         },
       },
     ]);
@@ -394,6 +390,23 @@ describe("a session", () => {
     expect(server.pass(119_999)).toEqual([]);
     expect(told(server.pass(1), 1)).toMatchObject([{ type: "refused", code: "token-expired" }]);
     expect(server.rooms.counters.expired).toBe(1);
+  });
+
+  test("is granted STUN and TURN servers at the login, with a renewed token and whenever it asks", () => {
+    const grants = (peer: PeerId, now: number) => [{ urls: ["turn:t.example"], username: peer, expiresAt: now + 5 }];
+    const server = new Server({ pingAfterMs: DAY }, [], grants);
+    const granted = (at: number) => [{ urls: ["turn:t.example"], username: alice, expiresAt: at + 5 }];
+    expect(told(server.join(1, alice), 1)).toMatchObject([{ type: "welcome", iceServers: granted(START) }]);
+    server.now = START + 1_000;
+    expect(server.say(1, { type: "ice" })).toEqual([
+      { to: 1, message: { type: "granted", iceServers: granted(START + 1_000) } },
+    ]);
+    server.say(1, { type: "renew", token: "old" });
+    const verdict = { ok: true, subject: alice, expiresAt: START + DAY, scopes: [], token: "new" } as const;
+    const [renewed] = told(server.handle({ type: "renewed", connection: 1, verdict }), 1);
+    expect(renewed).toMatchObject({ type: "renewed", iceServers: granted(START + 1_000) });
+    server.connect(2);
+    expect(told(server.say(2, { type: "ice" }), 2)).toMatchObject([{ type: "refused", code: "unexpected" }]);
   });
 
   test("goes on with a renewed token", () => {
