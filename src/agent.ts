@@ -76,8 +76,8 @@ export class Agent extends TopicAgent {
   /** A snapshot; its shape is stable (`starling status --json`). */
   status(): AgentStatus {
     const { prepared, mesh, servers, connections, state } = this.#core;
-    const { trust, name, now } = prepared;
-    return describeStatus({ trust, name, mesh, servers, connections, state, now: now() });
+    const { trust, name, storage, now } = prepared;
+    return describeStatus({ trust, name, storage, mesh, servers, connections, state, now: now() });
   }
 
   /** Everybody known, this agent included. */

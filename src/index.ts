@@ -35,5 +35,7 @@ export type {
   SelfStatus,
   SignaledLinkStatus,
   SignalingStatus,
+  StoreDamage,
+  StoreStatus,
 } from "./status.ts";
 export { version } from "./version.ts";

@@ -53,6 +53,13 @@ export interface AgentOptions {
    */
   readonly issuingKey?: string;
   /**
+   * Where values are kept, in the state directory: SQLite (part of Node), LMDB (needs the package `lmdb`), or not at all:
+   * an agent with `memory` forgets what it held when it ends. One state directory has one kind. Default `sqlite`.
+   */
+  readonly store?: "sqlite" | "lmdb" | "memory";
+  /** Seals the keys of the store; without it they lie in the state directory, readable by its owner only. */
+  readonly storePassphrase?: string;
+  /**
    * How long a first join may take, ms: without a token from an issuer by then the start fails with
    * `signaling-unreachable` or `issuer-unreachable`. An agent that has held a token keeps trying without end. Default 60,000.
    */
@@ -104,6 +111,7 @@ export const settingsSchema = z.strictObject({
     .exactOptional(),
   announce: z.array(z.union([z.ipv4(), z.ipv6()])).max(8),
   localNames: z.boolean(),
+  store: z.enum(["sqlite", "lmdb", "memory"]),
   log: z.enum(["debug", "info", "warn", "error", "silent"]),
   /** Where `starling up` answers Prometheus, `host:port`; nowhere when absent. */
   metrics: z.string().max(256).exactOptional(),
@@ -124,6 +132,7 @@ export function defaultSettings(): Settings {
     loopback: "auto",
     announce: [],
     localNames: false,
+    store: "sqlite",
     log: "info",
   };
 }
@@ -139,7 +148,7 @@ const MAX_JOIN_TIMEOUT_MS = 86_400_000;
 
 const CHECKED_OPTIONS = [
   ...(["name", "labels", "signaling", "iceServers"] as const),
-  ...(["skipInterfaces", "portRange", "announce", "localNames"] as const),
+  ...(["skipInterfaces", "portRange", "announce", "localNames", "store"] as const),
 ] as const;
 
 /** Checks an app's options; throws `usage` that names the option and what it must be. */

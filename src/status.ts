@@ -11,6 +11,7 @@ export interface AgentStatus {
   readonly members: readonly MemberStatus[];
   readonly links: readonly SignaledLinkStatus[];
   readonly buckets: readonly BucketStatus[];
+  readonly store: StoreStatus;
 }
 
 export interface SelfStatus {
@@ -69,6 +70,27 @@ export interface LinkStatus {
 /** A link, and what carried the signals that made it: a signaling server, or members between the two. */
 export interface SignaledLinkStatus extends LinkStatus {
   readonly signaledBy: "mesh" | "server";
+}
+
+/** Where this agent keeps the values. Null: not known yet, or there is no file. */
+export interface StoreStatus {
+  readonly kind: "sqlite" | "lmdb" | "memory";
+  readonly rows: number | null;
+  readonly fileBytes: number | null;
+  /** Rows that were of no use at the start, and are had again from other members. */
+  readonly uselessRows: number;
+  /** What was found damaged since the start; nothing is deleted for being damaged. */
+  readonly damage: readonly StoreDamage[];
+}
+
+export interface StoreDamage {
+  readonly type: "rows" | "file" | "commits" | "lost";
+  /** One sentence. */
+  readonly detail: string;
+  /** Rows that could not be saved; null where nobody can tell. */
+  readonly rows: number | null;
+  /** The damaged files under their new name; null when there is nothing else in them. */
+  readonly setAside: string | null;
 }
 
 export interface BucketStatus {

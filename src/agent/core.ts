@@ -232,6 +232,7 @@ export class AgentCore {
     await this.servers.close();
     await Promise.race([this.prepared.stacks.close(), new Promise((resolve) => setTimeout(resolve, STACK_MS).unref())]);
     await this.tenure.settled();
+    await this.prepared.storage.close();
     await this.prepared.issuing?.issuer.close();
     await this.prepared.audit.close();
     await state.close();
@@ -240,7 +241,7 @@ export class AgentCore {
 
   /** A member token is held: from here on the agent takes part. */
   #join(): void {
-    const { trust, random, now, log, name, labels, state } = this.prepared;
+    const { trust, random, now, log, name, labels, state, storage } = this.prepared;
     const { token } = trust;
     if (!token || this.#host) return;
     const host = new MeshHost({
@@ -254,6 +255,7 @@ export class AgentCore {
       trust,
       connections: this.connections,
       buckets: () => this.buckets,
+      storage,
       now,
       log,
       listener: {
@@ -263,6 +265,7 @@ export class AgentCore {
         isolated: () => this.servers.nudge(),
         superseded: () =>
           this.#fail(new StarlingError("identity-in-use", "another agent has started with this node key")),
+        storeFailed: (error) => this.#fail(error),
         fault: (peer, fault) => this.faults.report(peer, fault),
       },
     });

@@ -1,13 +1,16 @@
+import type { StarlingError } from "../errors.ts";
 import type { Logger } from "../options.ts";
 import { unreachable } from "../proto/assert.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { MemberEvent } from "../proto/membership/effects.ts";
 import { Mesh, type MeshInput, type MeshOptions, type MeshOutput } from "../proto/mesh.ts";
 import type { PeerId } from "../proto/peer-id.ts";
+import type { RowChange } from "../proto/replication/rows.ts";
 import type { Post } from "../proto/topics/post.ts";
 import type { Buckets } from "./bucket.ts";
 import type { Connections } from "./connections.ts";
 import { Runner } from "./runner.ts";
+import { type Storage, storeFailure } from "./storage.ts";
 import type { Trust } from "./trust.ts";
 
 /** What the mesh tells the agent. */
@@ -21,6 +24,8 @@ export interface MeshListener {
   isolated(): void;
   /** A later start under our key exists. */
   superseded(): void;
+  /** The disk has failed: what is in memory and what is on the disk are no longer the same. */
+  storeFailed(error: StarlingError): void;
   fault(peer: PeerId | undefined, fault: string): void;
 }
 
@@ -31,6 +36,7 @@ export class MeshHost {
   readonly #trust: Trust;
   readonly #connections: Connections;
   readonly #buckets: () => Buckets;
+  readonly #storage: Storage;
   readonly #listener: MeshListener;
   readonly #log: Logger;
 
@@ -39,6 +45,7 @@ export class MeshHost {
     readonly trust: Trust;
     readonly connections: Connections;
     readonly buckets: () => Buckets;
+    readonly storage: Storage;
     readonly now: () => Instant;
     readonly log: Logger;
     readonly listener: MeshListener;
@@ -46,9 +53,11 @@ export class MeshHost {
     this.#trust = options.trust;
     this.#connections = options.connections;
     this.#buckets = options.buckets;
+    this.#storage = options.storage;
     this.#listener = options.listener;
     this.#log = options.log;
-    this.mesh = new Mesh(options.mesh, options.now());
+    const restoration = options.storage.takeRestoration();
+    this.mesh = new Mesh({ ...options.mesh, ...(restoration && { restoration }) }, options.now());
     this.#runner = new Runner(
       this.mesh,
       options.now,
@@ -78,6 +87,9 @@ export class MeshHost {
         break;
       case "verify":
         void this.#verify(output);
+        break;
+      case "store":
+        void this.#store(output.sequence, output.rows);
         break;
       case "sign":
         this.#runner.input({
@@ -147,6 +159,16 @@ export class MeshHost {
     }
   }
 
+  async #store(sequence: number, rows: readonly RowChange[]): Promise<void> {
+    try {
+      await this.#storage.commit(rows);
+    } catch (error) {
+      this.#listener.storeFailed(storeFailure(error));
+      return;
+    }
+    this.#runner.input({ type: "stored", sequence });
+  }
+
   async #verify(request: Extract<MeshOutput, { type: "verify" }>): Promise<void> {
     const verdict = await this.#trust.verify(request);
     const { resume, from } = request;
@@ -157,5 +179,5 @@ export class MeshHost {
 
 type RestOutput = Exclude<
   MeshOutput,
-  { type: "send" | "verify" | "sign" | "dial" | "ask" | "drop" | "present" | "event" }
+  { type: "send" | "verify" | "sign" | "store" | "dial" | "ask" | "drop" | "present" | "event" }
 >;

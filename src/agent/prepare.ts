@@ -17,6 +17,7 @@ import { FIRST_JOIN_MS } from "./first-join.ts";
 import { type Issuing, openIssuing, withIssuerLabel } from "./issuing.ts";
 import type { NetworkOptions } from "./paths.ts";
 import { openStacks, type Stacks } from "./stacks.ts";
+import { openStorage, type Storage } from "./storage.ts";
 import { Trust } from "./trust.ts";
 
 /** Everything that an agent stands on, opened and checked. */
@@ -34,6 +35,8 @@ export interface Preparation {
   readonly labels: readonly Label[];
   /** Records of members from an earlier life. */
   readonly remembered: readonly Uint8Array[];
+  /** The values, as an earlier life has left them. */
+  readonly storage: Storage;
   /** How long a first join may take, ms. */
   readonly joinTimeoutMs: number;
   readonly progress: (line: string) => void;
@@ -56,6 +59,7 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
   const log = options.logger ?? SILENT;
   let issuing: Issuing | undefined;
   let audit: AuditLog | undefined;
+  let storage: Storage | undefined;
   try {
     const cluster = await settleCluster(state, invite, crypto);
     audit = await openAuditLog({ folder: join(state.path, AUDIT_FOLDER), owner: identity, crypto, now, log });
@@ -64,6 +68,14 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
     const credential = await settleCredential({ state, trust, crypto, invite, mint: issuing?.issuer, now: now() });
     const labels = Object.entries(options.labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
     const signaling = options.signaling ?? cluster.signaling;
+    const remembered = await state.readMembers();
+    storage = await openStorage({
+      kind: options.store ?? "sqlite",
+      directory: state.path,
+      passphrase: options.storePassphrase,
+      hasReplicas: remembered.length > 0,
+      log,
+    });
     return {
       state,
       trust,
@@ -81,7 +93,8 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
       },
       name: options.name ?? defaultSettings().name,
       labels: issuing ? withIssuerLabel(labels, issuing.issuer.kid) : labels,
-      remembered: await state.readMembers(),
+      remembered,
+      storage,
       random: systemRandom(),
       now,
       joinTimeoutMs: options.joinTimeoutMs ?? FIRST_JOIN_MS,
@@ -90,6 +103,7 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
       audit,
     };
   } catch (error) {
+    await storage?.close();
     await issuing?.[Symbol.asyncDispose]();
     await audit?.close();
     await state.close();

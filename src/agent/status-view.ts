@@ -8,6 +8,7 @@ import type { Connections } from "./connections.ts";
 import type { MemberInfo } from "./events.ts";
 import type { PeerLink } from "./peer-link.ts";
 import type { Servers } from "./servers.ts";
+import type { Storage } from "./storage.ts";
 import type { Trust } from "./trust.ts";
 
 /** What a status is made of. */
@@ -16,6 +17,7 @@ export interface StatusSources {
   readonly mesh: Mesh;
   readonly servers: Servers;
   readonly connections: Connections;
+  readonly storage: Storage;
   readonly name: string;
   readonly state: SelfStatus["state"];
   readonly now: Instant;
@@ -23,7 +25,7 @@ export interface StatusSources {
 
 /** Puts together what `agent.status()` returns. */
 export function describeStatus(sources: StatusSources): AgentStatus {
-  const { trust, mesh, servers, connections, name, state, now } = sources;
+  const { trust, mesh, servers, connections, storage, name, state, now } = sources;
   const links = new Map<PeerId, PeerLink>();
   for (const link of connections.links()) links.set(link.id, link);
   const members: MemberStatus[] = [];
@@ -57,6 +59,7 @@ export function describeStatus(sources: StatusSources): AgentStatus {
     buckets: mesh.replication
       .buckets()
       .map(({ name, keys, bytes, digest }) => ({ name, keys, bytes, digest, replicas: "all" })),
+    store: storage.status(),
   };
 }
 

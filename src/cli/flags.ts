@@ -24,6 +24,7 @@ export function addSettingFlags(command: Command): Command {
     .option("--port-range <first-last>", "UDP ports for links, such as 50000-50100 (default: any)")
     .option("--announce <address...>", "addresses by which others reach this machine, behind port forwarding")
     .option("--local-names", "look up .local names in candidates of browsers on this network")
+    .addOption(new Option("--store <kind>", "where values are kept").choices(["sqlite", "lmdb", "memory"]))
     .addOption(new Option("--log <level>", "log level").choices(["debug", "info", "warn", "error", "silent"]));
 }
 

@@ -33,6 +33,7 @@ export interface SettingFlags {
   readonly portRange?: string;
   readonly announce?: readonly string[];
   readonly localNames?: boolean;
+  readonly store?: string;
 }
 
 const FROM_ENVIRONMENT: Readonly<Record<string, (text: string) => Partial<Record<keyof Settings, unknown>>>> = {
@@ -45,6 +46,7 @@ const FROM_ENVIRONMENT: Readonly<Record<string, (text: string) => Partial<Record
   STARLING_PORT_RANGE: (text) => ({ portRange: parsePortRange(text) }),
   STARLING_ANNOUNCE: (text) => ({ announce: text.split(",") }),
   STARLING_LOCAL_NAMES: (text) => ({ localNames: parseBoolean("STARLING_LOCAL_NAMES", text) }),
+  STARLING_STORE: (text) => ({ store: text }),
   STARLING_LOG: (text) => ({ log: text }),
   STARLING_METRICS: (text) => ({ metrics: text }),
 };
@@ -102,6 +104,7 @@ function readFlags(flags: SettingFlags): Partial<Record<keyof Settings, unknown>
     ...(flags.portRange !== undefined && { portRange: parsePortRange(flags.portRange) }),
     ...(flags.announce?.length && { announce: flags.announce }),
     ...(flags.localNames !== undefined && { localNames: flags.localNames }),
+    ...(flags.store !== undefined && { store: flags.store }),
   };
 }
 

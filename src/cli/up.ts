@@ -60,6 +60,7 @@ export async function runAgent(
     readonly handlers?: (agent: Agent) => readonly (readonly [string, ControlHandler])[];
   } = {},
 ): Promise<void> {
+  const passphrase = process.env["STARLING_STORE_PASSPHRASE"];
   const { values, stateDirectory } = resolveSettings(flagsOf(command));
   const { issuingKey, joinTimeout, json } = command.opts<UpFlags>();
   const metricsOn = values.metrics === undefined ? undefined : parseListen(values.metrics);
@@ -75,6 +76,8 @@ export async function runAgent(
     localNames: values.localNames,
     ...(values.skipInterfaces && { skipInterfaces: values.skipInterfaces }),
     ...(values.portRange && { portRange: values.portRange }),
+    store: values.store,
+    ...(passphrase && { storePassphrase: passphrase }),
     logger: commandLogger(values.log),
     signal: interrupted.signal,
     onProgress: (line) => say(`joining: ${line}`),

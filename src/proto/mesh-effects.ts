@@ -1,3 +1,4 @@
+import type { MessageId } from "./gossip/messages.ts";
 import type {
   MemberEvent,
   MembershipInput,
@@ -11,6 +12,7 @@ import type { OverlayInput, OverlayOutput } from "./overlay/overlay.ts";
 import type { PeerId } from "./peer-id.ts";
 import type { Random } from "./random.ts";
 import type { Arrival, Draft, ReplicationInput, ReplicationOutput } from "./replication/effects.ts";
+import type { Restoration } from "./replication/restoration.ts";
 import type { RoutingOutput, RoutingSignResume, RoutingVerifyResume } from "./routing/effects.ts";
 import type { Sign, Signature, Verified, Verify } from "./signed.ts";
 import type { Lane } from "./streams/lanes.ts";
@@ -31,6 +33,8 @@ export interface MeshOptions {
   readonly localHealth?: boolean;
   /** Another member of this process, with the same shelf, whose list this one begins with: for simulations. */
   readonly like?: Membership;
+  /** What an earlier run has stored of the buckets; this run then stores as well. Default: in memory only. */
+  readonly restoration?: Restoration;
 }
 
 /** What comes back with a signature. */
@@ -55,7 +59,7 @@ export type MeshInput =
   | Extract<OverlayInput, { type: "dial-failed" | "dial-refused" | "asked" | "try" }>
   | Extract<MembershipInput, { type: "introduced" | "update" | "leave" | "revoke" }>
   | Extract<TopicsInput, { type: "publish" }>
-  | Extract<ReplicationInput, { type: "put" | "delete" }>
+  | Extract<ReplicationInput, { type: "put" | "delete" | "stored" }>
   /**
    * Carry a sealed signal, at most 18 KiB, to a member over the links of others. `request`: the caller's own number, which
    * comes back with `delivered` or `unreachable`.
@@ -82,5 +86,17 @@ export type MeshOutput =
   | { readonly type: "signal"; readonly from: PeerId; readonly letter: Uint8Array }
   | Extract<RoutingOutput, { type: "delivered" | "unreachable" }>
   | Extract<TopicsOutput, { type: "post" }>
-  | Extract<ReplicationOutput, { type: "acknowledged" | "unacknowledged" | "refused" | "changed" | "deferred" }>
+  | Extract<
+      ReplicationOutput,
+      { type: "acknowledged" | "unacknowledged" | "refused" | "changed" | "deferred" | "store" }
+    >
   | { readonly type: "fault"; readonly peer?: PeerId; readonly fault: string };
+
+/** The broadcast that brought what is being checked; undefined when none did. */
+export function deliveryOf(resume: MeshVerifyResume): MessageId | undefined {
+  if (resume.of === "replication") return resume.arrival.delivery;
+  if (resume.of === "routing") return undefined;
+  if (resume.of === "topics") return resume.resume.delivery;
+  const source = "source" in resume.resume ? resume.resume.source : undefined;
+  return source?.via === "broadcast" ? source.id : undefined;
+}

@@ -3,7 +3,13 @@ import { FIRST_BROADCAST_KIND, type MessageId, Topic } from "./gossip/messages.t
 import type { Instant, Machine } from "./machine.ts";
 import type { MemberEvent, MembershipInput, MembershipOutput, MemberToken } from "./membership/effects.ts";
 import { Membership } from "./membership/membership.ts";
-import type { MeshInput, MeshOptions, MeshOutput, MeshVerifyResume } from "./mesh-effects.ts";
+import {
+  deliveryOf,
+  type MeshInput,
+  type MeshOptions,
+  type MeshOutput,
+  type MeshVerifyResume,
+} from "./mesh-effects.ts";
 import { Overlay, type OverlayInput, type OverlayOutput } from "./overlay/overlay.ts";
 import type { RingSeat } from "./overlay/seat.ts";
 import { Part } from "./part.ts";
@@ -57,6 +63,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
       self,
       random: random.fork("replication"),
       tokenOf: (member) => this.membership.member(member)?.record.token,
+      ...(options.restoration !== undefined && { restoration: options.restoration }),
     });
     this.#replication = new Part(this.replication);
     this.#toReplication(credentials(token), now);
@@ -128,6 +135,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
         break;
       case "put":
       case "delete":
+      case "stored":
         this.#toReplication(input, now);
         break;
       case "introduced":
@@ -388,11 +396,3 @@ function credentials({ token, facts }: MemberToken): ReplicationInput {
 }
 
 const TIMEOUT = { type: "timeout" } as const;
-
-function deliveryOf(resume: MeshVerifyResume): MessageId | undefined {
-  if (resume.of === "replication") return resume.arrival.delivery;
-  if (resume.of === "routing") return undefined;
-  if (resume.of === "topics") return resume.resume.delivery;
-  const source = "source" in resume.resume ? resume.resume.source : undefined;
-  return source?.via === "broadcast" ? source.id : undefined;
-}

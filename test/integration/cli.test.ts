@@ -110,6 +110,7 @@ describe("a cluster", () => {
           replicas: "all",
         },
       ],
+      store: { kind: "sqlite", rows: expect.any(Number), fileBytes: expect.any(Number), uselessRows: 0, damage: [] },
     });
     expect(status.members).toHaveLength(3);
     for (const member of status.members) {

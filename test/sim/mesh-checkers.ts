@@ -44,8 +44,8 @@ export function bucketsAreEverywhere(run: MeshRun): Checker {
 }
 
 /**
- * A write that was acknowledged, and was stored in a life that goes on, is what every node that runs reads, unless a later
- * write to its key is. Stores are in memory: what was only in lives that ended may be lost.
+ * A write that was acknowledged, and is on the disk of a node that runs, is what every node that runs reads, unless a later
+ * write to its key is. Crashes in between take nothing but what no disk had yet.
  */
 export function acknowledgedWritesSurvive(run: MeshRun): Checker {
   return {
@@ -54,11 +54,9 @@ export function acknowledgedWritesSurvive(run: MeshRun): Checker {
       const failures: string[] = [];
       const nodes = running(run);
       for (const { bucket, entry, acknowledged, holders } of run.journal.versions) {
-        const lives = ([node, boot]: readonly [number, number]): boolean =>
-          run.stateOf(node) === "running" && run.bootOf(node) === boot;
-        if (!acknowledged || !holders.some(lives)) continue;
+        if (!acknowledged || !holders.some((node) => run.stateOf(node) === "running")) continue;
         for (const index of nodes) {
-          const told = run.journal.latest(index, run.bootOf(index), bucket, entry.key);
+          const told = run.journal.latest(index, bucket, entry.key);
           if (told === undefined || !isAtLeast(told, entry)) {
             failures.push(
               `node ${index} has lost ${bucket}/${entry.key} of ${entry.writtenAt}, held by ${holders.length}`,
@@ -84,7 +82,7 @@ export function watchersAreTold(run: MeshRun): Checker {
           const name = `${bucket}/${entry.key}`;
           if (seen.has(name)) continue;
           seen.add(name);
-          const told = run.journal.latest(index, run.bootOf(index), bucket, entry.key);
+          const told = run.journal.latest(index, bucket, entry.key);
           const stored = replication?.get(bucket, entry.key);
           const live = told === undefined || told.value === null ? undefined : told.version;
           if (stored?.version !== live) failures.push(`node ${index} reads another ${name} than it told of`);

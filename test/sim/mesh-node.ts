@@ -9,6 +9,7 @@ import type { PeerId } from "../../src/proto/peer-id.ts";
 import { fraction, randomBytes, SeededRandom } from "../../src/proto/random.ts";
 import type { TokenFacts } from "../../src/proto/signed.ts";
 import type { NodeContext, SimInput, SimNode, SimOutput } from "./node.ts";
+import { RowDisk } from "./row-disk.ts";
 import type { FakeSigner } from "./signer.ts";
 import { EPOCH_MS } from "./world.ts";
 
@@ -33,7 +34,11 @@ export type MeshCommand = Extract<
 /** What a node tells that is not for the world. */
 export type MeshEvent = Exclude<
   MeshOutput,
-  { readonly type: "send" | "dial" | "ask" | "drop" | "present" | "sign" | "verify" | "link-silent" | "isolated" }
+  {
+    readonly type:
+      | ("send" | "dial" | "ask" | "drop" | "present" | "sign" | "verify")
+      | ("store" | "link-silent" | "isolated");
+  }
 >;
 
 export interface MeshNodeOptions {
@@ -58,6 +63,7 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
   readonly #disk: Map<string, unknown>;
   /** As of when members were last remembered. */
   #remembered = -1;
+  readonly #store: RowDisk;
   readonly #broken: ((output: MeshOutput) => boolean) | undefined;
   readonly #chores = new Deadlines<"begin" | "seek" | "remember">();
   #seekMs = SEEK_MS;
@@ -71,6 +77,7 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
     const { signer, shelf, like, broken, localHealth = true } = options;
     this.#self = id;
     this.#disk = disk;
+    this.#store = new RowDisk(disk);
     this.#broken = broken;
     this.mesh = new Mesh(
       {
@@ -80,6 +87,7 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
         token: tokenOf(id, signer),
         random,
         localHealth,
+        restoration: this.#store.restore(),
         ...(shelf && { shelf }),
         ...(like && boot === 1 && { like }),
       },
@@ -97,33 +105,40 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
       case "link-up":
         this.#seekMs = SEEK_MS;
         this.#silent.delete(input.peer);
-        return this.#carry(this.mesh.handle(input, now));
+        return this.#carry(this.mesh.handle(input, now), now);
       case "link-down": {
         if (input.reason === "overflow") this.overflows++;
         const deliberate = input.deliberate && !this.#silent.delete(input.peer);
-        return this.#carry(this.mesh.handle({ type: "link-down", peer: input.peer, deliberate }, now));
+        return this.#carry(this.mesh.handle({ type: "link-down", peer: input.peer, deliberate }, now), now);
       }
       default:
         // What comes back with a check or a signature is what the mesh has sent along with it.
-        return this.#carry(this.mesh.handle(input as MeshInput, now));
+        return this.#carry(this.mesh.handle(input as MeshInput, now), now);
     }
   }
 
   deadline(): Instant | undefined {
-    const chore = this.#chores.next() ?? Number.POSITIVE_INFINITY;
+    const chore = Math.min(
+      this.#chores.next() ?? Number.POSITIVE_INFINITY,
+      this.#store.deadline() ?? Number.POSITIVE_INFINITY,
+    );
     return Math.min(this.mesh.deadline() ?? chore, chore);
   }
 
   #timeout(now: Instant): readonly (SimOutput | MeshEvent)[] {
     const due = this.mesh.deadline() ?? Number.POSITIVE_INFINITY;
-    if ((this.#chores.next() ?? now + 1) > now) return this.#carry(this.mesh.handle({ type: "timeout" }, now));
+    const sequence = this.#store.take(now);
+    if (sequence !== undefined) return this.#carry(this.mesh.handle({ type: "stored", sequence }, now), now);
+    if ((this.#chores.next() ?? now + 1) > now) return this.#carry(this.mesh.handle({ type: "timeout" }, now), now);
     const outputs: (SimOutput | MeshEvent)[] = [];
-    if (due <= now) outputs.push(...this.#carry(this.mesh.handle({ type: "timeout" }, now)));
+    if (due <= now) outputs.push(...this.#carry(this.mesh.handle({ type: "timeout" }, now), now));
     for (let chore = this.#chores.take(now); chore !== undefined; chore = this.#chores.take(now)) {
       if (chore === "begin") {
         const remembered = (this.#disk.get(MEMORY) ?? []) as readonly MemberRecord[];
         const records = remembered.map((record) => encodePayload("record", record));
-        outputs.push(...this.#carry(this.mesh.handle({ type: "introduced", standing: "remembered", records }, now)));
+        outputs.push(
+          ...this.#carry(this.mesh.handle({ type: "introduced", standing: "remembered", records }, now), now),
+        );
       } else if (chore === "seek") {
         outputs.push({ type: "introduce" });
         this.#chores.set("seek", now + this.#nextSeekMs());
@@ -154,18 +169,20 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
   }
 
   /** The mesh's outputs as the world takes them. Most lists pass as they are. */
-  #carry(outputs: readonly MeshOutput[]): readonly (SimOutput | MeshEvent)[] {
+  #carry(outputs: readonly MeshOutput[], now: Instant): readonly (SimOutput | MeshEvent)[] {
     for (const { type } of outputs) {
-      if (type === "link-silent" || type === "isolated" || this.#broken !== undefined) return this.#translate(outputs);
+      if (type === "store" || type === "link-silent" || type === "isolated" || this.#broken !== undefined)
+        return this.#translate(outputs, now);
     }
     return outputs as readonly (SimOutput | MeshEvent)[];
   }
 
-  #translate(outputs: readonly MeshOutput[]): readonly (SimOutput | MeshEvent)[] {
+  #translate(outputs: readonly MeshOutput[], now: Instant): readonly (SimOutput | MeshEvent)[] {
     const carried: (SimOutput | MeshEvent)[] = [];
     for (const output of outputs) {
       if (this.#broken?.(output)) continue;
-      if (output.type === "link-silent") {
+      if (output.type === "store") this.#store.store(output.sequence, output.rows, now);
+      else if (output.type === "link-silent") {
         this.#silent.add(output.peer);
         carried.push({ type: "drop", peer: output.peer, reason: "silent" });
       } else if (output.type === "isolated") carried.push({ type: "introduce" });

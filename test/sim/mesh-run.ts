@@ -127,7 +127,7 @@ export class MeshRun implements Observation {
         }
         break;
       case "changed":
-        this.journal.changed(index, this.world.bootOf(index), event);
+        this.journal.changed(index, event);
         break;
       case "acknowledged":
         this.journal.acknowledged(event.version);

@@ -5,14 +5,14 @@ interface Version {
   readonly bucket: string;
   readonly entry: ReadEntry;
   acknowledged: boolean;
-  /** Lives in which it was stored: node and boot count. */
-  readonly holders: (readonly [node: number, boot: number])[];
+  /** Nodes that have it on their disks. */
+  readonly holders: number[];
 }
 
 /** Every version that any node has stored, and which of them were acknowledged to their writer: what checkers of writes read. */
 export class WriteJournal {
   readonly #versions = new Map<string, Version>();
-  /** By life and key: the version that it stored last. */
+  /** By node and key: the version that it stored last, in whichever life: it is told of what is durable. */
   readonly #latest = new Map<string, ReadEntry>();
   acknowledgements = 0;
 
@@ -20,14 +20,14 @@ export class WriteJournal {
     return this.#versions.values();
   }
 
-  changed(node: number, boot: number, { bucket, entry }: { readonly bucket: string; readonly entry: ReadEntry }): void {
+  changed(node: number, { bucket, entry }: { readonly bucket: string; readonly entry: ReadEntry }): void {
     let version = this.#versions.get(entry.version);
     if (version === undefined) {
       version = { bucket, entry, acknowledged: false, holders: [] };
       this.#versions.set(entry.version, version);
     }
-    version.holders.push([node, boot]);
-    this.#latest.set(`${node}.${boot} ${bucket}/${entry.key}`, entry);
+    version.holders.push(node);
+    this.#latest.set(`${node} ${bucket}/${entry.key}`, entry);
   }
 
   /** The writer was told that enough members have `version`. */
@@ -38,9 +38,9 @@ export class WriteJournal {
     this.acknowledgements++;
   }
 
-  /** What a life of a node has stored last under a key. */
-  latest(node: number, boot: number, bucket: string, key: string): ReadEntry | undefined {
-    return this.#latest.get(`${node}.${boot} ${bucket}/${key}`);
+  /** What a node has stored last under a key. */
+  latest(node: number, bucket: string, key: string): ReadEntry | undefined {
+    return this.#latest.get(`${node} ${bucket}/${key}`);
   }
 }
 

@@ -107,7 +107,7 @@ export function versionOf(entry: Entry): string {
 }
 
 /** `[author, tokenHash, first, last - first, acks, digests, signature]` */
-function encodeBatch(batch: Batch): WireValue {
+export function encodeBatch(batch: Batch): WireValue {
   const { author, tokenHash, first, last, acks, digests, signature } = batch;
   return [publicKeyOf(author), tokenHash, first, last - first, acks, digests, signature];
 }
@@ -134,7 +134,8 @@ export function entryBytes(head: Omit<EntryHead, "valueHash">): number {
   return 32 + head.bucket.length + head.keyBytes + carried;
 }
 
-function parseBatch(value: WireValue | undefined): Batch | undefined {
+/** The reverse of {@link encodeBatch}; undefined when it is none. */
+export function parseBatch(value: WireValue | undefined): Batch | undefined {
   const fields = tuple(value, 7);
   if (fields === undefined) return undefined;
   const author = peer(fields[0]);

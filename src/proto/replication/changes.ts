@@ -1,14 +1,19 @@
+import { assert } from "../assert.ts";
 import { below, type Random } from "../random.ts";
-import { MAX_CHANGES, MAX_CHANGES_PER_READ } from "./limits.ts";
+import type { Entry } from "./entry.ts";
+import { MAX_CHANGES_PER_READ, MAX_CHANGES_SCANNED } from "./limits.ts";
 import { type ReadEntry, read, type Store } from "./store.ts";
 
 /**
- * What has changed at this agent, in order, for watchers that come late or fall behind.
+ * What has changed at this replica, in order, for watchers that come late, fall behind or come back.
  *
- * Each change gets the next cursor. Only the names of the keys are kept: a watcher that catches up gets each changed
- * key once, with its present version, in the order of the last changes, so memory does not depend on the size of
- * values. Cursors start at a random number, so that one from before a restart is recognised as lost instead of
- * skipping changes.
+ * Each change gets the next cursor, which stays with the version that it brought: so the latest change of every key is known for
+ * as long as the key is, across restarts, and a watcher that goes on from a cursor gets each key that has changed since
+ * once, with its present version, in the order of the last changes. It is told of a change when that is durable: no
+ * cursor that anybody has seen is given to another change after a crash. Only a removed tombstone is forgotten; whoever was
+ * away for longer than it was kept is told so.
+ *
+ * Cursors of a fresh replica start at a random number, so that those of a store that is gone are recognised as lost.
  */
 
 /** A key's present version, and the cursor of its latest change. */
@@ -28,53 +33,101 @@ export interface ChangesPage {
   readonly lost: boolean;
 }
 
-interface Name {
-  readonly bucket: string;
-  readonly key: string;
-}
+/** Stale items that the log may hold beside as many current ones before it is cleaned. */
+const SLACK = 1_024;
 
-/** The latest changes, by cursor. */
+/** The latest change of every key, by cursor. */
 export class Changes {
-  readonly #names: Name[] = [];
-  readonly #first: number;
+  /** By cursor, replaced versions among them until the next cleaning. */
+  #log: Entry[] = [];
+  #stale = 0;
   #cursor: number;
+  /** Changes up to here are durable: what watchers may see. */
+  #settled: number;
+  #forgotten: number;
 
   constructor(random: Random) {
-    // A multiple of 2^20 below 2^51: two runs rarely share cursors, and there is ample room to count up.
-    this.#first = below(random, 0x8000_0000) * 0x10_0000;
-    this.#cursor = this.#first;
+    // A multiple of 2^20 below 2^51: two stores rarely share cursors, and there is ample room to count up.
+    this.#cursor = below(random, 0x8000_0000) * 0x10_0000;
+    this.#settled = this.#cursor;
+    this.#forgotten = this.#cursor;
   }
 
-  /** The cursor of the latest change. */
+  /** Takes up where an earlier run ended: `log` is all that is stored, by cursor. */
+  restore(log: Entry[], cursor: number, forgotten: number): void {
+    this.#log = log;
+    this.#cursor = Math.max(cursor, log.at(-1)?.cursor ?? 0);
+    this.#settled = this.#cursor;
+    this.#forgotten = forgotten;
+  }
+
+  /** The cursor of the latest change, durable or not. */
+  get latest(): number {
+    return this.#cursor;
+  }
+
+  /** The cursor of the latest change that watchers may see. */
   get cursor(): number {
-    return this.#cursor;
+    return this.#settled;
   }
 
-  /** Records a change and returns its cursor. */
-  add(bucket: string, key: string): number {
-    this.#names[this.#cursor % MAX_CHANGES] = { bucket, key };
+  /** Changes up to here may be missing. */
+  get forgotten(): number {
+    return this.#forgotten;
+  }
+
+  /** Gives the stored version the next cursor; `previous` is the one that it has replaced. */
+  add(entry: Entry, previous: Entry | undefined, store: Store): void {
     this.#cursor++;
-    return this.#cursor;
+    entry.cursor = this.#cursor;
+    this.#log.push(entry);
+    if (previous !== undefined && ++this.#stale > this.#log.length / 2 + SLACK) {
+      this.#log = this.#log.filter((item) => isCurrent(item, store));
+      this.#stale = 0;
+    }
+  }
+
+  /** A tombstone is removed: whoever has not seen it will not. */
+  forget(tombstone: Entry): void {
+    this.#stale++;
+    this.#forgotten = Math.max(this.#forgotten, tombstone.cursor);
+  }
+
+  /** Changes up to `cursor` are durable. */
+  settle(cursor: number): void {
+    assert(cursor >= this.#settled, "changes become durable in their order");
+    this.#settled = cursor;
   }
 
   /** The keys of `bucket` that begin with `prefix` and have changed after `cursor`. */
   since(cursor: number, store: Store, bucket: string, prefix: string): ChangesPage {
-    const oldest = Math.max(this.#first, this.#cursor - MAX_CHANGES);
-    const lost = cursor < oldest || cursor > this.#cursor;
-    const found = new Map<string, number>();
-    let at = lost ? oldest : cursor;
-    for (; at < this.#cursor && found.size < MAX_CHANGES_PER_READ; at++) {
-      const name = this.#names[at % MAX_CHANGES];
-      if (name?.bucket !== bucket || !name.key.startsWith(prefix)) continue;
-      // Set anew, so that the map's order is that of the last changes.
-      found.delete(name.key);
-      found.set(name.key, at + 1);
-    }
+    const lost = cursor < this.#forgotten || cursor > this.#settled;
     const changes: Change[] = [];
-    for (const [key, changedAt] of found) {
-      const entry = store.find(bucket, key);
-      if (entry !== undefined) changes.push({ cursor: changedAt, bucket, key, entry: read(entry) });
+    let at = lost ? this.#settled : cursor;
+    const from = this.#firstAfter(at);
+    const until = Math.min(this.#log.length, from + MAX_CHANGES_SCANNED);
+    for (let index = from; index < until; index++) {
+      const entry = this.#log[index] as Entry;
+      if (entry.cursor > this.#settled || changes.length === MAX_CHANGES_PER_READ) return { changes, cursor: at, lost };
+      at = entry.cursor;
+      if (entry.bucket !== bucket || !entry.key.startsWith(prefix) || !isCurrent(entry, store)) continue;
+      changes.push({ cursor: at, bucket, key: entry.key, entry: read(entry) });
     }
-    return { changes, cursor: at, lost };
+    return { changes, cursor: until === this.#log.length ? this.#settled : at, lost };
   }
+
+  #firstAfter(cursor: number): number {
+    let low = 0;
+    let high = this.#log.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#log[middle] as Entry).cursor <= cursor) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+function isCurrent(entry: Entry, store: Store): boolean {
+  return store.find(entry.bucket, entry.key) === entry;
 }

@@ -5,6 +5,7 @@ import type { Sign, Signature, Verified, Verify } from "../signed.ts";
 import type { Lane } from "../streams/lanes.ts";
 import type { Batch, Parcel } from "./batch.ts";
 import type { EntryHead } from "./entry.ts";
+import type { RowChange } from "./rows.ts";
 import type { ReadEntry } from "./store.ts";
 
 /** The words between the replication core and whatever runs it: its inputs and its outputs. */
@@ -33,6 +34,8 @@ export type ReplicationInput =
   | { readonly type: "delivered"; readonly id: MessageId; readonly from: PeerId; readonly payload: Uint8Array }
   | Signature<Draft>
   | Verified<Arrival>
+  /** The answer to `store`: these rows are durable. In the order of the commits. */
+  | { readonly type: "stored"; readonly sequence: number }
   | { readonly type: "timeout" };
 
 /** A local write. It is answered by `refused`, or by `acknowledged` or `unacknowledged`, exactly once. */
@@ -59,6 +62,8 @@ export type ReplicationOutput =
   | { readonly type: "verdict"; readonly id: MessageId; readonly verdict: "accept" | "reject" | "ignore" }
   | Sign<Draft>
   | Verify<Arrival>
+  /** Make these changes durable, all or none, and answer `stored`. Only of a replica that is to be durable. */
+  | { readonly type: "store"; readonly sequence: number; readonly rows: readonly RowChange[] }
   /** The asked number of members has it; `replicas` counts this one. */
   | { readonly type: "acknowledged"; readonly request: number; readonly replicas: number; readonly version: string }
   /** It is stored here and keeps spreading, but too few members have said so in time. */

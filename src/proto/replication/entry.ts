@@ -45,6 +45,8 @@ export interface Entry extends Omit<EntryHead, "valueHash"> {
   readonly index: number;
   /** The key's place in the tree: the first 32 bits of its hash. */
   readonly path: number;
+  /** Where it stands among the changes of this replica; 0 until it is one. */
+  cursor: number;
 }
 
 /** The value hash of a tombstone. */
@@ -113,7 +115,7 @@ export function writeClock(view: DataView, offset: number, clock: Clock): void {
 /** The entry to store. */
 export function entryOf(head: EntryHead, value: Uint8Array, batch: Batch, index: number, path: number): Entry {
   const valueHash = head.size > MAX_INLINE_VALUE_BYTES ? head.valueHash : undefined;
-  return { ...head, valueHash, value, batch, index, path };
+  return { ...head, valueHash, value, batch, index, path, cursor: 0 };
 }
 
 /** SHA-256 of an entry's value; all zero for a tombstone. */

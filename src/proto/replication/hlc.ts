@@ -41,6 +41,11 @@ export class HybridClock {
     return this.#last;
   }
 
+  /** No reading up to `clock` is given again: one of an earlier run. */
+  restore(clock: Clock): void {
+    this.#last = Math.max(this.#last, clock);
+  }
+
   /** A reading after every earlier one and every observed one, also when `now` has gone back. */
   tick(now: Instant): Clock {
     this.#last = Math.max(this.#last + 1, clockAt(now));

@@ -95,11 +95,15 @@ export const PUSH_AFTER_MS = 2_000;
 /** Links that one late write is pushed over. */
 export const MAX_PUSHES = 8;
 
-/** Changes that a watcher can catch up on; a cursor older than the oldest is told so. */
-export const MAX_CHANGES = 4_096;
-
-/** Changes returned by one look-up. */
+/** Changes returned by one look-up, and changes of all buckets that it looks at: about 5 ms. */
 export const MAX_CHANGES_PER_READ = 1_024;
+export const MAX_CHANGES_SCANNED = 16_384;
+
+/** Bytes of values on their way to the disk at which nothing more is fetched from others, until some have arrived. */
+export const MAX_UNSAVED_BYTES = 33_554_432;
+
+/** Useless rows of an earlier run removed at a start, in one commit; the rest at the next start. */
+export const MAX_USELESS_ROWS = 16_384;
 
 /** Keys that one `list` returns at most, and by default. */
 export const MAX_LIST = 1_000;

@@ -15,6 +15,7 @@ import type { ExchangeTools } from "./exchange.ts";
 import { Fetches } from "./fetches.ts";
 import { HybridClock, instantOf } from "./hlc.ts";
 import { Intake } from "./intake.ts";
+import { Journal } from "./journal.ts";
 import {
   BUSY_RETRY_MS,
   DEFAULT_QUOTAS,
@@ -28,6 +29,7 @@ import { decodeMessage } from "./parse-message.ts";
 import { Peers } from "./peers.ts";
 import { Receipts } from "./receipts.ts";
 import { Requests } from "./requests.ts";
+import type { Restoration } from "./restoration.ts";
 import { Rounds } from "./rounds.ts";
 import { type Applied, type BucketSummary, type ListOptions, type Page, type ReadEntry, read, Store } from "./store.ts";
 import { Tokens } from "./tokens.ts";
@@ -36,7 +38,7 @@ import { Wants } from "./wants.ts";
 import { Writes } from "./writes.ts";
 
 /**
- * The replicated key-value store, first form: every bucket in memory on every member.
+ * The replicated key-value store: every bucket on every member, in memory, and durable where the host has a store.
  *
  * A write is stamped by a hybrid logical clock (`hlc.ts`), signed in a batch (`writes.ts`, `batch.ts`), stored, and
  * broadcast. A member that is delivered a batch checks it (`intake.ts`) and keeps what wins (`store.ts`): last writer
@@ -44,6 +46,9 @@ import { Writes } from "./writes.ts";
  * misses, anti-entropy finds: with each new link and every 30 s (`rounds.ts`), by comparing fingerprints of ever
  * smaller ranges (`exchange.ts`, `answers.ts`) and asking for what is missing from one peer only (`wants.ts`). A
  * write is acknowledged when enough members say that they hold it (`receipts.ts`).
+ *
+ * A durable replica says nothing about a write before its store has it (`journal.ts`): the author broadcasts and a
+ * member acknowledges only then, and what a replica has acknowledged it has again after a crash (`restoration.ts`).
  *
  * It decides what is stored and who is told. It does not decide who may write (the token does), whom to link to, or
  * how a broadcast travels. It trusts the driver's verification and clock, and nothing that a peer says: a lie about
@@ -63,6 +68,8 @@ export interface ReplicationOptions {
   readonly tokenOf: (member: PeerId) => string | undefined;
   /** Default {@link DEFAULT_QUOTAS}. */
   readonly quotas?: Quotas;
+  /** What an earlier run has stored; this run then stores as well. Undefined: in memory only. */
+  readonly restoration?: Restoration;
 }
 
 /** One member's replica of all buckets: a machine, and pure reads of what is stored. */
@@ -73,6 +80,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
   readonly #clock = new HybridClock();
   readonly #tokens: Tokens;
   readonly #changes: Changes;
+  readonly #journal: Journal;
   readonly #peers = new Peers();
   readonly #requests = new Requests();
   readonly #wants: Wants;
@@ -91,10 +99,12 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
   constructor(options: ReplicationOptions) {
     this.#self = options.self;
     this.#selfKey = publicKeyOf(options.self);
-    this.#store = new Store(options.quotas ?? DEFAULT_QUOTAS);
-    this.#tokens = new Tokens(options.tokenOf);
+    const { restoration } = options;
+    this.#store = restoration?.store ?? new Store(options.quotas ?? DEFAULT_QUOTAS);
     this.#changes = new Changes(options.random.fork("cursors"));
     const outlet = this.#outlet();
+    this.#journal = new Journal(outlet, this.#changes, this.#clock, restoration);
+    this.#tokens = new Tokens(options.tokenOf, (name, token) => this.#journal.token(name, token), restoration?.tokens);
     const requests = this.#requests;
     const store = this.#store;
     this.#wants = new Wants(outlet, requests);
@@ -107,7 +117,10 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
       },
     });
     this.#receipts = new Receipts(outlet);
-    this.#writes = new Writes(outlet, store, this.#clock, this.#receipts);
+    this.#writes = new Writes(outlet, store, this.#clock, () => {
+      const { size, bytes } = this.#receipts;
+      return { writes: size, bytes: bytes + this.#journal.bytes };
+    });
     const tools: ExchangeTools = { outlet, store, requests, wants: this.#wants, fetches: this.#fetches };
     this.#intake = new Intake(
       { ...tools, clock: this.#clock, tokens: this.#tokens },
@@ -149,6 +162,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     this.#now = now;
     this.#take(input, now);
     this.#advance(now);
+    this.#journal.flush(now);
     if (this.#out.length === 0) return NOTHING;
     const out = this.#out;
     this.#out = [];
@@ -192,6 +206,9 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
         return;
       case "routed":
         this.#routed(input.peer, input.bytes);
+        return;
+      case "stored":
+        this.#journal.stored(input.sequence);
         return;
     }
   }
@@ -264,8 +281,11 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
       waiting.push({ request, replicas, version: versionOf(entry), until: now + timeoutMs });
     }
     if (entries.length === 0) return;
-    this.#out.push({ type: "broadcast", payload: encodeBatchMessage(batch, entries) });
-    this.#receipts.open(batch, entries, waiting, now);
+    // Nothing of ours is told to anybody before it is durable: no clock that has left this member is ever given again.
+    this.#journal.after(() => {
+      this.#out.push({ type: "broadcast", payload: encodeBatchMessage(batch, entries) });
+      this.#receipts.open(batch, entries, waiting, this.#now);
+    });
   }
 
   /** Stores a verified or own entry, and tells watchers. `isPulled`: it was a large value. */
@@ -281,8 +301,10 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     if ((isPulled || source !== undefined) && instantOf(entry.clock) < now - MISSED_AFTER_MS) this.#rounds.missed();
     this.#tokens.retain(entry.batch.tokenHash, token);
     if (applied.previous !== undefined) this.#tokens.release(applied.previous.batch.tokenHash);
-    const { bucket, key } = entry;
-    this.#out.push({ type: "changed", cursor: this.#changes.add(bucket, key), bucket, key, entry: read(entry) });
+    this.#changes.add(entry, applied.previous, this.#store);
+    this.#journal.put(entry, applied.previous);
+    const { bucket, key, cursor } = entry;
+    this.#journal.after(() => this.#out.push({ type: "changed", cursor, bucket, key, entry: read(entry) }));
     return applied;
   }
 
@@ -290,11 +312,13 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
   #acknowledge(batch: Batch, isBroadcast: boolean, now: Instant): void {
     const { author, first, last, acks } = batch;
     if (author === this.#self || instantOf(last) < now - MAX_WRITE_TIMEOUT_MS) return;
-    if (this.#peers.conduct(author) !== undefined) {
-      this.#out.push({ type: "send", peer: author, lane: Lane.data, bytes: encodeAck(first) });
-    } else if (isBroadcast && acks > 0 && this.#lot(batch) <= acks) {
-      this.#out.push({ type: "route", to: author, bytes: encodeAck(first) });
-    }
+    this.#journal.after(() => {
+      if (this.#peers.conduct(author) !== undefined) {
+        this.#out.push({ type: "send", peer: author, lane: Lane.data, bytes: encodeAck(first) });
+      } else if (isBroadcast && acks > 0 && this.#lot(batch) <= acks) {
+        this.#out.push({ type: "route", to: author, bytes: encodeAck(first) });
+      }
+    });
   }
 
   /** 0 to 65535, by chance but the same whenever asked: who acknowledges a batch without a link to its author. */
@@ -342,13 +366,20 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     this.#wants.timeout(now);
     this.#fetches.timeout(now);
     this.#intake.timeout(now);
-    this.#store.purge(now, (tombstone) => this.#tokens.release(tombstone.batch.tokenHash));
+    this.#store.purge(now, (tombstone) => this.#forgetTombstone(tombstone));
+  }
+
+  #forgetTombstone(tombstone: Entry): void {
+    this.#tokens.release(tombstone.batch.tokenHash);
+    this.#changes.forget(tombstone);
+    this.#journal.drop(tombstone);
   }
 
   /** Everything that is possible after a change is done before the next input. */
   #advance(now: Instant): void {
     const stuck = this.#rounds.advance(now);
     if (stuck !== undefined) this.#shun(stuck, "no-progress", now);
+    if (this.#journal.isBehind) return;
     if (this.#wants.size > 0) {
       for (const peer of this.#wants.sources()) {
         const isEarly = this.#rounds.isComparing(peer) && this.#wants.queued(peer) < WANT_TOGETHER;

@@ -152,13 +152,22 @@ export class Store {
     if (existing !== undefined && compareVersions(entry, existing) <= 0) return SUPERSEDED;
     const growth = entry.keyBytes + entry.size - (existing === undefined ? 0 : existing.keyBytes + existing.size);
     if (!this.#within(entry.bucket, growth, existing === undefined ? 1 : 0, REMOTE_HEADROOM)) return QUOTA;
+    return { type: "stored", previous: this.#set(entry) };
+  }
+
+  /** Takes back a version that an earlier run has stored under a key that is not here. */
+  restore(entry: Entry): void {
+    this.#set(entry);
+  }
+
+  #set(entry: Entry): Entry | undefined {
     let bucket = this.#buckets.get(entry.bucket);
     if (bucket === undefined) {
       bucket = new Bucket(entry.bucket);
       this.#buckets.set(entry.bucket, bucket);
     }
     const previous = bucket.set(entry);
-    this.#bytes += growth;
+    this.#bytes += entry.keyBytes + entry.size - (previous === undefined ? 0 : previous.keyBytes + previous.size);
     if (previous === undefined) this.#entries++;
     else if (previous.deleted) this.#tombstones.get(stepOf(previous.clock))?.delete(previous);
     if (entry.deleted) {
@@ -168,7 +177,7 @@ export class Store {
       if (set === undefined) this.#tombstones.set(step, new Set([entry]));
       else set.add(entry);
     }
-    return { type: "stored", previous };
+    return previous;
   }
 
   /** Removes tombstones past their retention, at most a bounded number; `removed` is told of each. */

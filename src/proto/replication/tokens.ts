@@ -14,15 +14,27 @@ import { MAX_TOKEN_AUTHORS, MAX_TOKEN_CANDIDATES, MAX_TOKENS } from "./limits.ts
  */
 export class Tokens {
   readonly #tokenOf: (author: PeerId) => string | undefined;
-  readonly #held = new Map<string, { readonly token: string; uses: number }>();
+  readonly #held: Map<string, { readonly token: string; uses: number }>;
   readonly #candidates = new RecentMap<string, string>(MAX_TOKEN_CANDIDATES);
   readonly #current = new RecentMap<PeerId, { readonly token: string; readonly hash: string }>(MAX_TOKEN_AUTHORS);
 
   readonly #names = new WeakMap<Uint8Array, string>();
 
-  /** @param tokenOf the token in a member's current record. */
-  constructor(tokenOf: (author: PeerId) => string | undefined) {
+  readonly #kept: (name: string, token: string | undefined) => void;
+
+  /**
+   * @param tokenOf the token in a member's current record.
+   * @param kept told when a token begins to be needed, and (undefined) when it is needed no more.
+   * @param held tokens by name, with the number of entries that each proves.
+   */
+  constructor(
+    tokenOf: (author: PeerId) => string | undefined,
+    kept: (name: string, token: string | undefined) => void,
+    held: Map<string, { readonly token: string; uses: number }> = new Map(),
+  ) {
     this.#tokenOf = tokenOf;
+    this.#kept = kept;
+    this.#held = held;
   }
 
   /** The token with that hash; the author's current record is looked at last. */
@@ -73,8 +85,12 @@ export class Tokens {
   retain(hash: Uint8Array, token: string): void {
     const name = this.#nameOf(hash);
     const held = this.#held.get(name);
-    if (held !== undefined) held.uses++;
-    else this.#held.set(name, { token, uses: 1 });
+    if (held !== undefined) {
+      held.uses++;
+      return;
+    }
+    this.#held.set(name, { token, uses: 1 });
+    this.#kept(name, token);
   }
 
   /** Releases the token for one entry less. */
@@ -83,6 +99,7 @@ export class Tokens {
     const held = this.#held.get(name);
     if (held === undefined || --held.uses > 0) return;
     this.#held.delete(name);
+    this.#kept(name, undefined);
   }
 }
 

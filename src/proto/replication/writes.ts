@@ -18,7 +18,6 @@ import {
   MAX_VALUE_BYTES,
   MAX_WRITE_TIMEOUT_MS,
 } from "./limits.ts";
-import type { Receipts } from "./receipts.ts";
 import type { Store } from "./store.ts";
 import { tokenHash } from "./tokens.ts";
 
@@ -62,7 +61,7 @@ export class Writes {
   readonly #outlet: Outlet;
   readonly #store: Store;
   readonly #clock: HybridClock;
-  readonly #receipts: Receipts;
+  readonly #underWay: () => { writes: number; bytes: number };
   readonly #authorKey: Uint8Array;
   #credentials: Credentials | undefined;
   #pending: Pending[] = [];
@@ -72,11 +71,12 @@ export class Writes {
   #count = 0;
   #bytes = 0;
 
-  constructor(outlet: Outlet, store: Store, clock: HybridClock, receipts: Receipts) {
+  /** @param underWay writes that are signed and not answered, and bytes of values that wait for the disk or for receipts. */
+  constructor(outlet: Outlet, store: Store, clock: HybridClock, underWay: () => { writes: number; bytes: number }) {
     this.#outlet = outlet;
     this.#store = store;
     this.#clock = clock;
-    this.#receipts = receipts;
+    this.#underWay = underWay;
     this.#authorKey = publicKeyOf(outlet.self);
   }
 
@@ -117,8 +117,9 @@ export class Writes {
     const credentials = this.#credentials;
     if (credentials === undefined || now >= credentials.expiresAt) return "forbidden";
     if (!mayWrite(credentials.scopes, write.bucket)) return "forbidden";
-    if (this.#count + this.#receipts.size >= MAX_PENDING_REQUESTS) return "quota";
-    if (size > 0 && this.#bytes + this.#receipts.bytes + size > MAX_PENDING_BYTES) return "quota";
+    const { writes, bytes } = this.#underWay();
+    if (this.#count + writes >= MAX_PENDING_REQUESTS) return "quota";
+    if (size > 0 && this.#bytes + bytes + size > MAX_PENDING_BYTES) return "quota";
     const growth = keyBytes.length + size;
     return this.#store.fits(write.bucket, write.key, growth, this.#bytes, this.#count) ? undefined : "quota";
   }

@@ -2,7 +2,9 @@
  * Several replicas in one process: virtual time, links that can be cut, a flooding broadcast with verdicts and loss, and
  * signatures and tokens that are hashes. Everything is drawn from one seed.
  */
+
 import { concat, equalBytes, hex, utf8 } from "../../../src/proto/bytes.ts";
+import { earlier } from "../../../src/proto/deadlines.ts";
 import type { MessageId } from "../../../src/proto/gossip/messages.ts";
 import { sha256 } from "../../../src/proto/hash.ts";
 import type { Instant } from "../../../src/proto/machine.ts";
@@ -12,6 +14,7 @@ import type { Arrival, ReplicationInput, ReplicationOutput } from "../../../src/
 import type { Quotas } from "../../../src/proto/replication/limits.ts";
 import { Replication } from "../../../src/proto/replication/replication.ts";
 import { signedBytes, type TokenFacts, type Verify } from "../../../src/proto/signed.ts";
+import { RowDisk } from "../../sim/row-disk.ts";
 
 export const START: Instant = 1_800_000_000_000;
 const DAY_MS = 86_400_000;
@@ -62,9 +65,17 @@ interface Event {
 }
 
 export interface Node {
+  readonly number: number;
   readonly id: PeerId;
-  readonly replication: Replication;
+  replication: Replication;
+  /** Undefined: it keeps everything in memory. */
+  disk: RowDisk | undefined;
+  /** What outlives a crash. */
+  readonly medium: Map<string, unknown>;
+  /** Between a crash and a restart nothing reaches it. */
+  isUp: boolean;
   readonly token: string;
+  readonly quotas: Quotas | undefined;
   readonly links: Set<PeerId>;
   readonly outputs: ReplicationOutput[];
   readonly seen: Set<string>;
@@ -86,6 +97,8 @@ export class World {
   largest = 0;
   broadcastBytes = 0;
   readonly kinds = new Map<number, number>();
+  /** Whether replicas that are added store what they have, and have it again after a crash. */
+  durable = false;
   /** Whether tokens of other members are known from their records. */
   recordsKnown = true;
   readonly #byId = new Map<PeerId, Node>();
@@ -104,15 +117,16 @@ export class World {
   ): Node {
     const id = peerNumber(number);
     const token = options.token ?? tokenFor(id, options.scopes);
-    const replication = new Replication({
-      self: id,
-      random: this.random.fork(`node ${number}`),
-      tokenOf: (member) => (this.recordsKnown || member === id ? this.#byId.get(member)?.token : undefined),
-      ...(options.quotas !== undefined && { quotas: options.quotas }),
-    });
+    const medium = new Map<string, unknown>();
+    const disk = this.durable ? new RowDisk(medium) : undefined;
     const node: Node = {
+      number,
       id,
-      replication,
+      replication: this.#replica(number, id, disk, options.quotas),
+      disk,
+      medium,
+      isUp: true,
+      quotas: options.quotas,
       token,
       links: new Set(),
       outputs: [],
@@ -123,20 +137,49 @@ export class World {
     };
     this.nodes.push(node);
     this.#byId.set(id, node);
-    const facts = factsOf(token, START);
-    this.input(node, {
-      type: "credentials",
-      token,
-      scopes: facts?.scopes ?? [],
-      expiresAt: facts?.expiresAt ?? START + 7 * DAY_MS,
-    });
+    this.#begin(node);
     for (const other of this.nodes) this.input(other, { type: "members", count: this.nodes.length });
     return node;
   }
 
+  #replica(number: number, id: PeerId, disk: RowDisk | undefined, quotas: Quotas | undefined): Replication {
+    return new Replication({
+      self: id,
+      random: this.random.fork(`node ${number}`),
+      tokenOf: (member) => (this.recordsKnown || member === id ? this.#byId.get(member)?.token : undefined),
+      ...(quotas !== undefined && { quotas }),
+      ...(disk !== undefined && { restoration: disk.restore() }),
+    });
+  }
+
+  #begin(node: Node): void {
+    const { token } = node;
+    const facts = factsOf(token, START);
+    const expiresAt = facts?.expiresAt ?? START + 7 * DAY_MS;
+    this.input(node, { type: "credentials", token, scopes: facts?.scopes ?? [], expiresAt });
+  }
+
+  /** The process of a node ends at once: its links go, and what its disk has not written. */
+  crash(node: Node): void {
+    node.isUp = false;
+    node.pending.clear();
+    for (const other of this.nodes) if (node.links.has(other.id)) this.unlink(node, other);
+  }
+
+  /** A node that has crashed starts again with what its disk has. It has no links yet. */
+  restart(node: Node): void {
+    node.disk = this.durable ? new RowDisk(node.medium) : undefined;
+    node.replication = this.#replica(node.number, node.id, node.disk, node.quotas);
+    node.isUp = true;
+    node.wakeAt = undefined;
+    this.#begin(node);
+    this.input(node, { type: "members", count: this.nodes.length });
+  }
+
   /** Makes a mesh of `count` nodes, numbered from 0, all linked to all. */
-  static full(seed: number, count: number): World {
+  static full(seed: number, count: number, durable = false): World {
     const world = new World(seed);
+    world.durable = durable;
     for (let number = 0; number < count; number++) world.add(number);
     for (const a of world.nodes) for (const b of world.nodes) if (a.id < b.id) world.link(a, b);
     return world;
@@ -179,12 +222,13 @@ export class World {
   }
 
   input(node: Node, input: ReplicationInput): void {
+    if (!node.isUp) return;
     for (const output of node.replication.handle(input, this.now + node.skewMs)) this.#carry(node, output);
     this.#wake(node);
   }
 
   #wake(node: Node): void {
-    const deadline = node.replication.deadline();
+    const deadline = earlier(node.replication.deadline(), node.disk?.deadline());
     const at = deadline === undefined ? undefined : Math.max(this.now, deadline - node.skewMs);
     if (at === node.wakeAt) return;
     node.wakeAt = at;
@@ -192,7 +236,8 @@ export class World {
     this.#after(at, () => {
       if (node.wakeAt !== at) return;
       node.wakeAt = undefined;
-      this.input(node, { type: "timeout" });
+      const sequence = node.disk?.take(this.now + node.skewMs);
+      this.input(node, sequence === undefined ? { type: "timeout" } : { type: "stored", sequence });
     });
   }
 
@@ -219,9 +264,14 @@ export class World {
         if (pending !== undefined && output.verdict === "accept") this.#forward(node, pending.payload, pending.from);
         return;
       }
+      case "store":
+        node.disk?.store(output.sequence, output.rows, this.now + node.skewMs);
+        return;
       case "sign": {
         const { resume, body } = output;
+        const life = node.replication;
         this.#after(this.now, () => {
+          if (node.replication !== life) return;
           this.input(node, { type: "signed", signature: fakeSignature(node.id, body), resume });
         });
         return;
@@ -229,12 +279,17 @@ export class World {
       case "verify": {
         const facts = check(output, this.now);
         if (facts === undefined) node.outputs.push({ type: "fault", peer: output.from, fault: "malformed" });
-        else
-          this.#after(this.now + 1, () => this.input(node, { type: "verified", resume: output.resume, token: facts }));
+        else this.#verified(node, node.replication, output.resume, facts);
         return;
       }
       default:
     }
+  }
+
+  #verified(node: Node, life: Replication, resume: Arrival, token: TokenFacts): void {
+    this.#after(this.now + 1, () => {
+      if (node.replication === life) this.input(node, { type: "verified", resume, token });
+    });
   }
 
   #send(from: Node, peer: PeerId, bytes: Uint8Array): void {
