@@ -86,8 +86,11 @@ export async function joinRaw(port: number, identity: Identity, localAddress?: s
 }
 
 /** A bare TCP connection. */
-export async function tcp(port: number): Promise<{ readonly socket: Socket; readonly closed: Promise<void> }> {
-  const socket = connect({ host: "127.0.0.1", port });
+export async function tcp(
+  port: number,
+  localAddress = "127.0.0.1",
+): Promise<{ readonly socket: Socket; readonly closed: Promise<void> }> {
+  const socket = connect({ host: "127.0.0.1", port, localAddress });
   socket.on("error", () => {});
   socket.resume();
   const closed = new Promise<void>((resolve) => {
@@ -101,8 +104,11 @@ export async function tcp(port: number): Promise<{ readonly socket: Socket; read
 }
 
 /** A TCP connection that has been upgraded by hand, to send frames that no library would. */
-export async function upgraded(port: number): Promise<{ readonly socket: Socket; readonly closed: Promise<void> }> {
-  const bare = await tcp(port);
+export async function upgraded(
+  port: number,
+  localAddress = "127.0.0.1",
+): Promise<{ readonly socket: Socket; readonly closed: Promise<void> }> {
+  const bare = await tcp(port, localAddress);
   const answered = new Promise<void>((resolve) => {
     bare.socket.once("data", () => resolve());
     bare.socket.once("close", () => resolve());
