@@ -147,12 +147,23 @@ export function readSettingsFile(
     if (explicit === undefined) return { file: undefined, values: {} };
     throw new StarlingError("config-invalid", `cannot read the configuration file ${file}`, { cause });
   }
+  return { file, values: parseSettings(text, file) };
+}
+
+/** The settings that a configuration file says. `source`: how errors call it. Throws `config-invalid`. */
+export function parseSettings(text: string, source: string): Partial<Settings> {
   const document = parseDocument(text, { uniqueKeys: true });
   const error = document.errors[0];
-  if (error) throw new StarlingError("config-invalid", `${file}: ${error.message}`);
-  // A bounded alias count: a few lines of YAML must not unfold into gigabytes.
-  const values: unknown = document.toJS({ maxAliasCount: 32 }) ?? {};
-  return { file, values: check(values, file) };
+  if (error) throw new StarlingError("config-invalid", `${source}: ${error.message}`);
+  let values: unknown;
+  try {
+    // A bounded alias count: a few lines of YAML must not unfold into gigabytes.
+    values = document.toJS({ maxAliasCount: 32 });
+  } catch (cause) {
+    const detail = cause instanceof Error ? cause.message : String(cause);
+    throw new StarlingError("config-invalid", `${source}: ${detail}`, { cause });
+  }
+  return check(values ?? {}, source);
 }
 
 function check(values: unknown, source: string): Partial<Settings> {

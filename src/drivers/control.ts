@@ -95,7 +95,7 @@ function serveConnection(socket: Socket, handlers: ReadonlyMap<string, ControlHa
   };
   readLines(socket, (line, tooLong) => {
     socket.removeAllListeners("data");
-    const request = tooLong ? undefined : parseRequest(line);
+    const request = tooLong ? undefined : parseControlRequest(line);
     const handler = request && handlers.get(request.command);
     if (!request || !handler) {
       const message = request ? `unknown command ${JSON.stringify(request.command)}` : "not a control request";
@@ -121,7 +121,10 @@ function describe(error: unknown): { code: string; message: string } {
   return { code: "internal", message: error instanceof Error ? error.message : String(error) };
 }
 
-function parseRequest(line: string): { command: string; parameters: Readonly<Record<string, unknown>> } | undefined {
+/** What a request line asks; undefined when it is none. Never throws. */
+export function parseControlRequest(
+  line: string,
+): { command: string; parameters: Readonly<Record<string, unknown>> } | undefined {
   try {
     const request: unknown = JSON.parse(line);
     if (typeof request !== "object" || request === null) return undefined;
