@@ -5,7 +5,7 @@ import type { CandidatePair, RtcConnection, RtcEvent, RtcOptions } from "../prot
 import type { RtcStack } from "../rtc.ts";
 import { chooseServers, type ServerChoice } from "./rtc-ice-servers.ts";
 import { RtcLedger } from "./rtc-ledger.ts";
-import { CandidateOutbox, isLoopbackOnly } from "./rtc-native-candidates.ts";
+import { CandidateOutbox, isLoopbackOnly, offerPassiveRole } from "./rtc-native-candidates.ts";
 import { RtcOutlet, reasonOf } from "./rtc-outlet.ts";
 import { CandidateInbox, type CandidateRules, remoteDescription, summaryOf, takePassiveRole } from "./rtc-remote.ts";
 
@@ -167,7 +167,7 @@ class NativeConnection implements RtcConnection {
     this.#try(() => {
       phase.peer.setRemoteDescription(description.sdp, "answer");
       this.#candidates.open();
-      this.#ownCandidates.release();
+      this.#ownCandidates.answered();
     });
   }
 
@@ -253,7 +253,8 @@ class NativeConnection implements RtcConnection {
         this.#end(`native: connection ${state}`);
     });
     peer.onLocalDescription((sdp, kind) => {
-      if (kind === "offer" || kind === "answer") this.#outlet.emit({ type: "description", kind, sdp });
+      if (kind === "offer") this.#outlet.emit({ type: "description", kind, sdp: offerPassiveRole(sdp) });
+      if (kind === "answer") this.#outlet.emit({ type: "description", kind, sdp });
     });
     peer.onLocalCandidate((candidate, mid) => this.#ownCandidates.take(candidate.replace(/^a=/, ""), mid));
     peer.onIceStateChange((state) => {
@@ -272,6 +273,7 @@ class NativeConnection implements RtcConnection {
   #iceConnected(peer: datachannel.PeerConnection): void {
     if (this.#isIceConnected || this.#outlet.ended) return;
     this.#isIceConnected = true;
+    this.#ownCandidates.release();
     // The peer's own checks may have come in on a direct path all the same.
     if (this.#options.iceTransportPolicy === "relay" && peer.getSelectedCandidatePair()?.local.type !== "relay") {
       this.#end("relay only, but a direct path was taken");
@@ -355,6 +357,7 @@ class NativeConnection implements RtcConnection {
 
   #end(reason: string): void {
     if (!this.#outlet.end(reason)) return;
+    this.#ownCandidates.close();
     const phase = this.#phase;
     this.#phase = { at: "closed" };
     if (phase.at === "connecting" || phase.at === "open") {

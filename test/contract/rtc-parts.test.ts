@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { chooseServers } from "../../src/drivers/rtc-ice-servers.ts";
 import { RtcLedger } from "../../src/drivers/rtc-ledger.ts";
 import { CandidateOutbox } from "../../src/drivers/rtc-native-candidates.ts";
@@ -116,15 +116,34 @@ describe("our own candidates on the native stack", () => {
     ]);
   });
 
-  test("wait for the answer if they are host candidates", () => {
+  test("wait until ICE has connected if they are host candidates", () => {
     const { sent, box } = outbox(true);
     box.take(HOST, "0");
     box.take(RELAY, "0");
+    box.answered();
     expect(sent).toEqual([RELAY]);
     box.release();
     expect(sent.length).toBe(4);
     box.take(HOST, "0");
     expect(sent.at(-1)).toBe(HOST);
+    box.close();
+  });
+
+  test("leave soon after the answer, and neither without one nor after the end", () => {
+    vi.useFakeTimers();
+    try {
+      const [connecting, unanswered, ended] = [outbox(true), outbox(true), outbox(true)];
+      for (const { box } of [connecting, unanswered, ended]) box.take(HOST, "0");
+      connecting.box.answered();
+      ended.box.answered();
+      ended.box.close();
+      vi.advanceTimersByTime(99);
+      expect(connecting.sent).toEqual([]);
+      vi.advanceTimersByTime(1);
+      expect([connecting.sent.length, unanswered.sent.length, ended.sent.length]).toEqual([3, 0, 0]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 
