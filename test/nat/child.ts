@@ -83,12 +83,18 @@ export function startChild(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Child {
-  const script = join(import.meta.dirname, file);
+  return startProgram(where, process.execPath, [join(import.meta.dirname, file), ...args], env);
+}
+
+/** Starts any program. */
+export function startProgram(
+  where: Namespace,
+  file: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Child {
   return new Child(
-    where.spawn(process.execPath, [script, ...args], {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...plainEnvironment(), ...env },
-    }),
+    where.spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...plainEnvironment(), ...env } }),
   );
 }
 

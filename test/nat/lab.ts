@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { sweepNamespaces } from "./namespace.ts";
 import { Network } from "./network.ts";
 import { Site } from "./site.ts";
+import type { TurnWord } from "./turn-servers.ts";
 
 /** A running lab: its network, and what stands on its server. One in a process at a time. */
 export interface Lab {
@@ -13,8 +14,8 @@ export interface Lab {
   remove(): Promise<void>;
 }
 
-/** Builds a lab. What an earlier run left when it was killed goes first. */
-export async function buildLab(): Promise<Lab> {
+/** Builds a lab with this STUN and TURN server. What an earlier run left when it was killed goes first. */
+export async function buildLab(turn: TurnWord = "starling"): Promise<Lab> {
   await sweepNamespaces("stale");
   const folder = await mkdtemp(join(tmpdir(), "starling-nat-"));
   const remove = async (): Promise<void> => {
@@ -23,7 +24,7 @@ export async function buildLab(): Promise<Lab> {
   };
   try {
     const network = await Network.create();
-    return { network, site: await Site.create(network, folder), remove };
+    return { network, site: await Site.create(network, folder, turn), remove };
   } catch (error) {
     await remove();
     throw error;

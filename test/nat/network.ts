@@ -26,6 +26,10 @@ export interface Household {
   readonly nat: NatName;
   /** Where its packets come from. */
   readonly address: string;
+  /** The core's interface towards it. */
+  readonly port: string;
+  /** Third byte of 192.168.x.0/24. */
+  readonly lan: number;
   readonly hosts: readonly Namespace[];
   /** From the one next to the hosts to the one next to the core. */
   readonly routers: readonly Namespace[];
@@ -60,8 +64,8 @@ export class Network {
     return network;
   }
 
-  /** Gives a namespace public addresses, on an interface of this name. */
-  async attach(to: Namespace, addresses: readonly string[], dev = "wan"): Promise<void> {
+  /** Gives a namespace public addresses, on an interface of this name; returns that of the core. */
+  async attach(to: Namespace, addresses: readonly string[], dev = "wan"): Promise<string> {
     const port = `c${++this.#ports}`;
     await to.ip(
       `link add ${dev} type veth peer name ${port} netns ${this.core.name}`,
@@ -74,6 +78,7 @@ export class Network {
       `link set ${port} up`,
       ...addresses.map((address) => `route add ${address}/32 dev ${port}`),
     );
+    return port;
   }
 
   /** Puts these impairments in the place of those before. */
@@ -106,21 +111,47 @@ export class Network {
       routers.push(router);
     }
     const [home, ...carrier] = routers;
-    if (home === undefined) {
-      for (const host of hosts) await this.attach(host, [address], "eth0");
-    } else {
+    let edge = home;
+    if (home) {
       await bridge(home, number, lan);
       for (const [index, host] of hosts.entries()) await plug(home, host, { index, lan, isolated });
-      let inner = home;
-      for (const outer of carrier) inner = await chain(inner, outer, number);
-      await this.attach(inner, [address]);
+      for (const outer of carrier) edge = await chain(edge ?? home, outer, number);
     }
+    const outermost = edge ?? hosts[0];
+    if (!outermost) throw new Error("a household without a router has a host");
+    const port = await this.attach(outermost, [address], edge ? "wan" : "eth0");
     const remove = async (): Promise<void> => {
       await Promise.all([...hosts, ...routers].map((namespace) => namespace.remove()));
     };
-    return { nat, address, hosts, routers, remove };
+    return { nat, address, port, lan, hosts, routers, remove };
+  }
+
+  /** Gives a household behind a router another public address; what was mapped to the one before is gone. */
+  async readdress(household: Household): Promise<Household> {
+    const address = household.address.replace(/^11\.1\./, "11.2.");
+    const router = household.routers.at(-1);
+    if (!router) throw new Error("a household that is to be renumbered has a router");
+    await this.core.ip(`route del ${household.address}/32 dev ${household.port}`);
+    await router.ip(
+      `addr del ${household.address}/32 dev wan`,
+      `addr add ${address}/32 dev wan`,
+      `route replace default via ${GATEWAY} dev wan onlink src ${address}`,
+    );
+    await this.core.ip(`route add ${address}/32 dev ${household.port}`);
+    return { ...household, address };
+  }
+
+  /** Unplugs a host and plugs it in at another household, with an address there. */
+  async move(host: Namespace, to: Household): Promise<void> {
+    const [home] = to.routers;
+    if (!home) throw new Error("a host moves to a household with a router");
+    await host.ip("link del eth0");
+    await plug(home, host, { index: GUEST, lan: to.lan, isolated: false });
   }
 }
+
+/** The place of a guest in a household; its own hosts come before. */
+const GUEST = 9;
 
 /** The bridge of a household. Its own MAC, so that it does not change with the ports. */
 async function bridge(router: Namespace, number: number, lan: number): Promise<void> {
@@ -133,7 +164,7 @@ async function bridge(router: Namespace, number: number, lan: number): Promise<v
 }
 
 /** Plugs a host into a router's bridge. Being isolated is a property of the port: it is lost when that is made again. */
-export async function plug(
+async function plug(
   router: Namespace,
   host: Namespace,
   { index, lan, isolated }: { readonly index: number; readonly lan: number; readonly isolated: boolean },

@@ -1,4 +1,5 @@
 import type { Kind } from "./cells.ts";
+import type { LiveResult } from "./live.ts";
 import type { CellResult } from "./run-cell.ts";
 import type { StackWord } from "./site.ts";
 
@@ -67,4 +68,18 @@ export function lineOf(result: CellResult): string {
 export function summaryLine({ stack, kind, cells, failed, p50Ms, worstMs, targetMs, ok }: Summary): string {
   const figures = `${cells} cells, ${failed} failed, p50 ${p50Ms ?? "-"} ms (at most ${targetMs}), worst ${worstMs ?? "-"} ms`;
   return `${(ok ? "ok" : "FAILED").padEnd(6)}  ${stack.padEnd(6)}  ${kind.padEnd(11)}  ${figures}`;
+}
+
+/** One line of the table of live changes. */
+export function liveLine({ change, stack, recoveryMs, pathMs, sent, received, failure }: LiveResult): string {
+  const columns = [
+    (failure === null ? "ok" : "FAILED").padEnd(6),
+    stack.padEnd(6),
+    change.padEnd(33),
+    `flows after ${recoveryMs ?? "-"} ms`.padEnd(22),
+    pathMs === null ? "" : `path after ${pathMs} ms`,
+    `received ${received.join(" + ") || "-"} of ${sent.toReversed().join(" + ") || "-"}`,
+    failure ?? "",
+  ];
+  return columns.join("  ").trimEnd();
 }

@@ -4,33 +4,33 @@ import { callControl } from "../../src/drivers/control.ts";
 import type { AgentStatus, LinkStatus } from "../../src/status.ts";
 import { type Child, output, startChild } from "./child.ts";
 import { type Namespace, runTool } from "./namespace.ts";
-import { OPEN_TCP_PORTS } from "./nat-types.ts";
 import { type Network, SERVER_ADDRESSES } from "./network.ts";
+import { STUN_PORT, startTurn, TLS_PORT, type TurnWord, USER } from "./turn-servers.ts";
 
 /** What stands on the lab's server, a cluster with its signaling and its STUN and TURN server, and agents that use it. */
 
 const [FIRST, SECOND] = SERVER_ADDRESSES;
-const [TLS_PORT, STUN_PORT] = OPEN_TCP_PORTS;
 const COMMAND = "../../src/cli/starling.js";
-const USER = { username: "lab", password: "a password of the lab" };
 
 export type StackWord = "native" | "werift" | "auto";
 
 export class Site {
   readonly #network: Network;
   readonly #folder: string;
+  readonly #turn: TurnWord;
   #signaling: Child | undefined;
   #stun: Child | undefined;
   #agents = 0;
 
-  private constructor(network: Network, folder: string) {
+  private constructor(network: Network, folder: string, turn: TurnWord) {
     this.#network = network;
     this.#folder = folder;
+    this.#turn = turn;
   }
 
   /** Makes a cluster and starts its servers; all files go into `folder`. */
-  static async create(network: Network, folder: string): Promise<Site> {
-    const site = new Site(network, folder);
+  static async create(network: Network, folder: string, turn: TurnWord): Promise<Site> {
+    const site = new Site(network, folder, turn);
     const made = [
       site.#command("init", "--signaling", `ws://${SECOND}:${TLS_PORT}`),
       runTool("openssl", [
@@ -47,13 +47,8 @@ export class Site {
 
   /** Starts the STUN and TURN server, again if it was stopped. */
   async startStun(): Promise<void> {
-    this.#stun = startChild(this.#network.server, COMMAND, [
-      ...["stun", "--json", "--realm=lab", `--user-file=${this.#path("users")}`, `--relay-address=${FIRST}`],
-      ...[`--listen=${FIRST}:${STUN_PORT}`, `--alternate=${SECOND}:${STUN_PORT + 1}`],
-      `--tls-listen=${FIRST}:${TLS_PORT}`,
-      ...[`--tls-cert=${this.#path("cert.pem")}`, `--tls-key=${this.#path("key.pem")}`],
-    ]);
-    await this.#stun.line();
+    const files = { users: this.#path("users"), cert: this.#path("cert.pem"), key: this.#path("key.pem") };
+    this.#stun = await startTurn(this.#turn, this.#network.server, files);
   }
 
   async stopStun(): Promise<void> {
@@ -66,7 +61,7 @@ export class Site {
     await mkdir(state, { mode: 0o700 });
     await writeFile(join(state, "config.yaml"), JSON.stringify({ iceServers: this.#iceServers(), log: "debug" }));
     const args = ["--state", state, "--name", `agent-${this.#agents}`, "--rtc", stack];
-    const child = startChild(host, COMMAND, ["up", ...args, "--invite-file", this.#path("invite"), "--json"], {
+    const child = startChild(host, "agent.ts", [...args, "--invite-file", this.#path("invite"), "--json"], {
       NODE_EXTRA_CA_CERTS: this.#path("cert.pem"),
       NODE_COMPILE_CACHE: this.#path("cache"),
     });

@@ -57,6 +57,7 @@ describe.skipIf(!HAS_COTURN)(`coturn's clients${why}`, () => {
   }
 
   describe.concurrent("lose nothing", () => {
+    // Not -Z: coturn 4.6.1 asks for the second family by the number that a draft had, and refreshes it although it was not given.
     // Without -c each client has a second flow for RTCP; with -y each is the other's peer.
     test.each([
       ["over UDP", [], 2],
@@ -69,7 +70,6 @@ describe.skipIf(!HAS_COTURN)(`coturn's clients${why}`, () => {
       ["without RTCP", ["-c"], 1],
       ["with DONT-FRAGMENT", ["-g"], 2],
       ["with IPv4 asked for", ["-X"], 2],
-      ["with both families", ["-Z"], 1],
       ["with mandatory padding", ["-D"], 2],
       ["with many requests more", ["-G"], 2],
     ] as const)(
