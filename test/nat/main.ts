@@ -18,6 +18,7 @@ import { lineOf, liveLine, summarise, summaryLine } from "./report.ts";
 import { missingForLab } from "./requirements.ts";
 import { type CellResult, runCell } from "./run-cell.ts";
 import type { StackWord } from "./site.ts";
+import { HAS_COTURN } from "./turn-servers.ts";
 
 /** The exit status of what was skipped, as automake has it. */
 const SKIPPED = 77;
@@ -72,7 +73,7 @@ const stacks = parseList(values.stack, ["native", "werift", "auto"], "stack");
 const types = parseList(values.types, NAT_NAMES, "type");
 const rounds = Number(values.rounds);
 const [turn] = parseList(values.turn, ["starling", "coturn"], "TURN server");
-const missing = missingForLab();
+const missing = missingForLab() ?? (turn === "coturn" && !HAS_COTURN ? "coturn is not installed" : undefined);
 if (missing !== undefined) {
   say(`skipped: ${missing}`);
   process.exit(SKIPPED);

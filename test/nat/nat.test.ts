@@ -1,15 +1,21 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { pairCell, SPECIAL_CELLS } from "./cells.ts";
+import { type Cell, pairCell, SPECIAL_CELLS } from "./cells.ts";
 import { buildLab, type Lab } from "./lab.ts";
 import { NAT_NAMES } from "./nat-types.ts";
 import { verifyTypes } from "./probing.ts";
 import { missingForLab } from "./requirements.ts";
 import { runCell } from "./run-cell.ts";
+import { HAS_COTURN } from "./turn-servers.ts";
 
 /** The short form of the NAT lab: a few cells of the matrix that `npm run test:nat` runs in full. */
 const missing = missingForLab();
+const because = (reason: string | undefined): string => (reason === undefined ? "" : ` (skipped: ${reason})`);
 
-describe.skipIf(missing !== undefined)(`in the NAT lab${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+async function expectPath(lab: Lab, cell: Cell): Promise<void> {
+  expect(await runCell(lab.network, lab.site, cell, "auto")).toMatchObject({ failure: null });
+}
+
+describe.skipIf(missing !== undefined)(`in the NAT lab${because(missing)}`, () => {
   let lab: Lab;
   beforeAll(async () => {
     lab = await buildLab();
@@ -22,15 +28,22 @@ describe.skipIf(missing !== undefined)(`in the NAT lab${missing === undefined ? 
 
   test.each([
     ...SPECIAL_CELLS,
-    pairCell("none", "symmetric"),
     pairCell("port-restricted", "port-restricted"),
     pairCell("port-restricted", "symmetric"),
-  ])(
-    "two agents find the path that theory allows: $name",
-    async (cell) => {
-      const result = await runCell(lab.network, lab.site, cell, "auto");
-      expect(result).toMatchObject({ failure: null });
-    },
-    90_000,
-  );
+    pairCell("none", "udp-blocked"),
+  ])("two agents find the path that theory allows: $name", (cell) => expectPath(lab, cell), 90_000);
+});
+
+const missingToo = missing ?? (HAS_COTURN ? undefined : "coturn is not installed");
+
+describe.skipIf(missingToo !== undefined)(`with coturn in the NAT lab${because(missingToo)}`, () => {
+  let lab: Lab;
+  beforeAll(async () => {
+    lab = await buildLab("coturn");
+  }, 60_000);
+  afterAll(() => lab?.remove());
+
+  test("two agents that only a relay can join are relayed", () => {
+    return expectPath(lab, pairCell("symmetric", "symmetric"));
+  }, 90_000);
 });
