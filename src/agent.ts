@@ -7,6 +7,7 @@ import type { MeshStream } from "./agent/stream.ts";
 import { TopicAgent, type TopicHost } from "./agent/topics.ts";
 import type { AuditLog } from "./audit.ts";
 import type { StarlingError } from "./errors.ts";
+import type { NetcheckReport } from "./netcheck.ts";
 import { type AgentOptions, checkOptions } from "./options.ts";
 import type { PeerId } from "./proto/peer-id.ts";
 import type { StreamPriority } from "./proto/streams/events.ts";
@@ -125,6 +126,14 @@ export class Agent extends TopicAgent {
   ): Promise<{ rttMs: number; path: MemberPath }> {
     const link = await this.#core.linkTo(peer, options.signal);
     return { rttMs: await link.ping(options.signal), path: link.status().path };
+  }
+
+  /**
+   * What this machine's network is like: UDP, both address families, its NAT, and each configured server, which alone are asked. Takes a
+   * second, or five where something is silent.
+   */
+  netcheck(): Promise<NetcheckReport> {
+    return this.#core.netcheck();
   }
 
   /** Announces that this member leaves, hands over what is queued, then closes. Others show it as `left`. */

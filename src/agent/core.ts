@@ -1,4 +1,5 @@
 import { StarlingError } from "../errors.ts";
+import type { NetcheckReport } from "../netcheck.ts";
 import type { MemberEvent } from "../proto/membership/effects.ts";
 import type { Mesh } from "../proto/mesh.ts";
 import type { DialFailure } from "../proto/negotiation/outcome.ts";
@@ -14,6 +15,7 @@ import { FaultLog } from "./fault-log.ts";
 import { joinFailure } from "./first-join.ts";
 import { ISSUER_PROTOCOL, issuersAmong, renewAt, renewHere } from "./issuing.ts";
 import { MeshHost } from "./mesh-host.ts";
+import { netcheck } from "./netcheck.ts";
 import { Paths } from "./paths.ts";
 import type { PeerLink } from "./peer-link.ts";
 import { checkMayOpen, guardReads } from "./permissions.ts";
@@ -200,6 +202,15 @@ export class AgentCore {
     checkMayOpen(this.scopes, protocol);
     const link = await this.linkTo(peer, options.signal);
     return link.open(protocol, options.priority ?? "normal");
+  }
+
+  /** What stands between this machine and others. */
+  netcheck(): Promise<NetcheckReport> {
+    const { random, now, signaling } = this.prepared;
+    const skews = new Map(
+      this.servers.status().flatMap(({ url, skewMs }) => (skewMs === undefined ? [] : [[url, skewMs]])),
+    );
+    return netcheck({ iceServers: this.paths.servers, signaling, skews, random, now });
   }
 
   publish(topic: string, payload: Uint8Array): void {

@@ -133,6 +133,11 @@ export class Paths {
     if (result.ok) this.#memory.linked(peer, result.rung, at);
   }
 
+  /** Every server that may be used at present. */
+  get servers(): readonly IceServer[] {
+    return this.#servers;
+  }
+
   /** The last dial with `peer`. */
   trace(peer: PeerId): DialTrace | undefined {
     return this.#traces.get(peer);

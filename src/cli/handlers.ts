@@ -17,6 +17,7 @@ export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<s
   return new Map<string, ControlHandler>([
     ["status", async () => agent.status()],
     ["down", leave],
+    ["netcheck", async () => agent.netcheck()],
     [
       "ping",
       checked(z.strictObject({ peer: z.string(), timeoutMs }), async (input, _emit, signal) => {

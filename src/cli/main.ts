@@ -10,6 +10,7 @@ import { initCommand } from "./init.ts";
 import { inviteCommand } from "./invite.ts";
 import { keygenCommand } from "./keygen.ts";
 import { kvCommand } from "./kv.ts";
+import { netcheckCommand } from "./netcheck.ts";
 import { fail } from "./output.ts";
 import { pingCommand } from "./ping.ts";
 import { signalCommand } from "./signal.ts";
@@ -39,6 +40,7 @@ for (const register of [
   statusCommand,
   membersCommand,
   pingCommand,
+  netcheckCommand,
   kvCommand,
   publishCommand,
   subscribeCommand,

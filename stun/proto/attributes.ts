@@ -91,6 +91,14 @@ export function readXorAddress(message: Uint8Array, offset: number, length: numb
   return { address: addressText(unmasked, 0, family), port };
 }
 
+/** The value of a plain address attribute of `length` bytes at `offset` of the message; undefined when it is none. */
+export function readAddress(message: Uint8Array, offset: number, length: number): Endpoint | undefined {
+  const family: Family | undefined = message[offset + 1] === 1 ? 4 : message[offset + 1] === 2 ? 6 : undefined;
+  if (family === undefined || length !== addressLength(family)) return undefined;
+  const port = ((message[offset + 2] as number) << 8) | (message[offset + 3] as number);
+  return { address: addressText(message, offset + 4, family), port };
+}
+
 const unmasked = new Uint8Array(16);
 
 /** The bytes of an endpoint's address, which is canonical text by its type. */
