@@ -1,5 +1,6 @@
 /**
- * The NAT lab: `npm run test:nat -- [--stack native,werift,auto] [--types a,b] [--rounds n] [--turn starling|coturn] [--live] [--json]`.
+ * The NAT lab: `npm run test:nat -- [--stack native,werift,auto] [--types a,b] [--rounds n] [--loss percent]
+ * [--turn starling|coturn] [--live] [--json]`.
  *
  * Two fresh agents in each cell, behind every pair of NAT types, with signaling, STUN and TURN of our own in the middle. Which
  * path they must find is known from theory; what they find, and how long it takes, is printed. Every NAT is looked at with a
@@ -38,7 +39,7 @@ async function runMatrix(lab: Lab, cells: readonly Cell[], stacks: readonly Stac
   const results: CellResult[] = [];
   for (const stack of stacks) {
     for (const cell of cells.flatMap((each) => Array<Cell>(rounds).fill(each))) {
-      const result = await runCell(lab.network, lab.site, cell, stack);
+      const result = await runCell(lab, cell, stack, lossPercent);
       results.push(result);
       say(lineOf(result));
     }
@@ -63,6 +64,7 @@ const { values } = parseArgs({
     stack: { type: "string", default: "auto" },
     types: { type: "string", default: NAT_NAMES.join(",") },
     rounds: { type: "string", default: "1" },
+    loss: { type: "string", default: "0" },
     turn: { type: "string", default: "starling" },
     live: { type: "boolean", default: false },
     changes: { type: "string", default: "" },
@@ -72,6 +74,7 @@ const { values } = parseArgs({
 const stacks = parseList(values.stack, ["native", "werift", "auto"], "stack");
 const types = parseList(values.types, NAT_NAMES, "type");
 const rounds = Number(values.rounds);
+const lossPercent = Number(values.loss);
 const [turn] = parseList(values.turn, ["starling", "coturn"], "TURN server");
 const missing = missingForLab() ?? (turn === "coturn" && !HAS_COTURN ? "coturn is not installed" : undefined);
 if (missing !== undefined) {
@@ -93,7 +96,7 @@ try {
   } else {
     const cells = types.length === NAT_NAMES.length ? [...pairCells(types), ...SPECIAL_CELLS] : pairCells(types);
     const results = await runMatrix(lab, cells, stacks);
-    const summaries = summarise(results);
+    const summaries = summarise(results, lossPercent > 0);
     if (values.json) process.stdout.write(`${JSON.stringify({ results, summaries }, null, 2)}\n`);
     else process.stdout.write(`${summaries.map(summaryLine).join("\n")}\n`);
     process.exitCode = summaries.every(({ ok }) => ok) ? 0 : 1;

@@ -12,7 +12,7 @@ const missing = missingForLab();
 const because = (reason: string | undefined): string => (reason === undefined ? "" : ` (skipped: ${reason})`);
 
 async function expectPath(lab: Lab, cell: Cell): Promise<void> {
-  expect(await runCell(lab.network, lab.site, cell, "auto")).toMatchObject({ failure: null });
+  expect(await runCell(lab, cell, "auto")).toMatchObject({ failure: null });
 }
 
 describe.skipIf(missing !== undefined)(`in the NAT lab${because(missing)}`, () => {
