@@ -11,7 +11,7 @@
  */
 import { parseArgs } from "node:util";
 import { type Cell, pairCells, SPECIAL_CELLS } from "./cells.ts";
-import { buildLab, type Lab } from "./lab.ts";
+import { buildLab, type Lab, removeLab } from "./lab.ts";
 import { CHANGES, type Change, type LiveResult, runChange } from "./live.ts";
 import { NAT_NAMES } from "./nat-types.ts";
 import { verifyTypes } from "./probing.ts";
@@ -40,6 +40,7 @@ async function runMatrix(lab: Lab, cells: readonly Cell[], stacks: readonly Stac
   for (const stack of stacks) {
     for (const cell of cells.flatMap((each) => Array<Cell>(rounds).fill(each))) {
       const result = await runCell(lab, cell, stack, lossPercent);
+      if (interrupted) return results;
       results.push(result);
       say(lineOf(result));
     }
@@ -52,6 +53,7 @@ async function runLive(lab: Lab, changes: readonly Change[], stacks: readonly St
   for (const stack of stacks) {
     for (const change of changes) {
       const result = await runChange(lab, change, stack);
+      if (interrupted) return results;
       results.push(result);
       say(liveLine(result));
     }
@@ -81,11 +83,15 @@ if (missing !== undefined) {
   say(`skipped: ${missing}`);
   process.exit(SKIPPED);
 }
-const lab = await buildLab(turn);
+let interrupted = false;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => void lab.remove().finally(() => process.exit(1)));
+  process.once(signal, () => {
+    interrupted = true;
+    void removeLab().finally(() => process.exit(1));
+  });
 }
 try {
+  const lab = await buildLab(turn);
   await verifyTypes(lab.network, types);
   say(`every NAT is what it claims to be: ${types.join(", ")}`);
   if (values.live) {
@@ -102,5 +108,5 @@ try {
     process.exitCode = summaries.every(({ ok }) => ok) ? 0 : 1;
   }
 } finally {
-  await lab.remove();
+  await removeLab();
 }
