@@ -12,12 +12,15 @@ import { auditedAuthority } from "./audited-authority.ts";
 import { clusterAuthority } from "./authority.ts";
 import { type TurnOptions, turnGrants } from "./grants.ts";
 import { type SignalingServer, startSignalingServer } from "./server.ts";
+import type { TlsFiles } from "./tls.ts";
 
 export interface SignalingServiceOptions {
   readonly cluster: Cluster;
   readonly listen: { readonly host: string; readonly port: number };
   /** Names by which agents' URLs call this server; default: its addresses. */
   readonly names?: readonly string[];
+  /** The certificate, for `wss://`. */
+  readonly tls?: TlsFiles;
   /** The file of an issuing key: the server then exchanges join tokens and renews. */
   readonly issuingKeyFile?: string;
   /** What the server did and refused is written down there. Closing the server does not close it. Default: nowhere. */
@@ -29,7 +32,7 @@ export interface SignalingServiceOptions {
 
 /** Starts a signaling server for one cluster, an issuer too where it has the key. Closing it closes both. */
 export async function startSignalingService(options: SignalingServiceOptions): Promise<SignalingServer> {
-  const { cluster, listen, names, issuingKeyFile: keyFile, log, audit = NO_AUDIT } = options;
+  const { cluster, listen, names, tls, issuingKeyFile: keyFile, log, audit = NO_AUDIT } = options;
   const crypto = nodeCrypto();
   const now = systemClock();
   const grants = options.turn && (await turnGrants(options.turn));
@@ -48,6 +51,7 @@ export async function startSignalingService(options: SignalingServiceOptions): P
       now,
       logger: log,
       ...(names && { names }),
+      ...(tls && { tls }),
       ...(grants && { grants }),
     });
     const close = server.close.bind(server);

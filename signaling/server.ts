@@ -1,31 +1,30 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type ServerOptions, WebSocket, WebSocketServer } from "ws";
 import { Runner } from "../src/agent/runner.ts";
+import type { Logger } from "../src/options.ts";
 import type { Instant } from "../src/proto/machine.ts";
 import { shortId } from "../src/proto/peer-id.ts";
 import type { Random } from "../src/proto/random.ts";
 import { signalingLimits } from "../src/proto/signaling/limits.ts";
 import { ownNames, sourceOf } from "./addresses.ts";
 import type { Authority } from "./authority.ts";
+import { type Listener, listenHttp, MAX_HEADER_BYTES } from "./listener.ts";
 import type { Counters } from "./proto/counters.ts";
 import type { ConnectionId, Grants, Refusal, RoomsInput, RoomsOutput } from "./proto/events.ts";
 import type { RoomsLimits } from "./proto/limits.ts";
 import { LogThrottle } from "./proto/log-throttle.ts";
 import { Rooms } from "./proto/rooms.ts";
+import type { TlsFiles } from "./tls.ts";
 
 /** Drives {@link Rooms} over `ws` on `node:http`: sockets, one timer, the authority's answers, a log line now and then. */
-
-/** Where log lines go. */
-interface SignalingLogger {
-  info(message: string, fields?: Readonly<Record<string, unknown>>): void;
-  warn(message: string, fields?: Readonly<Record<string, unknown>>): void;
-}
 
 export interface SignalingServerOptions {
   /** `host`: an address of this machine, or `::` or `0.0.0.0` for all. `port`: 0 for any free one. */
   readonly listen: { readonly host: string; readonly port: number };
+  /** The certificate, for `wss://`; absent: `ws://`. */
+  readonly tls?: TlsFiles;
   /**
    * The names by which agents' URLs call this server, `host` or `host:port`, without the port where it is the scheme's default. A
    * login is signed for one of them. Default: all addresses that it listens on, `localhost` where that is one of them,
@@ -38,7 +37,7 @@ export interface SignalingServerOptions {
   /** For nonces: must be the system's CSPRNG. */
   readonly random: Random;
   readonly now: () => Instant;
-  readonly logger?: SignalingLogger;
+  readonly logger?: Logger;
   readonly limits?: Partial<RoomsLimits>;
   /**
    * The address that a connection is counted under, from its request: for a server behind a proxy that it trusts, which
@@ -62,9 +61,6 @@ export interface SignalingServer extends AsyncDisposable {
   kill(): Promise<void>;
 }
 
-/** A request's head, bytes: browsers send about 1 KiB. */
-const MAX_HEADER_BYTES = 8_192;
-
 /** All that a client may send before it has logged in, the request's head included, bytes. */
 const MAX_BYTES_BEFORE_LOGIN = MAX_HEADER_BYTES + 2 * signalingLimits.loginMessageBytes;
 
@@ -80,24 +76,8 @@ const DRAIN_MS = 2_000;
  * @throws the error of `listen` (a code such as `EADDRINUSE`).
  */
 export async function startSignalingServer(options: SignalingServerOptions): Promise<SignalingServer> {
-  // An import statement would read every export of the module, and with that load the HTTP client behind `fetch`: 18 MB.
-  const { createServer } = process.getBuiltinModule("node:http");
-  const http = createServer({
-    maxHeaderSize: MAX_HEADER_BYTES,
-    headersTimeout: 5_000,
-    requestTimeout: 5_000,
-    connectionsCheckingInterval: 1_000,
-    noDelay: true,
-  });
-  const { host, port } = options.listen;
-  await new Promise<void>((resolve, reject) => {
-    http.once("error", reject);
-    http.listen({ host, port, exclusive: true }, () => {
-      http.off("error", reject);
-      resolve();
-    });
-  });
-  return new RunningServer(http, options);
+  const listener = await listenHttp(options.listen, options.tls, options.logger ?? SILENT);
+  return new RunningServer(listener, options);
 }
 
 const WEBSOCKET_OPTIONS: ServerOptions & { readonly closeTimeout: number; readonly autoPong: boolean } = {
@@ -125,10 +105,30 @@ const OVERSIZE_ERRORS: ReadonlySet<unknown> = new Set([
   "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH",
 ]);
 
+/** Where a connection comes from: no two that stand at a time share it. */
+function originOf(socket: Duplex): string {
+  return socket instanceof Socket ? `${socket.remoteAddress} ${socket.remotePort}` : "";
+}
+
+/** What goes with every answer over HTTP: it is for programs, and not to be kept, framed or guessed at. */
+function headersOf({ secure }: Listener): Readonly<Record<string, string>> {
+  return {
+    connection: "close",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    ...(secure && { "strict-transport-security": "max-age=31536000" }),
+  };
+}
+
+const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+
 /** One TCP connection, from its first byte. */
 interface Link {
   readonly id: ConnectionId;
-  readonly socket: Duplex;
+  /** Over TLS what is inside, once there is a request. */
+  socket: Duplex;
   /** Once it speaks WebSocket. */
   web: WebSocket | undefined;
   /** Watches for bytes before the login. */
@@ -145,12 +145,16 @@ class RunningServer implements SignalingServer {
   readonly #rooms: Rooms;
   readonly #runner: Runner<RoomsInput, RoomsOutput>;
   readonly #links = new Map<ConnectionId, Link>();
-  readonly #ids = new WeakMap<Duplex, ConnectionId>();
+  /** Connections by where they come from, which is the same for a TCP connection and the TLS within. */
+  readonly #origins = new Map<string, Link>();
+  readonly #listener: Listener;
   readonly #throttle = new LogThrottle();
   #lastId = 0;
   #closing: Promise<void> | undefined;
 
-  constructor(http: Server, options: SignalingServerOptions) {
+  constructor(listener: Listener, options: SignalingServerOptions) {
+    const http = listener.server;
+    this.#listener = listener;
     const address = http.address() as AddressInfo;
     this.host = address.address;
     this.port = address.port;
@@ -177,7 +181,7 @@ class RunningServer implements SignalingServer {
     http.on("request", (request, response) => this.#answer(request, response));
     http.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
     if (options.addressOf === undefined)
-      http.on("connection", (socket) => this.#open(socket, sourceOf(socket.remoteAddress)));
+      http.on("connection", (socket) => this.#open(socket, originOf(socket), sourceOf(socket.remoteAddress)));
     options.logger?.info("the signaling server listens", { host: this.host, port: this.port, names: this.names });
   }
 
@@ -216,6 +220,7 @@ class RunningServer implements SignalingServer {
 
   /** Listens no more, and resolves when the last socket is gone. */
   async #end(): Promise<void> {
+    this.#listener.stop();
     await new Promise<void>((resolve) => this.#http.close(() => resolve()));
     this.#options.logger?.info("the signaling server has closed");
   }
@@ -227,12 +232,14 @@ class RunningServer implements SignalingServer {
 
   // Connections
 
-  #open(socket: Duplex, address: string): void {
+  #open(socket: Duplex, origin: string, address: string): void {
     const id = ++this.#lastId;
-    this.#links.set(id, { id, socket, web: undefined, watch: undefined });
-    this.#ids.set(socket, id);
+    const link: Link = { id, socket, web: undefined, watch: undefined };
+    this.#links.set(id, link);
+    this.#origins.set(origin, link);
     socket.once("close", () => {
       this.#links.delete(id);
+      if (this.#origins.get(origin) === link) this.#origins.delete(origin);
       this.#runner.input({ type: "disconnected", connection: id });
     });
     this.#runner.input({ type: "connected", connection: id, address });
@@ -242,7 +249,7 @@ class RunningServer implements SignalingServer {
     const healthy = request.url === "/healthz";
     const body = healthy ? `{"status":"ok","connections":${this.connections}}\n` : "not found\n";
     const type = healthy ? "application/json" : "text/plain";
-    response.writeHead(healthy ? 200 : 404, { "content-type": type, connection: "close" }).end(body);
+    response.writeHead(healthy ? 200 : 404, { ...headersOf(this.#listener), "content-type": type }).end(body);
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -253,10 +260,11 @@ class RunningServer implements SignalingServer {
         socket.destroy();
         return;
       }
-      this.#open(socket, sourceOf(address));
+      this.#open(socket, originOf(socket), sourceOf(address));
     }
-    const link = this.#links.get(this.#ids.get(socket) ?? 0);
+    const link = this.#origins.get(originOf(socket));
     if (link === undefined || socket.destroyed) return;
+    link.socket = socket;
     this.#web.handleUpgrade(request, socket, head, (web) => this.#listen(link, web));
   }
 

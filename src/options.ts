@@ -19,6 +19,15 @@ export interface Logger {
   error(message: string, fields?: Readonly<Record<string, unknown>>): void;
 }
 
+/** See {@link AgentOptions.signalingTls}. */
+export interface SignalingTlsFiles {
+  /** Authorities to trust beside the system's. */
+  readonly ca?: string;
+  /** Our own certificate and its key, which nobody else may read. */
+  readonly cert?: string;
+  readonly key?: string;
+}
+
 export interface AgentOptions {
   /** Keys, token, cluster and lock of this agent. Default: `$XDG_STATE_HOME/starling`. Two agents never share one. */
   readonly stateDirectory?: string;
@@ -30,6 +39,8 @@ export interface AgentOptions {
   readonly labels?: Readonly<Record<string, string>>;
   /** Signaling servers, `ws://` or `wss://`. Default: those of the invite. */
   readonly signaling?: readonly string[];
+  /** Files (PEM) for `wss://` servers with a private authority, or that ask for a client certificate. */
+  readonly signalingTls?: SignalingTlsFiles;
   /** STUN and TURN servers. Default: those of the invite. There is no public default. */
   readonly iceServers?: readonly IceServer[];
   /** `auto` takes the native stack where it loads and werift otherwise. Default `auto`. */
@@ -101,6 +112,13 @@ export const settingsSchema = z.strictObject({
     .record(z.string().min(1).max(MAX_LABEL_LENGTH), z.string().max(MAX_LABEL_LENGTH))
     .refine((labels) => Object.keys(labels).length <= MAX_LABELS, `at most ${MAX_LABELS} labels`),
   signaling: z.array(url).max(8),
+  signalingTls: z
+    .strictObject({
+      ca: z.string().max(1_024).exactOptional(),
+      cert: z.string().max(1_024).exactOptional(),
+      key: z.string().max(1_024).exactOptional(),
+    })
+    .exactOptional(),
   iceServers: z.array(iceServer).max(8),
   rtc: z.enum(["auto", "native", "werift"]),
   loopback: z.union([z.boolean(), z.literal("auto")]),

@@ -107,6 +107,7 @@ export class AgentCore {
     });
     this.servers = new Servers({
       urls: prepared.signaling,
+      tls: prepared.signalingTls,
       trust,
       credential,
       random,

@@ -3,6 +3,7 @@ import type { AuditLog } from "../audit.ts";
 import { systemClock } from "../drivers/clock.ts";
 import { nodeCrypto } from "../drivers/crypto.ts";
 import { systemRandom } from "../drivers/entropy.ts";
+import type { SignalingTls } from "../drivers/signaling.ts";
 import { openAuditLog } from "../drivers/state/audit-log.ts";
 import { AUDIT_FOLDER, openStateDirectory, type StateDirectory } from "../drivers/state-directory.ts";
 import { createTokenVerifier } from "../drivers/tokens.ts";
@@ -16,6 +17,7 @@ import { readInvite, settleCluster, settleCredential } from "./credential.ts";
 import { FIRST_JOIN_MS } from "./first-join.ts";
 import { type Issuing, openIssuing, withIssuerLabel } from "./issuing.ts";
 import type { NetworkOptions } from "./paths.ts";
+import { readSignalingTls } from "./signaling-tls.ts";
 import { openStacks, type Stacks } from "./stacks.ts";
 import { openStorage, type Storage } from "./storage.ts";
 import { Trust } from "./trust.ts";
@@ -29,6 +31,7 @@ export interface Preparation {
   readonly issuing: Issuing | undefined;
   readonly stacks: Stacks;
   readonly signaling: readonly string[];
+  readonly signalingTls: SignalingTls | undefined;
   readonly iceServers: readonly IceServer[];
   readonly network: NetworkOptions;
   readonly name: string;
@@ -54,6 +57,7 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
   const now = systemClock();
   // Read before anything is opened: a bad paste should cost nothing.
   const invite = options.invite === undefined ? undefined : readInvite(options.invite);
+  const signalingTls = options.signalingTls && (await readSignalingTls(options.signalingTls));
   const state = await openStateDirectory(options.stateDirectory ?? defaultStateDirectory(), crypto);
   const identity = crypto.nodeIdentity(state.nodeKey.seed);
   const log = options.logger ?? SILENT;
@@ -83,6 +87,7 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
       issuing,
       stacks: await openStacks(options.rtc ?? "auto"),
       signaling,
+      signalingTls,
       iceServers: options.iceServers ?? cluster.iceServers,
       network: {
         extraAddresses: wantsLoopback(options.loopback ?? "auto", signaling) ? ["127.0.0.1"] : [],

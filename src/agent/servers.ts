@@ -1,4 +1,9 @@
-import { connectSignaling, type SignalingConnection, type SignalingEvent } from "../drivers/signaling.ts";
+import {
+  connectSignaling,
+  type SignalingConnection,
+  type SignalingEvent,
+  type SignalingTls,
+} from "../drivers/signaling.ts";
 import type { Logger } from "../options.ts";
 import { RecentMap } from "../proto/bounded.ts";
 import type { Instant } from "../proto/machine.ts";
@@ -72,6 +77,7 @@ export class Servers {
 
   constructor(options: {
     readonly urls: readonly string[];
+    readonly tls?: SignalingTls | undefined;
     readonly trust: Trust;
     readonly credential: HeldCredential;
     readonly random: Random;
@@ -98,6 +104,7 @@ export class Servers {
           },
           random,
           now,
+          ...(options.tls && { tls: options.tls }),
         },
         (event) => this.#event(server, event),
       );

@@ -29,6 +29,9 @@ export interface SettingFlags {
   readonly log?: string;
   readonly loopback?: boolean;
   readonly metrics?: string;
+  readonly signalingCa?: string;
+  readonly signalingCert?: string;
+  readonly signalingKey?: string;
   readonly skipInterface?: readonly string[];
   readonly portRange?: string;
   readonly announce?: readonly string[];
@@ -99,6 +102,7 @@ function readFlags(flags: SettingFlags): Partial<Record<keyof Settings, unknown>
     ...(flags.rtc !== undefined && { rtc: flags.rtc }),
     ...(flags.log !== undefined && { log: flags.log }),
     ...(flags.loopback !== undefined && { loopback: flags.loopback }),
+    ...(tlsOf(flags) && { signalingTls: tlsOf(flags) }),
     ...(flags.metrics !== undefined && { metrics: flags.metrics }),
     ...(flags.skipInterface !== undefined && { skipInterfaces: flags.skipInterface.filter((name) => name !== "none") }),
     ...(flags.portRange !== undefined && { portRange: parsePortRange(flags.portRange) }),
@@ -106,6 +110,11 @@ function readFlags(flags: SettingFlags): Partial<Record<keyof Settings, unknown>
     ...(flags.localNames !== undefined && { localNames: flags.localNames }),
     ...(flags.store !== undefined && { store: flags.store }),
   };
+}
+
+function tlsOf({ signalingCa: ca, signalingCert: cert, signalingKey: key }: SettingFlags): object | undefined {
+  const given = Object.entries({ ca, cert, key }).filter(([, file]) => file !== undefined);
+  return given.length > 0 ? Object.fromEntries(given) : undefined;
 }
 
 /** Parses `key=value` pairs. */

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import type { TurnOptions } from "../../signaling/grants.ts";
 import { startSignalingService } from "../../signaling/main.ts";
+import type { TlsFiles } from "../../signaling/tls.ts";
 import type { AuditLog } from "../audit.ts";
 import { systemClock } from "../drivers/clock.ts";
 import { nodeCrypto } from "../drivers/crypto.ts";
@@ -9,6 +10,7 @@ import { openAuditLog } from "../drivers/state/audit-log.ts";
 import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
 import { createSigningKeyFile, readSigningKeyFile } from "../drivers/state/key-file.ts";
 import { exists } from "../drivers/state/private-files.ts";
+import { StarlingError } from "../errors.ts";
 import type { Logger, Settings } from "../options.ts";
 import { addStateFlag, flagsOf } from "./flags.ts";
 import { DEFAULT_SIGNALING_PORT } from "./init.ts";
@@ -29,6 +31,9 @@ interface SignalOptions {
   readonly turn?: readonly string[];
   readonly turnSecretFile?: string;
   readonly turnLife: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly clientCa?: string;
   readonly audit?: string;
   readonly log: Settings["log"];
   readonly json?: boolean;
@@ -47,6 +52,9 @@ export function signalCommand(program: Command): void {
       "--issuing-key <file>",
       "issue tokens with this key (default: issuing.key in the state directory, if it is there)",
     )
+    .option("--tls-cert <file>", "serve wss:// with this certificate (PEM); read again when it changes")
+    .option("--tls-key <file>", "the certificate's private key (PEM)")
+    .option("--client-ca <file>", "ask for a client certificate by one of these authorities (PEM)")
     .option("--audit <folder>", "write the audit log there (default: audit-signal in the state directory)")
     .option("--turn <url...>", "STUN and TURN servers for members: stun:, turn:, turns:")
     .option("--turn-secret-file <file>", "private file with the secret that the TURN servers know (use-auth-secret)")
@@ -62,6 +70,7 @@ export function signalCommand(program: Command): void {
       const issuingKeyFile = options.issuer
         ? (options.issuingKey ?? (await ifThere(join(stateDirectory, ISSUING_KEY_FILE))))
         : undefined;
+      const tls = tlsFilesOf(options);
       const stopped = Promise.withResolvers<void>();
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopped.resolve());
       const log = commandLogger(options.log);
@@ -72,10 +81,11 @@ export function signalCommand(program: Command): void {
         listen: parseListen(options.listen),
         log,
         ...(options.turn && { turn: turnOptions(options.turn, options) }),
+        ...(tls && { tls }),
         ...(options.publicName && { names: options.publicName }),
         ...(issuingKeyFile !== undefined && { issuingKeyFile }),
       });
-      const url = `ws://${server.host.includes(":") ? `[${server.host}]` : server.host}:${server.port}`;
+      const url = `${tls ? "wss" : "ws"}://${server.host.includes(":") ? `[${server.host}]` : server.host}:${server.port}`;
       if (options.json)
         print(JSON.stringify({ url, host: server.host, port: server.port, issuer: issuingKeyFile !== undefined }));
       say(`signaling for cluster ${cluster.name} on ${url}${issuingKeyFile ? ", issuing tokens" : ""}`);
@@ -83,6 +93,14 @@ export function signalCommand(program: Command): void {
         say("it issues no tokens: newcomers need a member that does (starling up --issuing-key FILE)");
       await stopped.promise;
     });
+}
+
+/** The certificate that the flags name; throws `usage` for half of it. */
+function tlsFilesOf({ tlsCert, tlsKey, clientCa }: SignalOptions): TlsFiles | undefined {
+  if (tlsCert === undefined && tlsKey === undefined && clientCa === undefined) return undefined;
+  if (tlsCert === undefined || tlsKey === undefined)
+    throw new StarlingError("usage", "--tls-cert and --tls-key go together, and --client-ca with both");
+  return { certFile: tlsCert, keyFile: tlsKey, ...(clientCa !== undefined && { clientCaFile: clientCa }) };
 }
 
 /** The server's audit log, signed by a key of its own: an agent may run from the same state directory. */

@@ -83,6 +83,7 @@ export async function runAgent(
     onProgress: (line) => say(`joining: ${line}`),
     ...(issuingKey !== undefined && { issuingKey }),
     ...(joinTimeout !== undefined && { joinTimeoutMs: parseDuration(joinTimeout) }),
+    ...(values.signalingTls && { signalingTls: values.signalingTls }),
     ...(values.signaling.length > 0 && { signaling: values.signaling }),
     ...(values.iceServers.length > 0 && { iceServers: values.iceServers }),
     ...(invite !== undefined && { invite }),

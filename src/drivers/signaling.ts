@@ -1,3 +1,4 @@
+import { rootCertificates } from "node:tls";
 import { type ClientOptions, WebSocket } from "ws";
 import { StarlingError } from "../errors.ts";
 import type { Instant } from "../proto/machine.ts";
@@ -42,6 +43,13 @@ export interface SignalingKeys {
 /** Opens the answer to a request to a desk; undefined when it does not open. */
 export type OpenAnswer = (sealed: Uint8Array) => Extract<SignalingInput, { type: "unsealed" }>["answer"] | undefined;
 
+/** See {@link SignalingOptions.tls}. */
+export interface SignalingTls {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+}
+
 export interface SignalingOptions {
   /** `ws://` or `wss://`; see {@link parseSignalingUrl}. */
   readonly url: string;
@@ -50,6 +58,8 @@ export interface SignalingOptions {
   /** The same for all servers of an agent. */
   readonly run: AgentRun;
   readonly credential: HeldCredential;
+  /** For `wss://`: authorities to trust beside the system's, and a certificate of our own for servers that ask. PEM. */
+  readonly tls?: SignalingTls;
   readonly keys: SignalingKeys;
   /** For jitter only. */
   readonly random: Random;
@@ -84,6 +94,12 @@ const WEBSOCKET_OPTIONS: ClientOptions & { readonly closeTimeout: number } = {
   closeTimeout: CLOSE_TIMEOUT_MS,
   followRedirects: false,
 };
+
+function socketOptions(tls: SignalingTls | undefined): ClientOptions {
+  if (tls === undefined) return WEBSOCKET_OPTIONS;
+  const { ca, ...own } = tls;
+  return { ...WEBSOCKET_OPTIONS, ...own, ...(ca !== undefined && { ca: [...rootCertificates, ca] }) };
+}
 
 /** A signaling server's address. */
 export interface SignalingUrl {
@@ -130,6 +146,7 @@ class Connection implements SignalingConnection {
   readonly url: string;
   readonly plaintext: boolean;
   readonly #machine: SignalingClient;
+  readonly #socketOptions: ClientOptions;
   readonly #options: SignalingOptions;
   readonly #notify: (event: SignalingEvent) => void;
   readonly #sockets = new Set<WebSocket>();
@@ -145,6 +162,7 @@ class Connection implements SignalingConnection {
     this.url = url;
     this.plaintext = plaintext;
     this.#options = options;
+    this.#socketOptions = socketOptions(options.tls);
     this.#notify = notify;
     this.#machine = new SignalingClient({ ...options, serverName });
     this.#arm();
@@ -249,7 +267,7 @@ class Connection implements SignalingConnection {
   }
 
   #connect(attempt: Attempt): void {
-    const socket = new WebSocket(this.url, WEBSOCKET_OPTIONS);
+    const socket = new WebSocket(this.url, this.#socketOptions);
     let reason = "";
     this.#sockets.add(socket);
     this.#current = { attempt, socket };

@@ -10,9 +10,6 @@ import { MAX_UNSAVED_BYTES, MAX_USELESS_ROWS } from "./limits.ts";
 import type { Restoration } from "./restoration.ts";
 import { batchRow, entryRow, isShared, metaRow, nameOf, noEntryRow, type RowChange, tokenRow } from "./rows.ts";
 
-/** What happens when something is durable. */
-type Waiting = (now: Instant) => void;
-
 /**
  * What must be durable before anything is said about it.
  *
@@ -37,9 +34,9 @@ export class Journal {
   readonly #proofs = new Map<string, { readonly batch: Batch; readonly isKept: boolean }>();
   /** Rows of the earlier run that are to go. */
   #useless: readonly RowChange[] = [];
-  #waiting: Waiting[] = [];
+  #waiting: (() => void)[] = [];
   /** Commits under way, oldest first. */
-  readonly #commits: { readonly bytes: number; readonly cursor: number; readonly waiting: Waiting[] }[] = [];
+  readonly #commits: { readonly bytes: number; readonly cursor: number; readonly waiting: (() => void)[] }[] = [];
   #sequence = 0;
   #bytes = 0;
 
@@ -102,10 +99,10 @@ export class Journal {
   }
 
   /** Runs `run` when everything that is stored by now is durable; at once if it is. */
-  after(run: Waiting, now: Instant): void {
+  after(run: () => void): void {
     if (this.#isDirty) this.#waiting.push(run);
     else if (this.#commits.length > 0) this.#commits.at(-1)?.waiting.push(run);
-    else run(now);
+    else run();
   }
 
   get #isDirty(): boolean {
@@ -139,12 +136,12 @@ export class Journal {
   }
 
   /** Commit `sequence` is durable: what has waited for it happens. */
-  stored(sequence: number, now: Instant): void {
+  stored(sequence: number): void {
     assert(sequence === this.#sequence - this.#commits.length + 1, "commits become durable in their order");
     const commit = this.#commits.shift();
     if (commit === undefined) return;
     this.#bytes -= commit.bytes;
     this.#changes.settle(commit.cursor);
-    for (const run of commit.waiting) run(now);
+    for (const run of commit.waiting) run();
   }
 }

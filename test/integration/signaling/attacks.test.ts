@@ -19,7 +19,12 @@ async function start(limits: Partial<RoomsLimits> = {}): Promise<SignalingServer
     random: systemRandom(),
     now,
     limits,
-    logger: { info: () => {}, warn: (message, fields) => lines.push({ message, fields }) },
+    logger: {
+      debug: () => {},
+      info: () => {},
+      error: () => {},
+      warn: (message, fields) => lines.push({ message, fields }),
+    },
   });
   return server;
 }

@@ -88,7 +88,12 @@ describe("the signaling server", () => {
     "refuses logins for the time being when its authority %s, and does not say why in the log",
     async (_name, authenticate) => {
       const lines: unknown[] = [];
-      const logger = { info: () => {}, warn: (...line: unknown[]) => lines.push(line) };
+      const logger = {
+        debug: () => {},
+        info: () => {},
+        error: () => {},
+        warn: (...line: unknown[]) => lines.push(line),
+      };
       const server = await start({ authority: { ...authority, authenticate }, logger });
       const identity = createIdentity();
       const client = await new RawClient(server.port).opened();

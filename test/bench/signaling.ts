@@ -1,0 +1,156 @@
+/**
+ * A signaling server beside a bare `ws` server, in one run: how fast connections come, what each costs, and what happens when
+ * the server is killed with all of them attached.
+ *
+ *     npm run -s bench:signaling -- [--connections 10000] [--rounds 3] [--json]
+ *
+ * Targets: connect rate with admission at least 0.7 of bare ws; at most 14 KiB each; after a kill and a restart all are back within
+ * 10 s, and no second sees more than half of them. Exit 1 when one is missed.
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { nodeCrypto } from "../../src/drivers/crypto.ts";
+import { createCluster } from "../../src/drivers/state/create-cluster.ts";
+import type { CrowdOrder, CrowdReport } from "./signaling-crowd.ts";
+
+const { values } = parseArgs({
+  options: {
+    connections: { type: "string", default: "10000" },
+    rounds: { type: "string", default: "3" },
+    json: { type: "boolean", default: false },
+  },
+});
+const connections = Number(values.connections);
+/** How long the server stays away after it was killed, ms: a restart by a supervisor. */
+const AWAY_MS = 1_000;
+const folder = await mkdtemp(join(tmpdir(), "starling-bench-"));
+const { issuingKeyFile } = await createCluster(folder, {}, nodeCrypto());
+const children = new Set<ChildProcess>();
+
+function child(file: string, args: readonly string[]): ChildProcess {
+  const started = fork(join(import.meta.dirname, file), args, { execArgv: ["--expose-gc"] });
+  children.add(started);
+  started.once("exit", () => children.delete(started));
+  return started;
+}
+
+function heard<T>(from: ChildProcess): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const died = (): void => reject(new Error("a process of the bench has died"));
+    from.once("exit", died);
+    from.once("message", (message) => {
+      from.off("exit", died);
+      resolve(message as T);
+    });
+  });
+}
+
+async function ended(one: ChildProcess, signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+  const exit = new Promise((resolve) => one.once("exit", resolve));
+  one.kill(signal);
+  await exit;
+}
+
+async function server(kind: CrowdOrder["kind"], port = 0) {
+  const process = child("signaling-server.ts", [kind, folder, String(port)]);
+  const listening = await heard<{ port: number }>(process);
+  const usage = async () => {
+    const answer = heard<{ rssMiB: number; cpuMs: number }>(process);
+    process.send("usage");
+    return answer;
+  };
+  return { process, port: listening.port, usage };
+}
+
+async function crowd(kind: CrowdOrder["kind"], port: number): Promise<ChildProcess> {
+  const order: CrowdOrder = { kind, port, count: connections, folder, issuingKeyFile };
+  const process = child("signaling-crowd.ts", [JSON.stringify(order)]);
+  await heard<CrowdReport>(process);
+  return process;
+}
+
+/** One round of one kind; with `restart`, what a kill does. */
+async function round(kind: CrowdOrder["kind"], restart: boolean) {
+  const first = await server(kind);
+  const people = await crowd(kind, first.port);
+  const before = await first.usage();
+  const connected = heard<Extract<CrowdReport, { type: "connected" }>>(people);
+  people.send("connect");
+  const { ms, failures } = await connected;
+  const after = await first.usage();
+  const figures = {
+    perSecond: Math.round((1_000 * connections) / ms),
+    serverMsEach: round3((after.cpuMs - before.cpuMs) / connections),
+    kibEach: round3((1_024 * (after.rssMiB - before.rssMiB)) / connections),
+    failures,
+  };
+  const recovery = restart ? await kill(first, people) : undefined;
+  await ended(people);
+  if (!restart) await ended(first.process);
+  return { ...figures, ...recovery };
+}
+
+async function kill(first: Awaited<ReturnType<typeof server>>, people: ChildProcess) {
+  people.send("watch");
+  const back = heard<Extract<CrowdReport, { type: "back" }>>(people);
+  await ended(first.process, "SIGKILL");
+  await pause(AWAY_MS);
+  const up = performance.now();
+  const second = await server("ours", first.port);
+  const upMs = performance.now() - up;
+  const { atMs } = await back;
+  const perSecond = new Map<number, number>();
+  for (const at of atMs) perSecond.set(Math.floor(at / 1_000), (perSecond.get(Math.floor(at / 1_000)) ?? 0) + 1);
+  await ended(second.process);
+  return {
+    serverStartMs: Math.round(upMs),
+    allBackMs: Math.round((atMs.at(-1) ?? 0) - AWAY_MS),
+    peakPerSecond: Math.max(...perSecond.values()),
+  };
+}
+
+const round3 = (value: number): number => Math.round(value * 1_000) / 1_000;
+const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? 0;
+
+try {
+  const bare: Awaited<ReturnType<typeof round>>[] = [];
+  const ours: Awaited<ReturnType<typeof round>>[] = [];
+  for (let index = 0; index < Number(values.rounds); index++) {
+    bare.push(await round("bare", false));
+    ours.push(await round("ours", index === 0));
+  }
+  const ratio = median(ours.map((one, index) => one.perSecond / (bare[index]?.perSecond ?? 1)));
+  const kibEach = median(ours.map((one) => one.kibEach));
+  const {
+    allBackMs = Number.NaN,
+    peakPerSecond = Number.NaN,
+    serverStartMs,
+  } = ours[0] as Partial<Awaited<ReturnType<typeof kill>>>;
+  const failures = [
+    ...(ratio >= 0.7 ? [] : [`connect rate ${round3(ratio)} of bare ws, at least 0.7 wanted`]),
+    ...(kibEach <= 14 ? [] : [`${kibEach} KiB each, at most 14 wanted`]),
+    ...(allBackMs <= 10_000 ? [] : [`all back after ${allBackMs} ms, at most 10,000 wanted`]),
+    ...(peakPerSecond <= connections / 2 ? [] : [`${peakPerSecond} came back in one second`]),
+  ];
+  const report = {
+    connections,
+    bare,
+    ours,
+    ratio: round3(ratio),
+    kibEach,
+    allBackMs,
+    peakPerSecond,
+    serverStartMs,
+    ok: failures.length === 0,
+    failures,
+  };
+  process.stdout.write(`${values.json ? JSON.stringify(report) : JSON.stringify(report, null, 2)}\n`);
+  process.exitCode = report.ok ? 0 : 1;
+} finally {
+  for (const one of children) one.kill("SIGKILL");
+  await rm(folder, { recursive: true, force: true });
+}
