@@ -76,9 +76,9 @@ export class Agent extends TopicAgent {
 
   /** A snapshot; its shape is stable (`starling status --json`). */
   status(): AgentStatus {
-    const { prepared, mesh, servers, connections, state } = this.#core;
+    const { prepared, mesh, servers, connections, relayed, state } = this.#core;
     const { trust, name, storage, now } = prepared;
-    return describeStatus({ trust, name, storage, mesh, servers, connections, state, now: now() });
+    return describeStatus({ trust, name, storage, mesh, servers, connections, relayed, state, now: now() });
   }
 
   /** Everybody known, this agent included. */

@@ -21,12 +21,15 @@ import type { PeerLink } from "./peer-link.ts";
 import { checkMayOpen, guardReads } from "./permissions.ts";
 import type { Preparation } from "./prepare.ts";
 import { reach } from "./reach.ts";
+import { RelayedLinks } from "./relayed-links.ts";
+import { RELAY_PROTOCOL } from "./relays.ts";
 import { Servers } from "./servers.ts";
 import { Services } from "./services.ts";
 import { memberInfo, memberInfos } from "./status-view.ts";
 import type { MeshStream } from "./stream.ts";
 import { Tenure } from "./tenure.ts";
 import { remember, Upkeep } from "./upkeep.ts";
+import { Ways } from "./ways.ts";
 
 /** How long `leave` waits for what is queued, ms. */
 const DRAIN_MS = 2_000;
@@ -42,6 +45,7 @@ const FAREWELL_MS = 150;
 export class AgentCore {
   readonly prepared: Preparation;
   readonly connections: Connections;
+  readonly relayed: RelayedLinks;
   readonly paths: Paths;
   readonly servers: Servers;
   readonly buckets: Buckets;
@@ -54,6 +58,7 @@ export class AgentCore {
   readonly #admitted = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<StarlingError | undefined>();
   #host: MeshHost | undefined;
+  #ways: Ways | undefined;
   #state: SelfStatus["state"] = "joining";
 
   /** @param face where events are dispatched. @param posted something was published, by us too. */
@@ -105,6 +110,18 @@ export class AgentCore {
         boxKeyOf: (peer) => this.#host?.mesh.membership.member(peer)?.record.exchangeKey,
       },
     });
+    this.relayed = new RelayedLinks({
+      trust,
+      random,
+      now,
+      log,
+      link: (peer) => this.connections.link(peer),
+      towards: (peer) => this.#ways?.towards(peer) ?? [],
+      isMember: (peer) => this.#host?.mesh.membership.member(peer)?.lapsed === false,
+      handler: (protocol) => this.services.handlerOf(protocol),
+      fault: (peer, fault) => this.faults.report(peer, fault),
+    });
+    this.services.provide(RELAY_PROTOCOL, (stream, from) => this.relayed.serve(stream, from));
     this.servers = new Servers({
       urls: prepared.signaling,
       tls: prepared.signalingTls,
@@ -188,9 +205,11 @@ export class AgentCore {
       events: this.#face,
       closed: this.closed,
       isClosed: () => this.#state === "closed",
-      link: () => this.connections.link(peer),
+      link: () => this.connections.link(peer) ?? this.relayed.link(peer),
       isMember: () => this.mesh.membership.member(peer) !== undefined,
+      isUnconnectable: () => this.mesh.overlay.unconnectable.has(peer),
       dial: () => this.#host?.input({ type: "try", peer }),
+      relay: () => this.relayed.reach(peer),
     });
   }
 
@@ -239,6 +258,7 @@ export class AgentCore {
     const { state, log } = this.prepared;
     if (this.#host) await remember(this.#host.mesh, this.id, state, log);
     this.#host?.close();
+    this.relayed.close();
     this.connections.close();
     this.paths.close();
     await this.servers.close();
@@ -282,6 +302,7 @@ export class AgentCore {
       },
     });
     this.#host = host;
+    this.#ways = new Ways(trust.id, host.mesh.membership, () => this.connections.links());
     host.input({ type: "introduced", standing: "remembered", records: this.prepared.remembered });
     this.#upkeep.seek(host.mesh, this.servers);
     this.#upkeep.remember(host.mesh, this.id, state, log);

@@ -1,6 +1,6 @@
 import { StarlingError } from "../errors.ts";
 import type { Instant } from "../proto/machine.ts";
-import type { RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
+import type { CandidatePair, RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { AdmittedPeer } from "../proto/session/admission.ts";
 import type { Role } from "../proto/session/transcript.ts";
@@ -106,6 +106,11 @@ export class PeerLink implements StreamCarrier {
     return this.#link.rttMs;
   }
 
+  /** Whether a stream is open, or a ping under way. */
+  get busy(): boolean {
+    return this.#streams.size > 0 || this.#opening.length > 0 || this.#pongs.size > 0;
+  }
+
   /** When the last frame came in. */
   get heardAt(): Instant {
     return this.#heardAt;
@@ -115,7 +120,7 @@ export class PeerLink implements StreamCarrier {
     const pair = this.#connection.selectedPair();
     return {
       peer: this.id,
-      path: pair?.local.kind === "relay" || pair?.remote.kind === "relay" ? "turn" : "direct",
+      path: pathOf(this.stack, pair),
       rtc: this.stack,
       localCandidate: pair ? `${pair.local.kind} ${pair.local.address}` : null,
       remoteCandidate: pair ? `${pair.remote.kind} ${pair.remote.address}` : null,
@@ -339,6 +344,14 @@ export class PeerLink implements StreamCarrier {
     this.#ended.resolve();
     this.#listener.lost(this, reason, deliberate);
   }
+}
+
+/** What a link that leads through other members calls its stack. */
+export const ROUTED = "routed";
+
+function pathOf(stack: string, pair: CandidatePair | undefined): LinkStatus["path"] {
+  if (stack === ROUTED) return "routed";
+  return pair?.local.kind === "relay" || pair?.remote.kind === "relay" ? "turn" : "direct";
 }
 
 type StreamOutput = Extract<

@@ -7,8 +7,11 @@ import type { PeerLink } from "./peer-link.ts";
 /** How long a link that is wanted now may take, ms: the longest stage of a dial and room for one more try. */
 const REACH_MS = 30_000;
 
+/** How long a direct link is waited for before the way through other members is tried as well, ms: most dials take less than 2 s. */
+const HEAD_START_MS = 5_000;
+
 /**
- * The link to a member, dialed where there is none. Rejects with `not-found`, `usage` for the agent itself, `dial-failed`,
+ * The link to a member, dialed where there is none: a direct one, or one through other members where that takes long or has failed before. Rejects with `not-found`, `usage` for the agent itself, `dial-failed`,
  * `closed` when the agent ends, `timeout` or `aborted` when the caller's patience does.
  */
 export async function reach(
@@ -22,7 +25,11 @@ export async function reach(
     isClosed(): boolean;
     link(): PeerLink | undefined;
     isMember(): boolean;
+    /** Whether a direct link was tried in vain before. */
+    isUnconnectable(): boolean;
     dial(): void;
+    /** Makes a link through other members; undefined when there is no way. */
+    relay(): Promise<PeerLink | undefined>;
   },
 ): Promise<PeerLink> {
   const link = host.link();
@@ -37,12 +44,15 @@ export async function reach(
     if (event.peer === peer) finish();
   };
   const timeout = setTimeout(finish, REACH_MS);
+  const relay = (): void => void host.relay().then((relayed) => relayed && finish());
+  const headStart = setTimeout(relay, host.isUnconnectable() ? 0 : HEAD_START_MS);
   signal?.addEventListener("abort", finish, { once: true });
   host.events.addEventListener("linkup", onUp);
   void host.closed.then(finish);
   host.dial();
   await settled.promise;
   clearTimeout(timeout);
+  clearTimeout(headStart);
   signal?.removeEventListener("abort", finish);
   host.events.removeEventListener("linkup", onUp);
   const opened = host.link();

@@ -7,6 +7,7 @@ import { version } from "../version.ts";
 import type { Connections } from "./connections.ts";
 import type { MemberInfo } from "./events.ts";
 import type { PeerLink } from "./peer-link.ts";
+import type { RelayedLinks } from "./relayed-links.ts";
 import type { Servers } from "./servers.ts";
 import type { Storage } from "./storage.ts";
 import type { Trust } from "./trust.ts";
@@ -18,6 +19,7 @@ export interface StatusSources {
   readonly servers: Servers;
   readonly connections: Connections;
   readonly storage: Storage;
+  readonly relayed: RelayedLinks;
   readonly name: string;
   readonly state: SelfStatus["state"];
   readonly now: Instant;
@@ -25,8 +27,9 @@ export interface StatusSources {
 
 /** Puts together what `agent.status()` returns. */
 export function describeStatus(sources: StatusSources): AgentStatus {
-  const { trust, mesh, servers, connections, storage, name, state, now } = sources;
+  const { trust, mesh, servers, connections, relayed, storage, name, state, now } = sources;
   const links = new Map<PeerId, PeerLink>();
+  for (const link of relayed.links()) links.set(link.id, link);
   for (const link of connections.links()) links.set(link.id, link);
   const members: MemberStatus[] = [];
   for (const { record, state } of mesh.membership.members()) {
@@ -55,7 +58,11 @@ export function describeStatus(sources: StatusSources): AgentStatus {
     },
     signaling: servers.status(),
     members,
-    links: Array.from(links.values(), (link) => ({ ...link.status(), signaledBy: connections.signaledBy(link.id) })),
+    links: Array.from(links.values(), (link) => {
+      const status = link.status();
+      // What makes a routed link goes over links of the mesh.
+      return { ...status, signaledBy: status.path === "routed" ? "mesh" : connections.signaledBy(link.id) };
+    }),
     buckets: mesh.replication
       .buckets()
       .map(({ name, keys, bytes, digest }) => ({ name, keys, bytes, digest, replicas: "all" })),

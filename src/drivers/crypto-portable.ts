@@ -45,6 +45,7 @@ export function portableCrypto(): Crypto {
       const nonce = sealed.subarray(0, SEAL_NONCE_BYTES);
       return nacl.secretbox.open(sealed.subarray(SEAL_NONCE_BYTES), nonce, key) ?? undefined;
     },
+    agree: sharedBoxKey,
   };
 }
 

@@ -83,6 +83,7 @@ export function nodeCrypto(): Crypto {
       const nonce = sealed.subarray(0, SEAL_NONCE_BYTES);
       return nacl.secretbox.open(sealed.subarray(SEAL_NONCE_BYTES), nonce, key) ?? undefined;
     },
+    agree: sharedBoxKey,
   };
 }
 

@@ -31,6 +31,7 @@ export type SignatureLabel =
   | "starling/post/1"
   | "starling/record/1"
   | "starling/refutation/1"
+  | "starling/relay/1"
   | "starling/signal/1"
   | "starling/suspicion/1";
 

@@ -75,3 +75,36 @@ export const MAX_EXPANSIONS = 1_024;
 /** Rankings kept until the rings or the links change, and how long they are kept unused, ms: dials come in bursts. */
 export const MAX_RANKINGS = 128;
 export const REST_MS = 10_000;
+
+// Relayed channels.
+
+/** Streams that one relayed channel may consist of: the diameter of 10,000 members, and a detour. */
+export const MAX_RELAY_HOPS = 8;
+
+/** Ways that a relayed channel is tried by at once; the first to arrive is the one of the shortest round trip. */
+export const RELAY_RACERS = 3;
+
+/** Next members that a forwarder tries for one request, one after the other. */
+export const RELAY_TRIES = 2;
+
+/** Channels that a member carries for one origin, and for all: each costs two streams and what is queued on them. */
+export const MAX_CARRIED_PER_ORIGIN = 8;
+export const MAX_CARRIED = 64;
+
+/** What a member carries for one origin, bytes both ways: beyond it the channel waits. Enough for a call, not for a backup. */
+export const CARRY_RATE = { perSecond: 2_097_152, burst: 4_194_304 } as const;
+
+/** Origins whose rates are remembered; the one heard of longest ago starts afresh. */
+export const MAX_CARRIED_ORIGINS = 256;
+
+/** Requests remembered, so that none is carried or answered twice within the time in which it is fresh. */
+export const MAX_RELAY_REQUESTS = 1_024;
+
+/** How long a request may take to come, and to be answered, ms: eight hops there and back over slow links. */
+export const RELAY_PATIENCE_MS = 5_000;
+
+/** A relayed channel on which nothing has moved for this long is given up by whoever carries it, ms. */
+export const RELAY_IDLE_MS = 300_000;
+
+/** How long a first hop whose channel ended early is tried after all others, ms. */
+export const RELAY_AVOID_MS = 60_000;

@@ -33,6 +33,8 @@ export interface Crypto {
   seal(plain: Uint8Array, recipientBoxPublic: Uint8Array, senderBoxSecret: Uint8Array): Uint8Array | undefined;
   /** The plain bytes; undefined if it was not sealed by that sender for us, or was altered. */
   open(sealed: Uint8Array, senderBoxPublic: Uint8Array, recipientBoxSecret: Uint8Array): Uint8Array | undefined;
+  /** The 32 bytes that two pairs have in common, the key of their box; undefined if the other's key is unusable. */
+  agree(theirBoxPublic: Uint8Array, ourBoxSecret: Uint8Array): Uint8Array | undefined;
 }
 
 /** A node's own key. */

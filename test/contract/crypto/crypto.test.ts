@@ -102,6 +102,16 @@ describe.each(implementations)("crypto by $name", (crypto) => {
     expect(crypto.verify({ ...statementBy(seed), signature })).toBe(false);
   });
 
+  test("two pairs have one secret in common, whoever computes it, and no third", () => {
+    const [alice, bob, eve] = [crypto.boxKeyPair(), crypto.boxKeyPair(), crypto.boxKeyPair()];
+    const shared = crypto.agree(bob.publicKey, alice.secretKey);
+    expect(shared).toHaveLength(32);
+    expect(crypto.agree(alice.publicKey, bob.secretKey)).toEqual(shared);
+    expect(crypto.agree(alice.publicKey, eve.secretKey)).not.toEqual(shared);
+    expect(crypto.agree(new Uint8Array(32), alice.secretKey)).toBeUndefined();
+    expect(crypto.agree(new Uint8Array(31), alice.secretKey)).toBeUndefined();
+  });
+
   test("only the recipient opens what was sealed, and knows the sender", () => {
     const [alice, bob, eve] = [crypto.boxKeyPair(), crypto.boxKeyPair(), crypto.boxKeyPair()];
     const sealed = crypto.seal(body, bob.publicKey, alice.secretKey) as Uint8Array;

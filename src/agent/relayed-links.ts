@@ -1,0 +1,216 @@
+import type { Logger } from "../options.ts";
+import type { Instant } from "../proto/machine.ts";
+import type { PeerId } from "../proto/peer-id.ts";
+import type { Random } from "../proto/random.ts";
+import { Admission, type AdmissionInput, type AdmissionOutput, type AdmittedPeer } from "../proto/session/admission.ts";
+import { type LinkStreamHandler, PeerLink, ROUTED } from "./peer-link.ts";
+import { RelayedConnection } from "./relayed-connection.ts";
+import { type Circuit, Relays } from "./relays.ts";
+import { Runner } from "./runner.ts";
+import type { MeshStream } from "./stream.ts";
+import type { Trust } from "./trust.ts";
+
+/** A link of this kind on which no stream has been open for this long is given up, ms: others carry it. */
+const IDLE_MS = 60_000;
+/** A channel that ends within this was of no use, ms: another first hop is better. */
+const EARLY_MS = 10_000;
+/** How many are tried for one wish, each by other first hops than the ones that failed. */
+const TRIES = 3;
+/** Links of this kind that a member holds at once; beyond, none is taken. */
+const MAX_RELAYED = 64;
+
+export interface RelayedLinksOptions {
+  readonly trust: Trust;
+  readonly random: Random;
+  readonly now: () => Instant;
+  readonly log: Logger;
+  /** The direct link to a member. */
+  link(peer: PeerId): PeerLink | undefined;
+  /** Members with whom such a link stands, those that are best on the way to `peer` first. */
+  towards(peer: PeerId): readonly PeerId[];
+  isMember(peer: PeerId): boolean;
+  handler(protocol: string): LinkStreamHandler | undefined;
+  fault(peer: PeerId, fault: string): void;
+}
+
+/**
+ * Links that lead through other members, for pairs that have no path to each other. They carry streams and nothing else: the mesh
+ * does not know of them, so it neither counts on them nor routes over them, and goes on trying for a direct link.
+ */
+export class RelayedLinks {
+  readonly #options: RelayedLinksOptions;
+  readonly #relays: Relays;
+  readonly #links = new Map<PeerId, PeerLink>();
+  /** Every one that has not ended, also those that a newer one has replaced. */
+  readonly #open = new Map<PeerLink, { usedAt: Instant }>();
+  readonly #dials = new Map<PeerId, Promise<PeerLink | undefined>>();
+  readonly #sweep: NodeJS.Timeout;
+  #closed = false;
+
+  constructor(options: RelayedLinksOptions) {
+    this.#options = options;
+    this.#relays = new Relays({
+      trust: options.trust,
+      now: options.now,
+      link: (peer) => options.link(peer),
+      towards: (peer) => options.towards(peer),
+      isMember: (peer) => options.isMember(peer),
+      accepted: (circuit) => void this.#admit(circuit),
+      fault: (peer, fault) => options.fault(peer, fault),
+    });
+    this.#sweep = setInterval(() => this.#giveUpIdle(), IDLE_MS / 2);
+    this.#sweep.unref();
+  }
+
+  link(peer: PeerId): PeerLink | undefined {
+    return this.#links.get(peer);
+  }
+
+  links(): IterableIterator<PeerLink> {
+    return this.#links.values();
+  }
+
+  /** Channels of others that this member carries. */
+  get carried(): number {
+    return this.#relays.carried;
+  }
+
+  /** A link to `peer` through others; undefined when there is no way. Never rejects. */
+  reach(peer: PeerId): Promise<PeerLink | undefined> {
+    const link = this.#links.get(peer);
+    if (link !== undefined) return Promise.resolve(link);
+    let dial = this.#dials.get(peer);
+    if (dial === undefined) {
+      dial = this.#dial(peer).finally(() => this.#dials.delete(peer));
+      this.#dials.set(peer, dial);
+    }
+    return dial;
+  }
+
+  /** Serves a stream of the relay protocol. */
+  serve(stream: MeshStream, from: PeerId): Promise<void> {
+    return this.#relays.serve(stream, from);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#sweep);
+    for (const link of [...this.#open.keys()]) link.abandon("closing");
+  }
+
+  async #dial(peer: PeerId): Promise<PeerLink | undefined> {
+    for (let left = TRIES; left > 0 && !this.#closed; left--) {
+      const circuit = await this.#relays.dial(peer);
+      if (circuit === undefined) return this.#links.get(peer);
+      const link = await this.#admit(circuit);
+      if (link !== undefined) return link;
+      this.#relays.avoid(circuit.via);
+    }
+    return this.#links.get(peer);
+  }
+
+  /** Has both ends of a channel prove themselves to each other; the link that comes of it, if any. */
+  async #admit(circuit: Circuit): Promise<PeerLink | undefined> {
+    const { trust, random, now, fault } = this.#options;
+    const { peer, role, via, localFingerprint, remoteFingerprint } = circuit;
+    const connection = new RelayedConnection(circuit, () => fault(via, "relay-tampered"));
+    if (this.#closed || this.#open.size >= MAX_RELAYED || !trust.token) {
+      connection.close();
+      return undefined;
+    }
+    const ended = Promise.withResolvers<AdmittedPeer | undefined>();
+    const admission = new Admission({
+      ...trust.admissionFacts(),
+      role,
+      self: trust.id,
+      expected: peer,
+      localFingerprint,
+      remoteFingerprint,
+      random,
+    });
+    const perform = (output: AdmissionOutput): void => {
+      switch (output.type) {
+        case "send":
+          connection.send(output.frame);
+          break;
+        case "sign":
+          runner.input({ type: "signed", signature: trust.sign(output.label, output.body), resume: output.resume });
+          break;
+        case "verify":
+          void trust.verify(output).then((verdict) => {
+            if (!verdict.ok) runner.input({ type: "rejected", reason: verdict.reason });
+            else if (verdict.token) runner.input({ type: "verified", resume: output.resume, token: verdict.token });
+          });
+          break;
+        case "admitted":
+          // The peer may speak as a link before ours listens.
+          connection.listen(undefined);
+          ended.resolve(output.peer);
+          break;
+        case "refused":
+          if (output.reason !== "closed") fault(peer, `admission-${output.reason}`);
+          ended.resolve(undefined);
+          break;
+      }
+    };
+    const runner: Runner<AdmissionInput, AdmissionOutput> = new Runner(
+      admission,
+      now,
+      () => ({ type: "timeout" }),
+      perform,
+    );
+    runner.input({ type: "open" });
+    connection.listen((event) => {
+      if (event.type === "frame") runner.input({ type: "frame", bytes: event.bytes });
+      else if (event.type === "closed") runner.input({ type: "closed" });
+    });
+    const admitted = await ended.promise;
+    runner.close();
+    if (admitted !== undefined && !this.#closed) return this.#linked(admitted, circuit, connection);
+    connection.close();
+    return undefined;
+  }
+
+  #linked(peer: AdmittedPeer, { role, via }: Circuit, connection: RelayedConnection): PeerLink {
+    const { now, log, handler, fault } = this.#options;
+    const channel = {
+      peer,
+      role,
+      connection,
+      take: (notify: Parameters<RelayedConnection["listen"]>[0]) => connection.listen(notify),
+    };
+    const link = new PeerLink(channel, {
+      stack: ROUTED,
+      now,
+      listener: {
+        message: (from) => fault(from, "relayed-lane"),
+        handler: (protocol) => handler(protocol),
+        handlerFailed: (from, protocol, error) =>
+          log.error("a stream handler failed", { from, protocol, error: String(error) }),
+        fault: (from, name) => fault(from, name),
+        lost: (lost, reason, deliberate) => this.#lost(lost, via, reason, deliberate),
+      },
+    });
+    this.#open.set(link, { usedAt: now() });
+    this.#links.set(peer.id, link);
+    log.info("relayed link up", { peer: peer.id, via, role });
+    link.start(channel);
+    return link;
+  }
+
+  #lost(link: PeerLink, via: PeerId, reason: string, deliberate: boolean): void {
+    const { now, log } = this.#options;
+    this.#open.delete(link);
+    if (this.#links.get(link.id) === link) this.#links.delete(link.id);
+    if (!deliberate && now() - link.since < EARLY_MS) this.#relays.avoid(via);
+    log.info("relayed link down", { peer: link.id, reason });
+  }
+
+  #giveUpIdle(): void {
+    const now = this.#options.now();
+    for (const [link, use] of this.#open) {
+      if (link.busy) use.usedAt = now;
+      else if (now - use.usedAt >= IDLE_MS) link.close("unwanted");
+    }
+  }
+}
