@@ -1,3 +1,4 @@
+import { portions } from "./agent/backup.ts";
 import { Bucket } from "./agent/bucket.ts";
 import { AgentCore } from "./agent/core.ts";
 import type { MemberInfo } from "./agent/events.ts";
@@ -6,6 +7,7 @@ import { describeStatus, memberInfos } from "./agent/status-view.ts";
 import type { MeshStream } from "./agent/stream.ts";
 import { TopicAgent, type TopicHost } from "./agent/topics.ts";
 import type { AuditLog } from "./audit.ts";
+import { writeBackup } from "./drivers/store/backup-file.ts";
 import type { StarlingError } from "./errors.ts";
 import type { NetcheckReport } from "./netcheck.ts";
 import { type AgentOptions, checkOptions } from "./options.ts";
@@ -134,6 +136,15 @@ export class Agent extends TopicAgent {
    */
   netcheck(): Promise<NetcheckReport> {
     return this.#core.netcheck();
+  }
+
+  /**
+   * Writes everything that this agent holds at this instant, with its proofs, to a compressed file that is sealed under `passphrase`.
+   * Resolves with the number of rows when the file is complete and on the disk. `starling restore` reads it.
+   */
+  backup(file: string, passphrase: string): Promise<number> {
+    const { prepared, mesh } = this.#core;
+    return writeBackup(file, prepared.trust.cluster.clusterId, passphrase, portions(mesh.replication.snapshot()));
   }
 
   /** Announces that this member leaves, hands over what is queued, then closes. Others show it as `left`. */

@@ -1,6 +1,15 @@
 /** The public face of `starling-mesh`: everything an application may import. */
 
-export type { Bucket, Entry, ListOptions, WatchOptions, WriteOptions, WriteResult } from "./agent/bucket.ts";
+export type {
+  Bucket,
+  Entry,
+  EntryPage,
+  KeyValue,
+  ListOptions,
+  WatchOptions,
+  WriteOptions,
+  WriteResult,
+} from "./agent/bucket.ts";
 export type {
   AgentEventMap,
   LinkChangeEvent,

@@ -3,6 +3,7 @@ import { utf8 } from "../proto/bytes.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { ChangesPage } from "../proto/replication/changes.ts";
 import type { Refusal, ReplicationOutput } from "../proto/replication/effects.ts";
+import { compareKeys } from "../proto/replication/ordered-keys.ts";
 import type { Replication } from "../proto/replication/replication.ts";
 import type { Page, ReadEntry, ListOptions as StoreListOptions } from "../proto/replication/store.ts";
 
@@ -16,9 +17,14 @@ export interface Entry {
   readonly author: PeerId;
   /** When its author wrote it, by the cluster's hybrid clock. */
   readonly writtenAt: Date;
+  /** Of a change that `watch` tells: where to go on after it. Undefined elsewhere. */
+  readonly cursor: string | undefined;
   /** The value as UTF-8; the empty string for a deletion. */
   text(): string;
 }
+
+/** One write of several; undefined deletes. */
+export type KeyValue = readonly [key: string, value: Uint8Array | string | undefined];
 
 export interface WriteOptions {
   /** How many members must have it before the promise resolves, this one included. Default: 2, or all if fewer. */
@@ -37,16 +43,29 @@ export interface WriteResult {
 
 export interface ListOptions {
   readonly prefix?: string;
+  /** Begin at this key. */
+  readonly start?: string;
+  /** End before this key. */
+  readonly end?: string;
   /** Default 1,000. */
   readonly limit?: number;
   /** Begin after this key. */
   readonly after?: string;
 }
 
+/** A part of a list. */
+export interface EntryPage {
+  readonly entries: readonly Entry[];
+  /** Pass as `after` to go on; undefined at the end. */
+  readonly next: string | undefined;
+}
+
 export interface WatchOptions {
   readonly prefix?: string;
   /** Begin with what is there. Default false. */
   readonly initial?: boolean;
+  /** Go on after the change that had this cursor: also after a restart of this agent, not of another one. */
+  readonly cursor?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -60,13 +79,26 @@ export interface BucketHost {
 }
 
 /** A write as the replication core takes it. */
-export type WriteRequest = ({ readonly type: "put"; readonly value: Uint8Array } | { readonly type: "delete" }) & {
+export type WriteRequest = What & {
   readonly request: number;
   readonly bucket: string;
-  readonly key: string;
   readonly replicas?: number;
   readonly timeoutMs?: number;
 };
+
+type What =
+  | { readonly type: "put"; readonly key: string; readonly value: Uint8Array }
+  | { readonly type: "delete"; readonly key: string }
+  | {
+      readonly type: "transaction";
+      readonly writes: readonly { readonly key: string; readonly value: Uint8Array | null }[];
+    };
+
+/** Entries of one page. */
+const MAX_PAGE = 1_000;
+
+/** Writes of one `putMany` that are under way at once: a few batches, far below what may wait. */
+const MANY_AT_ONCE = 1_024;
 
 /** A named set of keys, replicated to the cluster: of concurrent writes to one key the later wins. Not a lock. */
 export class Bucket {
@@ -90,26 +122,49 @@ export class Bucket {
    * (it is written and keeps spreading), `permission-denied` when the token lacks `kv:write:BUCKET`, `limit-reached` over a quota.
    */
   put(key: string, value: Uint8Array | string, options: WriteOptions = {}): Promise<WriteResult> {
-    const bytes = typeof value === "string" ? utf8(value) : value.slice();
-    return this.#buckets.write({ type: "put", value: bytes }, this.name, key, options);
+    return this.#buckets.write({ type: "put", key, value: bytesOf(value) }, this.name, options);
   }
 
   /** Deletes a key. As {@link put} otherwise. */
   delete(key: string, options: WriteOptions = {}): Promise<WriteResult> {
-    return this.#buckets.write({ type: "delete" }, this.name, key, options);
+    return this.#buckets.write({ type: "delete", key }, this.name, options);
   }
 
-  /** Entries in the order of their keys. */
+  /**
+   * Writes many keys, a few batches at a time. Resolves when all have what {@link put} waits for, with their number; rejects with the first
+   * failure, when some may have been written. Not atomic: see {@link transaction}.
+   */
+  async putMany(writes: Iterable<KeyValue> | AsyncIterable<KeyValue>, options: WriteOptions = {}): Promise<number> {
+    const underWay = new Set<Promise<unknown>>();
+    let count = 0;
+    for await (const [key, value] of writes) {
+      const write = value === undefined ? this.delete(key, options) : this.put(key, value, options);
+      const settled: Promise<unknown> = write.finally(() => underWay.delete(settled));
+      underWay.add(settled);
+      count++;
+      if (underWay.size >= MANY_AT_ONCE) await Promise.race(underWay);
+    }
+    await Promise.all(underWay);
+    return count;
+  }
+
+  /**
+   * Writes and deletes up to 64 different keys, 52 KiB in all, that belong together: on every member all of them are there or none is, until
+   * later writes replace them one by one. It reads nothing and locks nothing. Resolves and rejects as {@link put}, with the version of
+   * the last.
+   */
+  transaction(writes: Iterable<KeyValue>, options: WriteOptions = {}): Promise<WriteResult> {
+    const list = Array.from(writes, ([key, value]) => ({ key, value: value === undefined ? null : bytesOf(value) }));
+    return this.#buckets.write({ type: "transaction", writes: list }, this.name, options);
+  }
+
+  /** Entries in the order of their keys' UTF-8 bytes. */
   async list(options: ListOptions = {}): Promise<Entry[]> {
     const entries: Entry[] = [];
-    let { after } = options;
+    let after = options.after;
     for (let rest = options.limit ?? 1_000; rest > 0; ) {
-      const page = this.#buckets.host.list(this.name, {
-        limit: Math.min(rest, 1_000),
-        ...(options.prefix !== undefined && { prefix: options.prefix }),
-        ...(after !== undefined && { after }),
-      });
-      for (const entry of page.entries) entries.push(view(entry));
+      const page = await this.page({ ...options, limit: rest, ...(after !== undefined && { after }) });
+      for (const entry of page.entries) entries.push(entry);
       if (page.next === undefined) break;
       rest -= page.entries.length;
       after = page.next;
@@ -117,25 +172,51 @@ export class Bucket {
     return entries;
   }
 
+  /** One page of a list: up to 1,000 entries, by default 1,000. */
+  async page(options: ListOptions = {}): Promise<EntryPage> {
+    const { prefix, start, end, after, limit = MAX_PAGE } = options;
+    const { entries, next } = this.#buckets.host.list(this.name, {
+      limit: Math.min(limit, MAX_PAGE),
+      ...(prefix !== undefined && { prefix }),
+      ...(start !== undefined && { start }),
+      ...(after !== undefined && { after }),
+    });
+    const inside = end === undefined ? entries : entries.filter(({ key }) => compareKeys(key, end) < 0);
+    const isOver =
+      inside.length < entries.length || (end !== undefined && next !== undefined && compareKeys(next, end) >= 0);
+    return { entries: inside.map((entry) => view(entry)), next: isOver ? undefined : next };
+  }
+
   /**
-   * Changes as this agent learns of them, local ones included, until the signal aborts or the agent closes. A watcher that
-   * falls behind gets each changed key once, with its present version; it never misses a key.
+   * Changes as this agent learns of them, local ones included, until the signal aborts or the agent closes, each when it is durable
+   * here. A watcher that falls behind, or goes on from a cursor, gets each changed key once, with its present version; it never misses a
+   * key. Where the cursor is too old (deletions since are forgotten) or of another agent, everything is told anew.
    */
   async *watch(options: WatchOptions = {}): AsyncGenerator<Entry, void, undefined> {
     const { host } = this.#buckets;
     const prefix = options.prefix ?? "";
-    let { cursor } = host;
-    let anew = options.initial === true;
+    let cursor = options.cursor === undefined ? host.cursor : parseCursor(options.cursor);
+    let anew = options.initial === true && options.cursor === undefined;
+    /** Listed, and to be told as changes once they are durable. */
+    const listed = new Set<string>();
     while (!options.signal?.aborted && !this.#buckets.closed) {
       if (anew) {
-        for (const entry of await this.list({ prefix, limit: Number.POSITIVE_INFINITY })) yield entry;
+        listed.clear();
+        for (const entry of await this.list({ prefix, limit: Number.POSITIVE_INFINITY })) {
+          listed.add(entry.version);
+          yield entry;
+        }
         anew = false;
       }
       const page = host.changesSince(cursor, this.name, prefix);
       cursor = page.cursor;
       anew = page.lost;
-      for (const change of page.changes) yield view(change.entry);
-      if (!anew && page.changes.length === 0 && cursor === host.cursor) await this.#buckets.change(options.signal);
+      for (const change of page.changes) {
+        if (!listed.delete(change.entry.version)) yield view(change.entry, `${change.cursor}`);
+      }
+      if (anew || page.changes.length > 0 || cursor !== host.cursor) continue;
+      listed.clear();
+      await this.#buckets.change(options.signal);
     }
   }
 }
@@ -152,12 +233,7 @@ export class Buckets {
     this.host = host;
   }
 
-  write(
-    what: { readonly type: "put"; readonly value: Uint8Array } | { readonly type: "delete" },
-    bucket: string,
-    key: string,
-    options: WriteOptions,
-  ): Promise<WriteResult> {
+  write(what: What, bucket: string, options: WriteOptions): Promise<WriteResult> {
     if (this.closed) return Promise.reject(new StarlingError("closed", "the agent has closed"));
     const { signal, replicas, timeoutMs } = options;
     if (signal?.aborted) return Promise.reject(new StarlingError("aborted"));
@@ -173,7 +249,6 @@ export class Buckets {
       ...what,
       request,
       bucket,
-      key,
       ...(replicas !== undefined && { replicas }),
       ...(timeoutMs !== undefined && { timeoutMs }),
     });
@@ -219,7 +294,7 @@ export class Buckets {
 function refusal(reason: Refusal): StarlingError {
   switch (reason) {
     case "too-large":
-      return new StarlingError("limit-reached", "a value has at most 8 MiB");
+      return new StarlingError("limit-reached", "a value has at most 8 MiB, a transaction 64 keys and 52 KiB");
     case "quota":
       return new StarlingError(
         "limit-reached",
@@ -231,7 +306,7 @@ function refusal(reason: Refusal): StarlingError {
         "a bucket's name has 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit",
       );
     case "bad-key":
-      return new StarlingError("usage", "a key has 1 to 512 bytes of well-formed text");
+      return new StarlingError("usage", "a key has 1 to 512 bytes of well-formed text, and is in a transaction once");
     case "bad-replicas":
       return new StarlingError("usage", "replicas is a whole number from 1 to 64");
     case "forbidden":
@@ -239,7 +314,16 @@ function refusal(reason: Refusal): StarlingError {
   }
 }
 
-function view(entry: ReadEntry): Entry {
+function bytesOf(value: Uint8Array | string): Uint8Array {
+  return typeof value === "string" ? utf8(value) : value.slice();
+}
+
+/** A cursor that is none is taken for one that is too old. */
+function parseCursor(text: string): number {
+  return /^\d{1,16}$/.test(text) ? Number(text) : 0;
+}
+
+function view(entry: ReadEntry, cursor?: string): Entry {
   const value = entry.value ?? undefined;
   return {
     key: entry.key,
@@ -247,6 +331,7 @@ function view(entry: ReadEntry): Entry {
     version: entry.version,
     author: entry.author,
     writtenAt: new Date(entry.writtenAt),
+    cursor,
     text: () => (value === undefined ? "" : new TextDecoder().decode(value)),
   };
 }

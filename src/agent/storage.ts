@@ -10,7 +10,7 @@ import type { Logger } from "../options.ts";
 import { Restoration } from "../proto/replication/restoration.ts";
 import type { RowChange } from "../proto/replication/rows.ts";
 import type { StoreStatus } from "../status.ts";
-import type { Damage, Store } from "../store.ts";
+import type { Damage, Store, TakeLock } from "../store.ts";
 
 /** Where the values of an agent are kept. */
 export type StoreKind = "sqlite" | "lmdb" | "memory";
@@ -39,14 +39,7 @@ export interface StorageOptions {
 export async function openStorage(options: StorageOptions): Promise<Storage> {
   const { kind, directory, passphrase, hasReplicas, log } = options;
   if (kind === "memory") return new Storage(log);
-  const keysFile = join(directory, KEYS_FILE);
-  const file = {
-    read: () => readPrivate(keysFile, MAX_RING_BYTES),
-    write: (bytes: Uint8Array) => writePrivate(keysFile, bytes),
-  };
-  const keys = await openKeyRing(file, passphrase === undefined ? {} : { passphrase });
-  const open = kind === "sqlite" ? openSqliteStore : openLmdbStore;
-  const store = await open(join(directory, FOLDER), { keys, lock: acquireLock });
+  const store = await openStore(kind, directory, passphrase, acquireLock);
   try {
     const restoration = new Restoration();
     for await (const rows of store.scan()) restoration.take(rows);
@@ -58,6 +51,23 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
     await store.close();
     throw error;
   }
+}
+
+/** Opens the store in a state directory whose lock is held. */
+export async function openStore(
+  kind: Exclude<StoreKind, "memory">,
+  directory: string,
+  passphrase: string | undefined,
+  lock: TakeLock,
+): Promise<Store> {
+  const keysFile = join(directory, KEYS_FILE);
+  const file = {
+    read: () => readPrivate(keysFile, MAX_RING_BYTES),
+    write: (bytes: Uint8Array) => writePrivate(keysFile, bytes),
+  };
+  const keys = await openKeyRing(file, passphrase === undefined ? {} : { passphrase });
+  const open = kind === "sqlite" ? openSqliteStore : openLmdbStore;
+  return open(join(directory, FOLDER), { keys, lock });
 }
 
 /** Damage that may have cost values: rows that are known to be whole are none. */

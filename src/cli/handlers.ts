@@ -72,13 +72,15 @@ export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<s
         z.strictObject({
           bucket,
           prefix: z.string().optional(),
+          start: z.string().optional(),
+          end: z.string().optional(),
           limit: z.int().min(1).max(100_000).default(1_000),
           values: z.boolean().default(true),
         }),
         // A line for each entry: together they may be longer than a line may be.
         async (input, emit) => {
-          const { prefix, limit, values } = input;
-          const entries = await agent.bucket(input.bucket).list({ limit, ...(prefix !== undefined && { prefix }) });
+          const { bucket, values, ...range } = input;
+          const entries = await agent.bucket(bucket).list(defined(range));
           for (const entry of entries) emit(wireEntry(values ? entry : { ...entry, value: undefined }));
           return entries.length;
         },
@@ -87,13 +89,43 @@ export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<s
     [
       "kv.watch",
       checked(
-        z.strictObject({ bucket, prefix: z.string().optional(), initial: z.boolean().default(false) }),
-        async (input, emit, signal) => {
-          const { prefix, initial } = input;
-          const options = { initial, signal, ...(prefix !== undefined && { prefix }) };
-          for await (const entry of agent.bucket(input.bucket).watch(options)) emit(wireEntry(entry));
+        z.strictObject({
+          bucket,
+          prefix: z.string().optional(),
+          initial: z.boolean().default(false),
+          cursor: z.string().optional(),
+        }),
+        async ({ bucket, ...options }, emit, signal) => {
+          for await (const entry of agent.bucket(bucket).watch({ ...defined(options), signal })) emit(wireEntry(entry));
         },
       ),
+    ],
+    [
+      "kv.export",
+      checked(z.strictObject({ bucket, prefix: z.string().optional() }), async ({ bucket, ...options }, emit) => {
+        let after: string | undefined;
+        do {
+          const page = await agent.bucket(bucket).page({ ...defined(options), ...defined({ after }) });
+          for (const entry of page.entries) emit(wireEntry(entry));
+          after = page.next;
+        } while (after !== undefined);
+      }),
+    ],
+    [
+      "kv.putMany",
+      checked(
+        z.strictObject({ bucket, writes: z.array(z.tuple([key, z.base64()])).max(4_096), timeoutMs }),
+        async (input, _emit, signal) => {
+          const writes = input.writes.map(([key, value]): [string, Uint8Array] => [key, Buffer.from(value, "base64")]);
+          return agent.bucket(input.bucket).putMany(writes, { timeoutMs: input.timeoutMs, signal });
+        },
+      ),
+    ],
+    [
+      "backup",
+      checked(z.strictObject({ file: z.string().min(1), passphrase: z.string().min(1) }), async (input) => {
+        return { rows: await agent.backup(input.file, input.passphrase) };
+      }),
     ],
   ]);
 }
@@ -116,7 +148,13 @@ function base64(bytes: Uint8Array): string {
 
 function wireEntry(entry: Entry): WireEntry {
   const value = entry.value === undefined ? null : Buffer.from(entry.value).toString("base64");
-  return { key: entry.key, value, version: entry.version, author: entry.author };
+  return { key: entry.key, value, version: entry.version, author: entry.author, ...defined({ cursor: entry.cursor }) };
+}
+
+/** The same without the fields that are undefined. */
+function defined<Fields extends object>(fields: Fields): { [Name in keyof Fields]: Exclude<Fields[Name], undefined> } {
+  const given = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given) as { [Name in keyof Fields]: Exclude<Fields[Name], undefined> };
 }
 
 /** A member by id, by a unique prefix of its id, or by a unique name. */

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { StarlingError } from "../errors.ts";
 import { addStateFlag, ask } from "./flags.ts";
+import { transferCommands } from "./kv-transfer.ts";
 import { parseCount, parseDuration, print, printJson } from "./output.ts";
 import { readStdin } from "./stdin.ts";
 
@@ -10,6 +11,8 @@ export interface WireEntry {
   readonly value: string | null;
   readonly version: string;
   readonly author: string;
+  /** Of a change that was watched. */
+  readonly cursor?: string;
 }
 
 interface KvOptions {
@@ -17,7 +20,7 @@ interface KvOptions {
   readonly json?: boolean;
 }
 
-/** `starling kv get | put | delete | list | watch`: the replicated key-value store. */
+/** `starling kv get | put | delete | list | watch | export | import`: the replicated key-value store. */
 export function kvCommand(program: Command): void {
   const kv = program.command("kv").description("read and write the replicated key-value store");
   const sub = (name: string, description: string): Command =>
@@ -59,19 +62,25 @@ export function kvCommand(program: Command): void {
   });
 
   sub("list [prefix]", "list keys in order")
+    .option("--start <key>", "begin at this key")
+    .option("--end <key>", "end before this key")
     .option("--limit <n>", "at most this many", "1000")
-    .action(async (prefix: string | undefined, options: KvOptions & { limit: string }, command: Command) => {
+    .action(async (prefix: string | undefined, options: KvOptions & ListFlags, command: Command) => {
       const limit = parseCount(options.limit);
       const entries: WireEntry[] = [];
-      const parameters = { bucket: options.bucket, prefix, limit, values: options.json === true };
+      const { bucket, start, end } = options;
+      const parameters = { bucket, prefix, start, end, limit, values: options.json === true };
       await ask(command, "kv.list", parameters, { onEvent: (event) => entries.push(event as WireEntry) });
       if (options.json) printJson(entries.map(readable));
       else for (const entry of entries) print(entry.key);
     });
 
+  transferCommands(kv);
+
   sub("watch [prefix]", "print changes as they happen, until interrupted")
     .option("--initial", "print what is there first")
-    .action(async (prefix: string | undefined, options: KvOptions & { initial?: boolean }, command: Command) => {
+    .option("--cursor <cursor>", "go on after the change that --json printed with this cursor")
+    .action(async (prefix: string | undefined, options: KvOptions & WatchFlags, command: Command) => {
       const interrupted = new AbortController();
       process.once("SIGINT", () => interrupted.abort());
       process.once("SIGTERM", () => interrupted.abort());
@@ -81,11 +90,23 @@ export function kvCommand(program: Command): void {
         else if (entry.value === null) print(`${entry.key} deleted`);
         else print(`${entry.key} = ${Buffer.from(entry.value, "base64").toString("utf8")}`);
       };
-      const parameters = { bucket: options.bucket, prefix, initial: options.initial === true };
+      const { bucket, cursor } = options;
+      const parameters = { bucket, prefix, initial: options.initial === true, cursor };
       await ask(command, "kv.watch", parameters, { onEvent, signal: interrupted.signal }).catch((error: unknown) => {
         if (!interrupted.signal.aborted) throw error;
       });
     });
+}
+
+interface ListFlags {
+  readonly limit: string;
+  readonly start?: string;
+  readonly end?: string;
+}
+
+interface WatchFlags {
+  readonly initial?: boolean;
+  readonly cursor?: string;
 }
 
 interface PutOptions {
@@ -110,6 +131,7 @@ function readable(entry: WireEntry) {
     deleted: entry.value === null,
     version: entry.version,
     author: entry.author,
+    ...(entry.cursor !== undefined && { cursor: entry.cursor }),
   };
 }
 

@@ -3,6 +3,7 @@ import { Command, CommanderError } from "commander";
 import { version } from "../version.ts";
 import { apiKeyCommand } from "./api-key.ts";
 import { auditCommand } from "./audit.ts";
+import { backupCommand } from "./backup.ts";
 import { configCommand } from "./config.ts";
 import { demoCommand } from "./demo.ts";
 import { downCommand } from "./down.ts";
@@ -42,6 +43,7 @@ for (const register of [
   pingCommand,
   netcheckCommand,
   kvCommand,
+  backupCommand,
   publishCommand,
   subscribeCommand,
   tokenCommand,

@@ -59,7 +59,7 @@ export type MeshInput =
   | Extract<OverlayInput, { type: "dial-failed" | "dial-refused" | "asked" | "try" }>
   | Extract<MembershipInput, { type: "introduced" | "update" | "leave" | "revoke" }>
   | Extract<TopicsInput, { type: "publish" }>
-  | Extract<ReplicationInput, { type: "put" | "delete" | "stored" }>
+  | Extract<ReplicationInput, { type: "put" | "delete" | "transaction" | "stored" }>
   /**
    * Carry a sealed signal, at most 18 KiB, to a member over the links of others. `request`: the caller's own number, which
    * comes back with `delivered` or `unreachable`.

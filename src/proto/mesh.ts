@@ -134,6 +134,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
         this.#toTopics(input, now);
         break;
       case "put":
+      case "transaction":
       case "delete":
       case "stored":
         this.#toReplication(input, now);

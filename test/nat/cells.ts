@@ -19,7 +19,7 @@ export interface Cell {
   build(network: Network): Promise<Ground>;
 }
 
-/** Two hosts, and the households to take down after them. */
+/** Two hosts, the first in the first household, and the households to take down after them. */
 export interface Ground {
   readonly hosts: readonly [Namespace, Namespace];
   readonly households: readonly Household[];

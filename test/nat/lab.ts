@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sweepNamespaces } from "./namespace.ts";
@@ -10,23 +11,33 @@ import type { TurnWord } from "./turn-servers.ts";
 export interface Lab {
   readonly network: Network;
   readonly site: Site;
-  /** Ends every process of the lab, and removes its namespaces and files. */
-  remove(): Promise<void>;
 }
 
 /** Builds a lab with this STUN and TURN server. What an earlier run left when it was killed goes first. */
 export async function buildLab(turn: TurnWord = "starling"): Promise<Lab> {
   await sweepNamespaces("stale");
-  const folder = await mkdtemp(join(tmpdir(), "starling-nat-"));
-  const remove = async (): Promise<void> => {
-    await sweepNamespaces("own");
-    await rm(folder, { recursive: true, force: true });
-  };
+  await sweepFolders((pid) => !existsSync(`/proc/${pid}`));
+  const folder = await mkdtemp(join(tmpdir(), `starling-nat-${process.pid}-`));
   try {
     const network = await Network.create();
-    return { network, site: await Site.create(network, folder, turn), remove };
+    return { network, site: await Site.create(network, folder, turn) };
   } catch (error) {
-    await remove();
+    await removeLab();
     throw error;
+  }
+}
+
+/** Ends every process of this process's lab, and removes its namespaces and files; also of one that is only half built. */
+export async function removeLab(): Promise<void> {
+  await sweepNamespaces("own");
+  await sweepFolders((pid) => pid === process.pid);
+}
+
+async function sweepFolders(isToGo: (pid: number) => boolean): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = Number(/^starling-nat-(\d+)-/.exec(name)?.[1]);
+    // What was killed may write for a moment.
+    const options = { recursive: true, force: true, maxRetries: 10, retryDelay: 50 };
+    if (pid > 0 && isToGo(pid)) await rm(join(tmpdir(), name), options);
   }
 }

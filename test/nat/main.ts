@@ -1,5 +1,6 @@
 /**
- * The NAT lab: `npm run test:nat -- [--stack native,werift,auto] [--types a,b] [--rounds n] [--turn starling|coturn] [--live] [--json]`.
+ * The NAT lab: `npm run test:nat -- [--stack native,werift,auto] [--types a,b] [--rounds n] [--loss percent]
+ * [--turn starling|coturn] [--live] [--json]`.
  *
  * Two fresh agents in each cell, behind every pair of NAT types, with signaling, STUN and TURN of our own in the middle. Which
  * path they must find is known from theory; what they find, and how long it takes, is printed. Every NAT is looked at with a
@@ -10,7 +11,7 @@
  */
 import { parseArgs } from "node:util";
 import { type Cell, pairCells, SPECIAL_CELLS } from "./cells.ts";
-import { buildLab, type Lab } from "./lab.ts";
+import { buildLab, type Lab, removeLab } from "./lab.ts";
 import { CHANGES, type Change, type LiveResult, runChange } from "./live.ts";
 import { NAT_NAMES } from "./nat-types.ts";
 import { verifyTypes } from "./probing.ts";
@@ -38,7 +39,8 @@ async function runMatrix(lab: Lab, cells: readonly Cell[], stacks: readonly Stac
   const results: CellResult[] = [];
   for (const stack of stacks) {
     for (const cell of cells.flatMap((each) => Array<Cell>(rounds).fill(each))) {
-      const result = await runCell(lab.network, lab.site, cell, stack);
+      const result = await runCell(lab, cell, stack, lossPercent);
+      if (interrupted) return results;
       results.push(result);
       say(lineOf(result));
     }
@@ -51,6 +53,7 @@ async function runLive(lab: Lab, changes: readonly Change[], stacks: readonly St
   for (const stack of stacks) {
     for (const change of changes) {
       const result = await runChange(lab, change, stack);
+      if (interrupted) return results;
       results.push(result);
       say(liveLine(result));
     }
@@ -63,6 +66,7 @@ const { values } = parseArgs({
     stack: { type: "string", default: "auto" },
     types: { type: "string", default: NAT_NAMES.join(",") },
     rounds: { type: "string", default: "1" },
+    loss: { type: "string", default: "0" },
     turn: { type: "string", default: "starling" },
     live: { type: "boolean", default: false },
     changes: { type: "string", default: "" },
@@ -72,17 +76,22 @@ const { values } = parseArgs({
 const stacks = parseList(values.stack, ["native", "werift", "auto"], "stack");
 const types = parseList(values.types, NAT_NAMES, "type");
 const rounds = Number(values.rounds);
+const lossPercent = Number(values.loss);
 const [turn] = parseList(values.turn, ["starling", "coturn"], "TURN server");
 const missing = missingForLab() ?? (turn === "coturn" && !HAS_COTURN ? "coturn is not installed" : undefined);
 if (missing !== undefined) {
   say(`skipped: ${missing}`);
   process.exit(SKIPPED);
 }
-const lab = await buildLab(turn);
+let interrupted = false;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => void lab.remove().finally(() => process.exit(1)));
+  process.once(signal, () => {
+    interrupted = true;
+    void removeLab().finally(() => process.exit(1));
+  });
 }
 try {
+  const lab = await buildLab(turn);
   await verifyTypes(lab.network, types);
   say(`every NAT is what it claims to be: ${types.join(", ")}`);
   if (values.live) {
@@ -93,11 +102,11 @@ try {
   } else {
     const cells = types.length === NAT_NAMES.length ? [...pairCells(types), ...SPECIAL_CELLS] : pairCells(types);
     const results = await runMatrix(lab, cells, stacks);
-    const summaries = summarise(results);
+    const summaries = summarise(results, lossPercent > 0);
     if (values.json) process.stdout.write(`${JSON.stringify({ results, summaries }, null, 2)}\n`);
     else process.stdout.write(`${summaries.map(summaryLine).join("\n")}\n`);
     process.exitCode = summaries.every(({ ok }) => ok) ? 0 : 1;
   }
 } finally {
-  await lab.remove();
+  await removeLab();
 }

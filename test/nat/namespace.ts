@@ -78,15 +78,24 @@ export class Namespace {
 }
 
 async function removeNamespace(name: string): Promise<void> {
-  if (!existsSync(`${RUNTIME}/${name}`)) return;
-  for (const pid of (await runTool("ip", ["netns", "pids", name])).split("\n").filter(Boolean)) {
-    try {
-      process.kill(Number(pid), "SIGKILL");
-    } catch {
-      // It has just ended by itself.
-    }
+  const isThere = (): boolean => existsSync(`${RUNTIME}/${name}`);
+  if (!isThere()) return;
+  try {
+    for (const pid of (await runTool("ip", ["netns", "pids", name])).split("\n").filter(Boolean))
+      endProcess(Number(pid));
+    await runTool("ip", ["netns", "del", name]);
+  } catch (error) {
+    // Somebody else who takes the lab down may have come first.
+    if (isThere()) throw error;
   }
-  await runTool("ip", ["netns", "del", name]);
+}
+
+function endProcess(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has just ended by itself.
+  }
 }
 
 /** Removes the namespaces of this process, and those of earlier runs that ended without doing so. Returns their names. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Cell, pairCell, SPECIAL_CELLS } from "./cells.ts";
-import { buildLab, type Lab } from "./lab.ts";
+import { buildLab, type Lab, removeLab } from "./lab.ts";
 import { NAT_NAMES } from "./nat-types.ts";
 import { verifyTypes } from "./probing.ts";
 import { missingForLab } from "./requirements.ts";
@@ -12,7 +12,7 @@ const missing = missingForLab();
 const because = (reason: string | undefined): string => (reason === undefined ? "" : ` (skipped: ${reason})`);
 
 async function expectPath(lab: Lab, cell: Cell): Promise<void> {
-  expect(await runCell(lab.network, lab.site, cell, "auto")).toMatchObject({ failure: null });
+  expect(await runCell(lab, cell, "auto")).toMatchObject({ failure: null });
 }
 
 describe.skipIf(missing !== undefined)(`in the NAT lab${because(missing)}`, () => {
@@ -20,7 +20,7 @@ describe.skipIf(missing !== undefined)(`in the NAT lab${because(missing)}`, () =
   beforeAll(async () => {
     lab = await buildLab();
   }, 60_000);
-  afterAll(() => lab?.remove());
+  afterAll(removeLab);
 
   test("every NAT is what it claims to be", async () => {
     await verifyTypes(lab.network, NAT_NAMES);
@@ -41,7 +41,7 @@ describe.skipIf(missingToo !== undefined)(`with coturn in the NAT lab${because(m
   beforeAll(async () => {
     lab = await buildLab("coturn");
   }, 60_000);
-  afterAll(() => lab?.remove());
+  afterAll(removeLab);
 
   test("two agents that only a relay can join are relayed", () => {
     return expectPath(lab, pairCell("symmetric", "symmetric"));

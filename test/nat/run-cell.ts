@@ -1,8 +1,8 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { LinkStatus } from "../../src/status.ts";
 import { type Cell, type Kind, kindOf } from "./cells.ts";
-import type { Network } from "./network.ts";
-import type { LabAgent, Site, StackWord } from "./site.ts";
+import type { Lab } from "./lab.ts";
+import type { LabAgent, StackWord } from "./site.ts";
 
 /** The longest that a pair may take to be linked, and then to be on the path that it should be on, ms. */
 const LINK_PATIENCE_MS = 30_000;
@@ -28,9 +28,20 @@ export interface CellResult {
   readonly failure: string | null;
 }
 
-/** Two fresh agents, on fresh ground: the second one comes when the first is there. */
-export async function runCell(network: Network, site: Site, cell: Cell, stack: StackWord): Promise<CellResult> {
+/**
+ * Two fresh agents, on fresh ground: the second one comes when the first is there. `lossPercent` of the packets from and to the first
+ * one's household are lost.
+ */
+export async function runCell(
+  { network, site }: Pick<Lab, "network" | "site">,
+  cell: Cell,
+  stack: StackWord,
+  lossPercent = 0,
+): Promise<CellResult> {
   const { hosts, households } = await cell.build(network);
+  await network.impair({
+    loss: households.slice(0, 1).map(({ address }) => ({ address, perMille: lossPercent * 10 })),
+  });
   const agents: LabAgent[] = [];
   try {
     for (const host of hosts) agents.push(await site.agent(host, stack));

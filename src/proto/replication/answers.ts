@@ -121,9 +121,11 @@ export class Answers {
       for (const id of ids) {
         const entry = tree?.find(id);
         if (entry === undefined) continue;
-        const chosen = found.get(entry.batch);
-        if (chosen === undefined) found.set(entry.batch, new Set([entry]));
-        else chosen.add(entry);
+        for (const item of this.#tools.store.together(entry)) {
+          const chosen = found.get(entry.batch);
+          if (chosen === undefined) found.set(entry.batch, new Set([item]));
+          else chosen.add(item);
+        }
       }
     }
     // A proof costs more than a small entry, so batches with many of the entries come first.
@@ -163,39 +165,62 @@ function comparePrints(range: ComparedRange, tree: KeyTree | undefined, count: n
   return mask;
 }
 
+/** Entries on their way into up to four messages. */
+class Packer {
+  readonly #seq: number;
+  readonly #messages: Uint8Array[] = [];
+  #parcels: { readonly batch: Batch; readonly entries: Entry[] }[] = [];
+  #bytes = 0;
+  #items = 0;
+  #packed = 0;
+
+  constructor(seq: number) {
+    this.#seq = seq;
+  }
+
+  /** Adds entries of `batch` that go together; false when there is no room for them. */
+  add(batch: Batch, entries: readonly Entry[]): boolean {
+    const last = this.#parcels.at(-1);
+    const isNext = last?.batch === batch;
+    let bytes = isNext ? 0 : proofBytes(batch);
+    for (const entry of entries) bytes += entryBytes(entry);
+    const items = (isNext ? 0 : 11) + 6 * entries.length;
+    const isOver = this.#bytes + bytes > MAX_MESSAGE_BYTES || this.#items + items > MAX_ENTRIES_ITEMS;
+    if (isOver && last !== undefined) {
+      if (this.#messages.length === MAX_ANSWERS_PER_WANT - 1) return false;
+      this.#close(EntriesState.follows);
+      return this.add(batch, entries);
+    }
+    if (isNext) last.entries.push(...entries);
+    else this.#parcels.push({ batch, entries: [...entries] });
+    this.#bytes += bytes;
+    this.#items += items;
+    this.#packed += entries.length;
+    return true;
+  }
+
+  #close(state: EntriesState): void {
+    const parcels = this.#parcels.map(({ batch, entries }): WireValue => encodeParcel(batch, entries));
+    this.#messages.push(encodeEntries(this.#seq, state, parcels));
+    this.#parcels = [];
+    this.#bytes = 0;
+    this.#items = 0;
+  }
+
+  finish(state: EntriesState): { readonly messages: readonly Uint8Array[]; readonly entries: number } {
+    this.#close(state);
+    return { messages: this.#messages, entries: this.#packed };
+  }
+}
+
 function packEntries(
   seq: number,
   batches: Iterable<readonly [Batch, ReadonlySet<Entry>]>,
 ): { readonly messages: readonly Uint8Array[]; readonly entries: number } {
-  const messages: Uint8Array[] = [];
-  let parcels: WireValue[] = [];
-  let bytes = 0;
-  let items = 0;
-  let packed = 0;
+  const packer = new Packer(seq);
   for (const [batch, chosen] of batches) {
-    let entries: Entry[] = [];
-    for (const entry of chosen) {
-      const cost = entryBytes(entry) + (entries.length === 0 ? proofBytes(batch) : 0);
-      const values = entries.length === 0 ? 17 : 6;
-      if (bytes + cost > MAX_MESSAGE_BYTES || items + values > MAX_ENTRIES_ITEMS) {
-        if (entries.length > 0) parcels.push(encodeParcel(batch, entries));
-        if (messages.length === MAX_ANSWERS_PER_WANT - 1) {
-          messages.push(encodeEntries(seq, EntriesState.again, parcels));
-          return { messages, entries: packed };
-        }
-        messages.push(encodeEntries(seq, EntriesState.follows, parcels));
-        parcels = [];
-        entries = [];
-        bytes = proofBytes(batch);
-        items = 11;
-      }
-      bytes += cost;
-      items += values;
-      entries.push(entry);
-      packed++;
-    }
-    if (entries.length > 0) parcels.push(encodeParcel(batch, entries));
+    const groups = batch.isAtomic ? [[...chosen]] : Array.from(chosen, (entry) => [entry]);
+    for (const group of groups) if (!packer.add(batch, group)) return packer.finish(EntriesState.again);
   }
-  messages.push(encodeEntries(seq, EntriesState.complete, parcels));
-  return { messages, entries: packed };
+  return packer.finish(EntriesState.complete);
 }

@@ -32,7 +32,7 @@ import {
  * Batches: what an author signs.
  *
  * The signature covers a header (author, hash of the author's token, first and last clock, the share of members asked
- * to acknowledge) and the digests of all entries, not the entries. Whoever holds any one entry, the header, the
+ * to acknowledge, whether its entries belong together) and the digests of all entries, not the entries. Whoever holds any one entry, the header, the
  * digest list and the signature can prove that entry alone: a batch whose other entries have been superseded stays
  * verifiable.
  *
@@ -51,6 +51,8 @@ export interface Batch {
   readonly last: Clock;
   /** The share of members without a link to the author that acknowledge: 0 none, 65535 all. */
   readonly acks: number;
+  /** Its entries belong together: no replica ever has some of them without the others, but for those superseded. */
+  readonly isAtomic: boolean;
   /** 32 bytes per entry. */
   readonly digests: Uint8Array;
   /** 64 bytes. */
@@ -71,12 +73,15 @@ export interface Parcel {
   readonly entries: readonly ParcelEntry[];
 }
 
+const ATOMIC_BIT = 0x8000;
+const ATOMIC = 0x1_0000;
+
 /** Why a parcel was refused. */
 export type ParcelFault = "malformed" | "not-in-batch";
 
 /**
- * The bytes under the signature: author (32), token hash (32), first and last clock (8 each), acks (2), count (2),
- * digests.
+ * The bytes under the signature: author (32), token hash (32), first and last clock (8 each), acks (2), count (2) with
+ * the highest bit for an atomic batch, digests.
  */
 export function batchBody(header: Omit<Batch, "signature">): Uint8Array {
   const body = new Uint8Array(84 + header.digests.length);
@@ -86,7 +91,7 @@ export function batchBody(header: Omit<Batch, "signature">): Uint8Array {
   writeClock(view, 64, header.first);
   writeClock(view, 72, header.last);
   view.setUint16(80, header.acks);
-  view.setUint16(82, header.digests.length / 32);
+  view.setUint16(82, header.digests.length / 32 + (header.isAtomic ? ATOMIC_BIT : 0));
   body.set(header.digests, 84);
   return body;
 }
@@ -106,10 +111,10 @@ export function versionOf(entry: Entry): string {
   return hex(digestOf(entry));
 }
 
-/** `[author, tokenHash, first, last - first, acks, digests, signature]` */
+/** `[author, tokenHash, first, last - first, acks + 65,536 if atomic, digests, signature]` */
 export function encodeBatch(batch: Batch): WireValue {
-  const { author, tokenHash, first, last, acks, digests, signature } = batch;
-  return [publicKeyOf(author), tokenHash, first, last - first, acks, digests, signature];
+  const { author, tokenHash, first, last, acks, isAtomic, digests, signature } = batch;
+  return [publicKeyOf(author), tokenHash, first, last - first, acks + (isAtomic ? ATOMIC : 0), digests, signature];
 }
 
 /** `[bucket, key, clock - first, value or null]`, or with size and value hash in place of a value that is pulled. */
@@ -142,7 +147,7 @@ export function parseBatch(value: WireValue | undefined): Batch | undefined {
   const tokenHash = bytesOf(fields[1], 32);
   const first = integer(fields[2], 1);
   const span = integer(fields[3], 0, MAX_BATCH_SPAN_MS * CLOCKS_PER_MS);
-  const acks = integer(fields[4], 0, 65_535);
+  const acks = integer(fields[4], 0, 2 * ATOMIC - 1);
   const digests = bytes(fields[5], MAX_BATCH_ENTRIES * 32);
   const signature = bytesOf(fields[6], 64);
   if (author === undefined || tokenHash === undefined || first === undefined || span === undefined) return undefined;
@@ -154,7 +159,8 @@ export function parseBatch(value: WireValue | undefined): Batch | undefined {
     tokenHash: tokenHash.slice(),
     first,
     last: first + span,
-    acks,
+    acks: acks % ATOMIC,
+    isAtomic: acks >= ATOMIC,
     digests: digests.slice(),
     signature: signature.slice(),
   };

@@ -38,6 +38,11 @@ export class Bucket {
     return this.#entries.get(key);
   }
 
+  /** Every version held, tombstones included. */
+  versions(): IterableIterator<Entry> {
+    return this.#entries.values();
+  }
+
   /** Makes `entry` the version of its key and returns the one it replaces. */
   set(entry: Entry): Entry | undefined {
     const previous = this.#entries.get(entry.key);

@@ -187,11 +187,10 @@ export class Conversation {
     const asked = new Set(ids);
     const delivered = new Set<VersionId>();
     for (const { batch, entries } of parcels) {
-      for (const { path, head, index } of entries) {
-        const id = versionId(path, head.clock, batch, index);
-        if (!asked.has(id)) return false;
-        delivered.add(id);
-      }
+      const ids = entries.map(({ path, head, index }) => versionId(path, head.clock, batch, index));
+      // Of a batch whose entries belong together all come when one was asked for.
+      if (batch.isAtomic ? !ids.some((id) => asked.has(id)) : !ids.every((id) => asked.has(id))) return false;
+      for (const id of ids) delivered.add(id);
     }
     if (!this.#parts.tools.wants.answered(peer, ids, state, delivered, now)) return false;
     if (!conduct.delivered(delivered.size)) this.#parts.shun(peer, "no-progress", now);

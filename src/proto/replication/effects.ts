@@ -24,6 +24,14 @@ export type ReplicationInput =
   | { readonly type: "members"; readonly count: number }
   | ({ readonly type: "put"; readonly value: Uint8Array } & WriteInput)
   | ({ readonly type: "delete" } & WriteInput)
+  /**
+   * Local writes to one bucket that belong together, each key once: 1 to 64, 52 KiB in all. On every replica all of them are there or
+   * none is. Answered as one write, with the version of the last.
+   */
+  | ({
+      readonly type: "transaction";
+      readonly writes: readonly { readonly key: string; readonly value: Uint8Array | null }[];
+    } & Omit<WriteInput, "key">)
   | { readonly type: "link-up"; readonly peer: PeerId }
   | { readonly type: "link-down"; readonly peer: PeerId }
   /** A message on the data lane of a link. */
@@ -89,8 +97,8 @@ export type ReplicationOutput =
   | { readonly type: "fault"; readonly peer?: PeerId; readonly fault: ReplicationFault };
 
 /**
- * Why a write was refused: value over 8 MiB; quota or too many writes under way; bucket name; key empty, over 512
- * bytes or not well-formed; no valid token that allows it; replicas not an integer from 1 to 64.
+ * Why a write was refused: value over 8 MiB, or transaction over its bounds; quota or too many writes under way; bucket name; key empty, over 512
+ * bytes, not well-formed, or twice in a transaction; no valid token that allows it; replicas not an integer from 1 to 64.
  */
 export type Refusal = "too-large" | "quota" | "bad-bucket" | "bad-key" | "forbidden" | "bad-replicas";
 

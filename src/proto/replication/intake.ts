@@ -202,7 +202,7 @@ export class Intake {
   verified(arrival: Arrival, facts: TokenFacts | undefined, now: Instant): void {
     const { parcel, token, from, delivery } = arrival;
     const { batch, entries } = parcel;
-    const { outlet, clock, tokens, fetches } = this.#tools;
+    const { outlet, clock, tokens, fetches, store } = this.#tools;
     assert(facts?.subject === batch.author, "a batch is verified with its author's token");
     if (!entries.every(({ head }) => mayWrite(facts.scopes, head.bucket))) {
       this.#refuse(parcel, delivery, "reject");
@@ -211,6 +211,11 @@ export class Intake {
     }
     this.#verdict(delivery, "accept");
     if (!tokens.hasRoomFor(batch.tokenHash)) {
+      this.#refuse(parcel, undefined, "ignore");
+      outlet.fault(undefined, "quota");
+      return;
+    }
+    if (batch.isAtomic && !store.fitsTogether(entries.map(({ head }) => head))) {
       this.#refuse(parcel, undefined, "ignore");
       outlet.fault(undefined, "quota");
       return;

@@ -10,6 +10,9 @@ import { MAX_UNSAVED_BYTES, MAX_USELESS_ROWS } from "./limits.ts";
 import type { Restoration } from "./restoration.ts";
 import { batchRow, entryRow, isShared, metaRow, nameOf, noEntryRow, type RowChange, tokenRow } from "./rows.ts";
 
+/** What happens when something is durable. */
+type Waiting = (now: Instant) => void;
+
 /**
  * What must be durable before anything is said about it.
  *
@@ -34,9 +37,9 @@ export class Journal {
   readonly #proofs = new Map<string, { readonly batch: Batch; readonly isKept: boolean }>();
   /** Rows of the earlier run that are to go. */
   #useless: readonly RowChange[] = [];
-  #waiting: (() => void)[] = [];
+  #waiting: Waiting[] = [];
   /** Commits under way, oldest first. */
-  readonly #commits: { readonly bytes: number; readonly cursor: number; readonly waiting: (() => void)[] }[] = [];
+  readonly #commits: { readonly bytes: number; readonly cursor: number; readonly waiting: Waiting[] }[] = [];
   #sequence = 0;
   #bytes = 0;
 
@@ -99,10 +102,10 @@ export class Journal {
   }
 
   /** Runs `run` when everything that is stored by now is durable; at once if it is. */
-  after(run: () => void): void {
+  after(run: Waiting, now: Instant): void {
     if (this.#isDirty) this.#waiting.push(run);
     else if (this.#commits.length > 0) this.#commits.at(-1)?.waiting.push(run);
-    else run();
+    else run(now);
   }
 
   get #isDirty(): boolean {
@@ -136,12 +139,12 @@ export class Journal {
   }
 
   /** Commit `sequence` is durable: what has waited for it happens. */
-  stored(sequence: number): void {
+  stored(sequence: number, now: Instant): void {
     assert(sequence === this.#sequence - this.#commits.length + 1, "commits become durable in their order");
     const commit = this.#commits.shift();
     if (commit === undefined) return;
     this.#bytes -= commit.bytes;
     this.#changes.settle(commit.cursor);
-    for (const run of commit.waiting) run();
+    for (const run of commit.waiting) run(now);
   }
 }

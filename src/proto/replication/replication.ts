@@ -6,11 +6,11 @@ import { type PeerId, publicKeyOf } from "../peer-id.ts";
 import type { Random } from "../random.ts";
 import { Lane } from "../streams/lanes.ts";
 import { Answers } from "./answers.ts";
-import { type Batch, versionOf } from "./batch.ts";
+import type { Batch } from "./batch.ts";
 import { Changes, type ChangesPage } from "./changes.ts";
 import { Conversation } from "./conversation.ts";
-import type { Draft, Outlet, ReplicationFault, ReplicationInput, ReplicationOutput } from "./effects.ts";
-import { type Entry, entryOf } from "./entry.ts";
+import type { Outlet, ReplicationFault, ReplicationInput, ReplicationOutput } from "./effects.ts";
+import type { Entry } from "./entry.ts";
 import type { ExchangeTools } from "./exchange.ts";
 import { Fetches } from "./fetches.ts";
 import { HybridClock, instantOf } from "./hlc.ts";
@@ -24,13 +24,15 @@ import {
   type Quotas,
   WANT_TOGETHER,
 } from "./limits.ts";
-import { encodeAck, encodeBatchMessage } from "./messages.ts";
+import { encodeAck } from "./messages.ts";
 import { decodeMessage } from "./parse-message.ts";
 import { Peers } from "./peers.ts";
+import { Publishing } from "./publishing.ts";
 import { Receipts } from "./receipts.ts";
 import { Requests } from "./requests.ts";
 import type { Restoration } from "./restoration.ts";
 import { Rounds } from "./rounds.ts";
+import { Snapshot } from "./snapshot.ts";
 import { type Applied, type BucketSummary, type ListOptions, type Page, type ReadEntry, read, Store } from "./store.ts";
 import { Tokens } from "./tokens.ts";
 import { idOf } from "./version-id.ts";
@@ -87,6 +89,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
   readonly #fetches: Fetches;
   readonly #receipts: Receipts;
   readonly #writes: Writes;
+  readonly #publishing: Publishing;
   readonly #intake: Intake;
   readonly #rounds: Rounds;
   readonly #conversation: Conversation;
@@ -120,6 +123,14 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     this.#writes = new Writes(outlet, store, this.#clock, () => {
       const { size, bytes } = this.#receipts;
       return { writes: size, bytes: bytes + this.#journal.bytes };
+    });
+    this.#publishing = new Publishing({
+      outlet,
+      store,
+      writes: this.#writes,
+      journal: this.#journal,
+      receipts: this.#receipts,
+      apply: (entry, token, now) => this.#apply(entry, token, now),
     });
     const tools: ExchangeTools = { outlet, store, requests, wants: this.#wants, fetches: this.#fetches };
     this.#intake = new Intake(
@@ -184,8 +195,11 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
       case "delete":
         this.#writes.take(input, this.#members, now);
         return;
+      case "transaction":
+        this.#writes.transact(input, this.#peers.size, this.#members, now);
+        return;
       case "signed":
-        this.#signed(input.resume, input.signature, now);
+        this.#publishing.signed(input.resume, input.signature, now);
         return;
       case "timeout":
         this.#timeout(now);
@@ -208,7 +222,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
         this.#routed(input.peer, input.bytes);
         return;
       case "stored":
-        this.#journal.stored(input.sequence);
+        this.#journal.stored(input.sequence, now);
         return;
     }
   }
@@ -244,6 +258,13 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     return this.#changes.cursor;
   }
 
+  /** Everything stored at this instant, to be written down at leisure. */
+  snapshot(): Snapshot {
+    const { latest: cursor, forgotten } = this.#changes;
+    const meta = { clock: this.#clock.last, cursor, forgotten, servedAt: Math.floor(this.#now) };
+    return new Snapshot(this.#store.all(), (name) => this.#tokens.byName(name), meta);
+  }
+
   /** What has changed in a bucket after `cursor`, each key once, at most 1,024; `lost` when the cursor is too old. */
   changesSince(cursor: number, bucket: string, prefix = ""): ChangesPage {
     return this.#changes.since(cursor, this.#store, bucket, prefix);
@@ -265,29 +286,6 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     else this.#out.push({ type: "fault", peer, fault: typeof message === "string" ? message : "unsolicited" });
   }
 
-  #signed(draft: Draft, signature: Uint8Array, now: Instant): void {
-    this.#writes.signed(draft);
-    const batch: Batch = { ...draft.header, signature };
-    const entries: Entry[] = [];
-    const waiting: { request: number; replicas: number; version: string; until: Instant }[] = [];
-    for (let index = 0; index < draft.writes.length; index++) {
-      const { head, path, value, request, replicas, timeoutMs } = draft.writes[index] as Draft["writes"][number];
-      const entry = entryOf(head, value, batch, index, path);
-      if (this.#apply(entry, draft.token, now).type === "quota") {
-        this.#out.push({ type: "refused", request, reason: "quota" });
-        continue;
-      }
-      entries.push(entry);
-      waiting.push({ request, replicas, version: versionOf(entry), until: now + timeoutMs });
-    }
-    if (entries.length === 0) return;
-    // Nothing of ours is told to anybody before it is durable: no clock that has left this member is ever given again.
-    this.#journal.after(() => {
-      this.#out.push({ type: "broadcast", payload: encodeBatchMessage(batch, entries) });
-      this.#receipts.open(batch, entries, waiting, this.#now);
-    });
-  }
-
   /** Stores a verified or own entry, and tells watchers. `isPulled`: it was a large value. */
   #apply(entry: Entry, token: string, now: Instant, isPulled = false): Applied {
     const applied = this.#store.apply(entry, now);
@@ -304,7 +302,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     this.#changes.add(entry, applied.previous, this.#store);
     this.#journal.put(entry, applied.previous);
     const { bucket, key, cursor } = entry;
-    this.#journal.after(() => this.#out.push({ type: "changed", cursor, bucket, key, entry: read(entry) }));
+    this.#journal.after(() => this.#out.push({ type: "changed", cursor, bucket, key, entry: read(entry) }), now);
     return applied;
   }
 
@@ -318,7 +316,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
       } else if (isBroadcast && acks > 0 && this.#lot(batch) <= acks) {
         this.#out.push({ type: "route", to: author, bytes: encodeAck(first) });
       }
-    });
+    }, now);
   }
 
   /** 0 to 65535, by chance but the same whenever asked: who acknowledges a batch without a link to its author. */

@@ -2,6 +2,7 @@ import { hex } from "../bytes.ts";
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import { type Batch, versionOf } from "./batch.ts";
+import { Bonds } from "./bonds.ts";
 import { Bucket } from "./bucket.ts";
 import { compareVersions, type Entry, type EntryHead, isSameVersion } from "./entry.ts";
 import { type Clock, instantOf } from "./hlc.ts";
@@ -71,6 +72,8 @@ export interface BucketSummary {
   readonly replicas: "all";
 }
 
+type EntrySize = Pick<EntryHead, "bucket" | "keyBytes" | "size">;
+
 /** How a version stands to what is stored. */
 export type Standing = "fresh" | "known" | "superseded" | "expired";
 
@@ -84,6 +87,7 @@ export type Applied =
 export class Store {
   readonly #quotas: Quotas;
   readonly #buckets = new Map<string, Bucket>();
+  readonly #bonds = new Bonds();
   /** Tombstones by the retention step in which they were written. */
   readonly #tombstones = new Map<number, Set<Entry>>();
   #earliestStep: number | undefined;
@@ -140,6 +144,19 @@ export class Store {
     return (bucket?.bytes ?? 0) + bytes <= quotas.bytesPerBucket * headroom;
   }
 
+  /** Whether a batch fits as a whole where others' writes are concerned. */
+  fitsTogether(entries: readonly EntrySize[]): boolean {
+    let bytes = 0;
+    for (const { keyBytes, size } of entries) bytes += keyBytes + size;
+    const bucket = entries[0]?.bucket;
+    return bucket === undefined || this.#within(bucket, bytes, entries.length, REMOTE_HEADROOM);
+  }
+
+  /** The entry, and all stored ones that are never to be without it. */
+  together(entry: Entry): Iterable<Entry> {
+    return this.#bonds.together(entry);
+  }
+
   /** Whether nothing that grows this bucket would be accepted from others. */
   isFull(bucket: string): boolean {
     return !this.#within(bucket, 1, 1, REMOTE_HEADROOM);
@@ -167,6 +184,7 @@ export class Store {
       this.#buckets.set(entry.bucket, bucket);
     }
     const previous = bucket.set(entry);
+    this.#bonds.replace(entry, previous);
     this.#bytes += entry.keyBytes + entry.size - (previous === undefined ? 0 : previous.keyBytes + previous.size);
     if (previous === undefined) this.#entries++;
     else if (previous.deleted) this.#tombstones.get(stepOf(previous.clock))?.delete(previous);
@@ -206,6 +224,7 @@ export class Store {
     const bucket = this.#buckets.get(entry.bucket);
     if (bucket === undefined) return;
     bucket.drop(entry);
+    this.#bonds.replace(undefined, entry);
     this.#entries--;
     this.#bytes -= entry.keyBytes;
     if (bucket.size === 0) this.#buckets.delete(entry.bucket);
@@ -233,6 +252,11 @@ export class Store {
     const page = entries.slice(0, limit).map(read);
     const last = page.at(-1);
     return entries.length > limit && last !== undefined ? { entries: page, next: last.key } : { entries: page };
+  }
+
+  /** All versions, tombstones included. */
+  all(): Entry[] {
+    return [...this.#buckets.values()].flatMap((bucket) => [...bucket.versions()]);
   }
 
   /** Every bucket with content, by name. */

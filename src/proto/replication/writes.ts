@@ -39,6 +39,11 @@ interface Credentials {
 
 type Write = Extract<ReplicationInput, { readonly type: "put" | "delete" }>;
 
+type Transaction = Extract<ReplicationInput, { readonly type: "transaction" }>;
+
+/** What one write takes in a batch beside its key and value, bytes. */
+const WRITE_BYTES = 160;
+
 /** What one write costs beside its value, in bytes hashed: three digests of a block or two. */
 const WRITE_WORK = 1_024;
 
@@ -104,7 +109,7 @@ export class Writes {
   }
 
   #refusal(
-    write: Write,
+    write: { readonly bucket: string; readonly key: string },
     size: number,
     keyBytes: Uint8Array | undefined,
     replicas: number,
@@ -122,6 +127,45 @@ export class Writes {
     if (size > 0 && this.#bytes + bytes + size > MAX_PENDING_BYTES) return "quota";
     const growth = keyBytes.length + size;
     return this.#store.fits(write.bucket, write.key, growth, this.#bytes, this.#count) ? undefined : "quota";
+  }
+
+  /** Takes writes that belong together or refuses them all; they make a batch of their own at once. */
+  transact(transaction: Transaction, links: number, members: number, now: Instant): void {
+    const { request, bucket, writes, timeoutMs } = transaction;
+    const replicas = transaction.replicas ?? Math.min(2, members);
+    const refusal = this.#transactionRefusal(transaction, replicas, now);
+    if (refusal !== undefined) {
+      this.#outlet.emit({ type: "refused", request, reason: refusal });
+      return;
+    }
+    const drafts = writes.map(({ key, value }): DraftWrite => {
+      const write = {
+        ...(value === null ? { type: "delete" } : { type: "put", value }),
+        request,
+        bucket,
+        key,
+      } as Write;
+      const waits = timeoutMs === undefined ? write : { ...write, timeoutMs };
+      const keyBytes = encodeKey(key) ?? NO_VALUE;
+      const copy = value?.slice() ?? NO_VALUE;
+      return draftWrite({ write: waits, keyBytes, value: copy, clock: this.#clock.tick(now), replicas }, sha256(copy));
+    });
+    this.#count += drafts.length;
+    for (const { head } of drafts) this.#bytes += head.size;
+    this.#sign(drafts, links, members, true);
+  }
+
+  #transactionRefusal({ bucket, writes }: Transaction, replicas: number, now: Instant): Refusal | undefined {
+    if (writes.length === 0 || writes.length > MAX_BATCH_ENTRIES) return "too-large";
+    if (new Set(writes.map(({ key }) => key)).size !== writes.length) return "bad-key";
+    let bytes = 0;
+    for (const { key, value } of writes) {
+      const keyBytes = encodeKey(key);
+      const refusal = this.#refusal({ bucket, key }, value?.length ?? 0, keyBytes, replicas, now);
+      if (refusal !== undefined) return refusal;
+      bytes += (keyBytes?.length ?? 0) + (value?.length ?? 0) + WRITE_BYTES;
+    }
+    return bytes > MAX_BATCH_BYTES ? "too-large" : undefined;
   }
 
   /** A draft has been signed: its writes no longer count as pending. */
@@ -143,7 +187,7 @@ export class Writes {
     for (let work = 0; taken < this.#pending.length && work < HASH_STEP_BYTES; taken++) {
       const pending = this.#pending[taken] as Pending;
       const write = draftWrite(pending, sha256(pending.value));
-      const size = write.head.size + write.head.keyBytes + 160;
+      const size = write.head.size + write.head.keyBytes + WRITE_BYTES;
       work += size + WRITE_WORK;
       const first = batch[0];
       const isFull =
@@ -177,7 +221,7 @@ export class Writes {
     this.#sign([draftWrite(hashing.pending, hashing.hash.digest())], links, members);
   }
 
-  #sign(writes: readonly DraftWrite[], links: number, members: number): void {
+  #sign(writes: readonly DraftWrite[], links: number, members: number, isAtomic = false): void {
     const credentials = this.#credentials;
     const first = writes[0];
     const last = writes.at(-1);
@@ -195,6 +239,7 @@ export class Writes {
       first: first.head.clock,
       last: last.head.clock,
       acks: ackShare(replicas - 1, links, members),
+      isAtomic,
       digests,
     };
     const resume: Draft = { token: credentials.token, header, writes };

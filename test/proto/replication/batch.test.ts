@@ -51,10 +51,11 @@ test("the digest of an entry is SHA-256 over the documented layout", () => {
 
 test("a batch is signed over author, token, clocks, acknowledgements and digests", () => {
   const digests = new Uint8Array(64).fill(7);
-  const header = { author, tokenHash: new Uint8Array(32).fill(3), first: 2_048, last: 4_097, acks: 258, digests };
-  expect(hex(batchBody(header))).toBe(
-    `${hex(publicKeyOf(author))}${"03".repeat(32)}00000000000008000000000000001001` + `01020002${"07".repeat(64)}`,
-  );
+  const clocks = { first: 2_048, last: 4_097 };
+  const header = { author, tokenHash: new Uint8Array(32).fill(3), ...clocks, acks: 258, isAtomic: false, digests };
+  const start = `${hex(publicKeyOf(author))}${"03".repeat(32)}00000000000008000000000000001001`;
+  expect(hex(batchBody(header))).toBe(`${start}01020002${"07".repeat(64)}`);
+  expect(hex(batchBody({ ...header, isAtomic: true }))).toBe(`${start}01028002${"07".repeat(64)}`);
 });
 
 test("every entry proves itself with the whole batch's header and digests", () => {

@@ -42,7 +42,15 @@ export function makeBatch(
     digests.set(entryDigest(publicKeyOf(author), head, keyBytes), index * 32);
     return { head, value, index, path: pathOf(keyBytes) };
   });
-  const header = { author, tokenHash: tokenHash(token), first, last: first + contents.length - 1, acks: 0, digests };
+  const header = {
+    author,
+    tokenHash: tokenHash(token),
+    first,
+    last: first + contents.length - 1,
+    acks: 0,
+    isAtomic: false,
+    digests,
+  };
   const batch: Batch = { ...header, signature: fakeSignature(author, batchBody(header)) };
   return { batch, entries: drafts.map(({ head, value, index, path }) => entryOf(head, value, batch, index, path)) };
 }

@@ -1,0 +1,67 @@
+import type { Instant } from "../machine.ts";
+import { type Batch, versionOf } from "./batch.ts";
+import type { Draft, DraftWrite, Outlet } from "./effects.ts";
+import { type Entry, entryOf } from "./entry.ts";
+import type { Journal } from "./journal.ts";
+import { encodeBatchMessage } from "./messages.ts";
+import type { Awaiting, Receipts } from "./receipts.ts";
+import type { Applied, Store } from "./store.ts";
+import type { Writes } from "./writes.ts";
+
+/** What publishing works with. */
+export interface PublishingTools {
+  readonly outlet: Outlet;
+  readonly store: Store;
+  readonly writes: Writes;
+  readonly journal: Journal;
+  readonly receipts: Receipts;
+  /** Stores an own entry and tells watchers. */
+  readonly apply: (entry: Entry, token: string, now: Instant) => Applied;
+}
+
+/**
+ * From a signed draft to a batch that others know of: stored, made durable, broadcast, waited for.
+ *
+ * Nothing of ours is told to anybody before it is durable: no clock that has left this member is ever given again.
+ */
+export class Publishing {
+  readonly #tools: PublishingTools;
+
+  constructor(tools: PublishingTools) {
+    this.#tools = tools;
+  }
+
+  /** A draft of ours has been signed. */
+  signed(draft: Draft, signature: Uint8Array, now: Instant): void {
+    const { outlet, store, writes, journal, receipts, apply } = this.#tools;
+    writes.signed(draft);
+    const batch: Batch = { ...draft.header, signature };
+    if (batch.isAtomic && !store.fitsTogether(draft.writes.map(({ head }) => head))) {
+      for (const request of requestsOf(draft)) outlet.emit({ type: "refused", request, reason: "quota" });
+      return;
+    }
+    const entries: Entry[] = [];
+    const waiting = new Map<number, Awaiting>();
+    for (let index = 0; index < draft.writes.length; index++) {
+      const { head, path, value, request, replicas, timeoutMs } = draft.writes[index] as DraftWrite;
+      const entry = entryOf(head, value, batch, index, path);
+      if (apply(entry, draft.token, now).type === "quota") {
+        outlet.emit({ type: "refused", request, reason: "quota" });
+        continue;
+      }
+      entries.push(entry);
+      // The writes of a transaction are one request: the last stands for it.
+      waiting.set(request, { request, replicas, version: versionOf(entry), until: now + timeoutMs });
+    }
+    if (entries.length === 0) return;
+    const { emit } = outlet;
+    journal.after((at) => {
+      emit({ type: "broadcast", payload: encodeBatchMessage(batch, entries) });
+      receipts.open(batch, entries, [...waiting.values()], at);
+    }, now);
+  }
+}
+
+function requestsOf({ writes }: Draft): ReadonlySet<number> {
+  return new Set(writes.map(({ request }) => request));
+}
