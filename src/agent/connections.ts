@@ -33,6 +33,8 @@ export interface ConnectionsListener {
   post(to: PeerId, letter: Uint8Array): void;
   /** Hands a sealed letter to the mesh; {@link Connections.carried} answers. False, or absent: there is no mesh. */
   carry?(to: PeerId, letter: Uint8Array, request: number): boolean;
+  /** Whether a server listens, and `peer` or we have come only just: see {@link Courier}. Absent: never. */
+  isNew?(peer: PeerId): boolean;
   /** The X25519 key in a member's record. */
   boxKeyOf(peer: PeerId): Uint8Array | undefined;
 }
@@ -133,9 +135,12 @@ export class Connections {
     this.#forgetIdle(sender);
   }
 
-  /** No server could hand over a letter to `peer`. */
-  unreachable(peer: PeerId): void {
-    this.#courier.unreachable(peer);
+  /** No server could hand over `letter` to `peer`. */
+  undelivered(peer: PeerId, letter: Uint8Array): void {
+    if (!this.#courier.unreachable(peer, letter)) this.#unreachable(peer);
+  }
+
+  #unreachable(peer: PeerId): void {
     this.#pairings.get(peer)?.abort("unreachable");
     this.#forgetIdle(peer);
   }
@@ -199,7 +204,7 @@ export class Connections {
   #sendSignal(peer: PeerId, signal: Signal): void {
     const letter = this.#letters.seal(peer, signal);
     if (letter) this.#courier.send(peer, letter);
-    else queueMicrotask(() => this.unreachable(peer));
+    else queueMicrotask(() => this.#unreachable(peer));
   }
 
   #linked(channel: AdmittedChannel): void {

@@ -107,6 +107,7 @@ export class AgentCore {
         fault: (peer, fault) => this.faults.report(peer, fault),
         post: (to, letter) => this.servers.signal(to, letter),
         carry: (to, letter, request) => this.#host?.signal(to, letter, request) ?? false,
+        isNew: (peer) => this.servers.ready && this.#host?.mesh.membership.isSettled(peer, now()) !== true,
         boxKeyOf: (peer) => this.#host?.mesh.membership.member(peer)?.record.exchangeKey,
       },
     });
@@ -139,7 +140,7 @@ export class AgentCore {
         granted: (url, iceServers, skewMs) => this.paths.granted(url, iceServers, skewMs),
         introduced: (records) => this.#introduced(records),
         signal: (bytes) => this.connections.letter(bytes),
-        unreachable: (peer) => this.connections.unreachable(peer),
+        undelivered: (peer, letter) => this.connections.undelivered(peer, letter),
         fenced: (detail) => this.#fail(new StarlingError("identity-in-use", detail)),
         refused: (code, detail, everywhere) => this.#refused(code, detail, everywhere),
       },

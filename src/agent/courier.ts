@@ -18,6 +18,8 @@ export interface Ways {
   post(to: PeerId, letter: Uint8Array): void;
   /** Hands a letter to the mesh, which answers `request` later; false: there is no mesh yet. */
   carry?(to: PeerId, letter: Uint8Array, request: number): boolean;
+  /** Whether a server listens, and `to` or we have come so lately that the mesh hardly knows a way. Absent: never. */
+  isNew?(to: PeerId): boolean;
 }
 
 /** What is known about the way to one peer, since it was last linked. */
@@ -26,13 +28,17 @@ interface Correspondence {
   servedAt: Instant;
   /** Its last letter came by a server. */
   answersByServer: boolean;
+  /** No server has it. */
+  unserved: boolean;
   meshFailedAt: Instant;
 }
 
 /**
- * Chooses who carries a letter: the mesh first, a server when the mesh finds no way or has no receipt in time. Two
- * exceptions spare a peer the wait: whoever writes by a server is answered by it, for it may have no link yet, and while the
- * mesh has just failed to reach a peer, its letters go to a server at once. A link ends both.
+ * Chooses who carries a letter: the mesh first, a server when the mesh finds no way or has no receipt in time. Three
+ * exceptions spare a peer the wait, and the mesh a search in vain: whoever writes by a server is answered by it, for it may
+ * have no link yet; while the mesh has just failed to reach a peer, its letters go to a server at once; and so do those
+ * from and to newcomers, whose few links are not where the rings put them. A link ends all three, and a peer that no server
+ * has is for the mesh.
  */
 export class Courier {
   readonly #ways: Ways;
@@ -54,21 +60,14 @@ export class Courier {
   }
 
   send(to: PeerId, letter: Uint8Array): void {
-    const way = this.#peers.get(to);
-    const pauses = way !== undefined && (way.answersByServer || this.#now() - way.meshFailedAt < MESH_PAUSE_MS);
-    if (!pauses && this.#ways.carry !== undefined) {
-      const request = ++this.#requests;
-      this.#carried.set(request, { to, letter });
-      if (this.#ways.carry(to, letter, request)) return;
-      this.#carried.delete(request);
-    }
-    this.#post(to, letter);
+    if (this.#prefersServer(to) || !this.#carry(to, letter)) this.#post(to, letter);
   }
 
   /** A letter of `peer` was opened. */
   received(peer: PeerId, via: SignalPath): void {
     const way = this.#way(peer);
     way.answersByServer = via === "server";
+    way.unserved &&= via !== "server";
     if (via === "server") way.servedAt = this.#now();
     else way.meshFailedAt = Number.NEGATIVE_INFINITY;
   }
@@ -82,9 +81,11 @@ export class Courier {
     this.#post(pending.to, pending.letter);
   }
 
-  /** No server could hand over a letter: the next one tries the mesh again. */
-  unreachable(peer: PeerId): void {
-    this.#peers.delete(peer);
+  /** No server could hand over `letter`. True when the mesh tries instead; the next one goes by the mesh in any case. */
+  unreachable(peer: PeerId, letter: Uint8Array): boolean {
+    const isMeshPaused = this.#isMeshPaused(peer);
+    this.#peers.set(peer, { ...UNKNOWN, unserved: true });
+    return !isMeshPaused && this.#carry(peer, letter);
   }
 
   /** A link stands: what was still on its way for it needs no other way. */
@@ -100,6 +101,24 @@ export class Courier {
     this.#linked.delete(peer);
   }
 
+  #prefersServer(to: PeerId): boolean {
+    const { answersByServer, unserved } = this.#peers.get(to) ?? UNKNOWN;
+    return answersByServer || this.#isMeshPaused(to) || (!unserved && (this.#ways.isNew?.(to) ?? false));
+  }
+
+  #isMeshPaused(to: PeerId): boolean {
+    const { meshFailedAt } = this.#peers.get(to) ?? UNKNOWN;
+    return this.#now() - meshFailedAt < MESH_PAUSE_MS;
+  }
+
+  #carry(to: PeerId, letter: Uint8Array): boolean {
+    const request = ++this.#requests;
+    this.#carried.set(request, { to, letter });
+    const isTaken = this.#ways.carry?.(to, letter, request) ?? false;
+    if (!isTaken) this.#carried.delete(request);
+    return isTaken;
+  }
+
   #post(to: PeerId, letter: Uint8Array): void {
     this.#way(to).servedAt = this.#now();
     this.#ways.post(to, letter);
@@ -108,9 +127,17 @@ export class Courier {
   #way(peer: PeerId): Correspondence {
     let way = this.#peers.get(peer);
     if (way === undefined) {
-      way = { servedAt: Number.NEGATIVE_INFINITY, answersByServer: false, meshFailedAt: Number.NEGATIVE_INFINITY };
+      way = { ...UNKNOWN };
       this.#peers.set(peer, way);
     }
     return way;
   }
 }
+
+/** Of a peer that no letter has gone to or come from. */
+const UNKNOWN: Readonly<Correspondence> = {
+  servedAt: Number.NEGATIVE_INFINITY,
+  answersByServer: false,
+  unserved: false,
+  meshFailedAt: Number.NEGATIVE_INFINITY,
+};

@@ -33,7 +33,7 @@ export interface ServersListener {
   introduced(records: readonly Uint8Array[]): void;
   signal(bytes: Uint8Array): void;
   /** No server could hand the signal on. */
-  unreachable(peer: PeerId): void;
+  undelivered(peer: PeerId, bytes: Uint8Array): void;
   /** Another agent runs with our key. */
   fenced(detail: string): void;
   /** A server refuses us for good; `everywhere` when no other is left to try. */
@@ -141,7 +141,7 @@ export class Servers {
     }));
   }
 
-  /** Hands `bytes` to `to` through the first server that can; `unreachable` is told when none does. */
+  /** Hands `bytes` to `to` through the first server that can; `undelivered` is told when none does. */
   signal(to: PeerId, bytes: Uint8Array): void {
     this.#try({ to, bytes, rest: this.#servers.filter((server) => server.connection.state === "ready") });
   }
@@ -219,7 +219,7 @@ export class Servers {
   #try(undelivered: Undelivered): void {
     const server = undelivered.rest.shift();
     if (!server) {
-      this.#listener.unreachable(undelivered.to);
+      this.#listener.undelivered(undelivered.to, undelivered.bytes);
       return;
     }
     const id = ++this.#signals >>> 0;

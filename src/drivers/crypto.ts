@@ -27,6 +27,9 @@ import { isAcceptablePublicKey, isAcceptableSignature } from "../proto/trust/ed2
 /** Imported keys of peers that are kept, about 1 KiB each: more than the members that sign within a minute. */
 const MAX_CACHED_KEYS = 4_096;
 
+/** Agreed keys of the box that are kept: as many peers as one may pair with at once, a dozen letters to and from each. */
+const MAX_CACHED_BOXES = 256;
+
 // What stands before the 32 bytes of a raw key in DER (RFC 8410).
 const ED25519_PUBLIC = Buffer.from("302a300506032b6570032100", "hex");
 const ED25519_PRIVATE = Buffer.from("302e020100300506032b657004220420", "hex");
@@ -43,6 +46,8 @@ export function nodeCrypto(): Crypto {
     if (key !== undefined) peerKeys.set(id, key);
     return key;
   };
+
+  const sharedKey = boxKeys();
 
   return {
     name: "node",
@@ -71,14 +76,14 @@ export function nodeCrypto(): Crypto {
       return { publicKey: publicBytes(x25519Private(secretKey)), secretKey };
     },
     seal(plain, recipientBoxPublic, senderBoxSecret) {
-      const key = sharedBoxKey(recipientBoxPublic, senderBoxSecret);
+      const key = sharedKey(recipientBoxPublic, senderBoxSecret);
       if (key === undefined) return undefined;
       const nonce = random(SEAL_NONCE_BYTES);
       return concat(nonce, nacl.secretbox(plain, nonce, key));
     },
     open(sealed, senderBoxPublic, recipientBoxSecret) {
       if (sealed.length < SEAL_NONCE_BYTES + BOX_OVERHEAD_BYTES) return undefined;
-      const key = sharedBoxKey(senderBoxPublic, recipientBoxSecret);
+      const key = sharedKey(senderBoxPublic, recipientBoxSecret);
       if (key === undefined) return undefined;
       const nonce = sealed.subarray(0, SEAL_NONCE_BYTES);
       return nacl.secretbox.open(sealed.subarray(SEAL_NONCE_BYTES), nonce, key) ?? undefined;
@@ -126,6 +131,22 @@ function verifyWith(key: KeyObject, message: Uint8Array, signature: Uint8Array):
   } catch {
     return false;
   }
+}
+
+/** Agrees on the key of a box, once for as long as the same two parties write to each other. */
+function boxKeys(): (theirPublic: Uint8Array, ourSecret: Uint8Array) => Uint8Array | undefined {
+  const ofSecret = new WeakMap<Uint8Array, RecentMap<string, Uint8Array>>();
+  return (theirPublic, ourSecret) => {
+    let agreed = ofSecret.get(ourSecret);
+    if (agreed === undefined) {
+      agreed = new RecentMap(MAX_CACHED_BOXES);
+      ofSecret.set(ourSecret, agreed);
+    }
+    const name = Buffer.from(theirPublic).toString("latin1");
+    const key = agreed.get(name) ?? sharedBoxKey(theirPublic, ourSecret);
+    if (key !== undefined) agreed.set(name, key);
+    return key;
+  };
 }
 
 // The key of the nacl box between two parties; undefined for a point of small order, which OpenSSL refuses by an error.

@@ -82,6 +82,9 @@ export const UNPROVEN_MS = 60_000;
 /** The same, also since its last answer, when a routed probe went unanswered: first dials take less, and nobody could have carried the answer before. */
 export const ROUTED_UNPROVEN_MS = 10_000;
 
+/** A member has made its links by then: first dials take a few seconds, on a busy machine some more. */
+export const SETTLING_MS = 10_000;
+
 /** How long a member's own failed probe stays good enough to confirm a suspicion without another one. */
 export const EVIDENCE_MS = 1_500;
 

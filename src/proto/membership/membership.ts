@@ -21,6 +21,7 @@ import type {
   Standing,
 } from "./effects.ts";
 import { Exchange } from "./exchange.ts";
+import { SETTLING_MS } from "./limits.ts";
 import { Links } from "./links.ts";
 import { LocalHealth } from "./local-health.ts";
 import { decodeMessage, decodePayload, encodePayload, type Payload } from "./messages.ts";
@@ -128,6 +129,12 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
 
   member(id: PeerId): Member | undefined {
     return this.#context.table.get(id);
+  }
+
+  /** Whether both `peer` and this member have been there for long enough to have made the links that the rings ask for. */
+  isSettled(peer: PeerId, now: Instant): boolean {
+    const { table, self } = this.#context;
+    return [peer, self].every((id) => now - (table.get(id)?.knownSince ?? now) >= SETTLING_MS);
   }
 
   /** What is open against a member. */

@@ -11,6 +11,7 @@ import {
   PROBE_INTERVAL_MS,
   REQUEST_RATE,
   ROUTED_LEAST_MS,
+  ROUTED_UNPROVEN_MS,
   SPREAD_MS,
   STALL_MS,
   SWEEP_SPACING_MS,
@@ -19,7 +20,7 @@ import type { Link } from "./links.ts";
 import { newProbe, type Probe } from "./open-probe.ts";
 import { decodeProbeFrame, encodeProbe, encodeReport, encodeRequest, type Verdict } from "./probe-frames.ts";
 import { Rotation } from "./rotation.ts";
-import { isThere } from "./table.ts";
+import { isThere, isUnheard } from "./table.ts";
 
 /**
  * Probing: SWIM's failure detector without its verdict.
@@ -214,10 +215,15 @@ export class Prober {
     if (probe.helpers.length === 0) this.#routeProbe(probe, now);
   }
 
-  /** The last resort for a target that neither we nor a helper has a link with; false when it is out of reach, or tried. */
+  /**
+   * The last resort for a target that neither we nor a helper has a link with; false when it is out of reach, or tried, or
+   * so new that its silence would prove nothing.
+   */
   #routeProbe(probe: Probe, now: Instant): boolean {
-    const { routing, out, health } = this.#context;
+    const { routing, out, health, table } = this.#context;
     if (!routing || probe.link !== undefined || probe.routedSequence >= 0) return false;
+    const member = table.get(probe.target);
+    if (member !== undefined && isUnheard(member) && now - member.knownSince < ROUTED_UNPROVEN_MS) return false;
     probe.routedSequence = this.#nextSequence();
     probe.dueAt = Math.max(probe.dueAt, now + ROUTED_LEAST_MS * health.stretch);
     out.route(probe.target, encodeProbe("probe", probe.routedSequence));

@@ -267,6 +267,11 @@ export function isThere(state: MemberState): boolean {
   return state === "alive" || state === "suspect";
 }
 
+/** Whether this start of a member has given no sign of life: not on a link of ours, nor by anybody else. */
+export function isUnheard({ provenBoot, clearedAt, record }: Member): boolean {
+  return provenBoot !== record.boot && clearedAt === Number.NEGATIVE_INFINITY;
+}
+
 /** When the next thing happens to a row by the clock alone. */
 function dueOf(row: Member): Instant {
   const expiry = row.facts.expiresAt + CLOCK_LEEWAY_MS;

@@ -11,6 +11,7 @@ let now: number;
 let sent: string[];
 let requests: number[];
 let hasMesh: boolean;
+let isNew: boolean;
 let courier: Courier;
 
 beforeEach(() => {
@@ -18,6 +19,7 @@ beforeEach(() => {
   sent = [];
   requests = [];
   hasMesh = true;
+  isNew = false;
   courier = new Courier(
     {
       post: () => void sent.push("server"),
@@ -27,6 +29,7 @@ beforeEach(() => {
         requests.push(request);
         return true;
       },
+      isNew: () => isNew,
     },
     () => now,
   );
@@ -78,14 +81,30 @@ describe("a letter", () => {
     expect(taken()).toEqual(["mesh", "server", "mesh"]);
   });
 
-  test("that no server could deliver sends the next one by the mesh, and counts for no link", () => {
-    courier.received(PEER, "server");
+  test("from or to a newcomer goes by a server, and by the mesh once neither is new", () => {
+    isNew = true;
     courier.send(PEER, LETTER);
-    courier.unreachable(PEER);
+    expect(taken()).toEqual(["server"]);
+    isNew = false;
     courier.send(PEER, LETTER);
-    expect(taken()).toEqual(["server", "mesh"]);
+    expect(taken()).toEqual(["mesh"]);
+  });
+
+  test("that no server could deliver goes by the mesh, and so does the next one; it counts for no link", () => {
+    isNew = true;
+    courier.send(PEER, LETTER);
+    expect(courier.unreachable(PEER, LETTER)).toBe(true);
+    courier.send(PEER, LETTER);
+    expect(taken()).toEqual(["server", "mesh", "mesh"]);
     courier.linked(PEER);
     expect(courier.signaledBy(PEER)).toBe("mesh");
+  });
+
+  test("that neither way could deliver is given up", () => {
+    courier.send(PEER, LETTER);
+    courier.carried(last(), false);
+    expect(courier.unreachable(PEER, LETTER)).toBe(false);
+    expect(taken()).toEqual(["mesh", "server"]);
   });
 
   test("that was on its way when the link came up takes no other way", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { MembershipOutput } from "../../../src/proto/membership/effects.ts";
-import { WARM_UP_MS } from "../../../src/proto/membership/limits.ts";
+import { ROUTED_UNPROVEN_MS, SETTLING_MS, WARM_UP_MS } from "../../../src/proto/membership/limits.ts";
 import { decodePayload, encodePayload } from "../../../src/proto/membership/messages.ts";
 import {
   decodeProbeFrame,
@@ -252,6 +252,26 @@ test("a neighbour that helpers have reached is not accused for the link that nev
   expect(accusations(true)).toBe(0);
 });
 
+test("a newcomer that nobody has a link with yet is looked for by envelope only when its silence would prove something", () => {
+  const agent = new Agent({ members: 2, routing: true });
+  agent.link(id(1));
+  const noLink = (out: readonly MembershipOutput[]): MembershipOutput[] =>
+    probes(out).flatMap(({ peer, frame }) => {
+      if (frame?.type === "request") return say(agent, peer, encodeReport(frame.sequence, "no-link"));
+      return frame?.type === "probe" ? say(agent, peer, encodeProbe("answer", frame.sequence)) : [];
+    });
+  const envelopesWithin = (ms: number): unknown[] => {
+    const all: MembershipOutput[] = [];
+    for (let waited = 0; waited < ms; waited += 100) {
+      const out = agent.pass(100);
+      all.push(...out, ...noLink(out));
+    }
+    return of(all, "route");
+  };
+  expect(envelopesWithin(ROUTED_UNPROVEN_MS - 1_000)).toEqual([]);
+  expect(envelopesWithin(5_000)).not.toEqual([]);
+});
+
 test("a routed probe is answered by envelope", () => {
   const agent = new Agent({ members: 2, routing: true });
   expect(agent.do({ type: "routed", from: id(2), bytes: encodeProbe("probe", 3) })).toEqual([
@@ -317,4 +337,15 @@ test("a member that is down is not probed, and one that a stale record names is 
   agent.do({ type: "introduced", standing: "remembered", records: [recordPayload(id(1))] });
   expect(agent.state(id(1))).toBe("down");
   expect(probes(agent.pass(5_000))).toEqual([]);
+});
+
+test("a member counts as settled once both it and we have been there for ten seconds", () => {
+  const agent = new Agent({ members: 1 });
+  agent.link(id(1));
+  expect(agent.machine.isSettled(id(1), agent.now)).toBe(false);
+  agent.pass(SETTLING_MS);
+  expect(agent.machine.isSettled(id(1), agent.now)).toBe(true);
+  agent.deliver(recordPayload(id(2)), id(1));
+  expect(agent.machine.isSettled(id(2), agent.now)).toBe(false);
+  expect(agent.machine.isSettled(id(3), agent.now), "a stranger").toBe(false);
 });
