@@ -2,10 +2,12 @@
 
 export type {
   Bucket,
+  BucketPolicy,
   Entry,
   EntryPage,
   KeyValue,
   ListOptions,
+  ReadOptions,
   WatchOptions,
   WriteOptions,
   WriteResult,

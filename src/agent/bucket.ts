@@ -1,11 +1,11 @@
 import { StarlingError } from "../errors.ts";
 import { utf8 } from "../proto/bytes.ts";
 import type { PeerId } from "../proto/peer-id.ts";
-import type { ChangesPage } from "../proto/replication/changes.ts";
-import type { Refusal, ReplicationOutput } from "../proto/replication/effects.ts";
+import { isBucketName } from "../proto/replication/entry.ts";
 import { compareKeys } from "../proto/replication/ordered-keys.ts";
-import type { Replication } from "../proto/replication/replication.ts";
-import type { Page, ReadEntry, ListOptions as StoreListOptions } from "../proto/replication/store.ts";
+import { type Policy as BucketPolicy, encodePolicy, POLICY_BUCKET, parsePolicy } from "../proto/replication/policy.ts";
+import type { ReadEntry } from "../proto/replication/store.ts";
+import type { Buckets } from "./buckets.ts";
 
 /** One version of one key. */
 export interface Entry {
@@ -27,8 +27,11 @@ export interface Entry {
 export type KeyValue = readonly [key: string, value: Uint8Array | string | undefined];
 
 export interface WriteOptions {
-  /** How many members must have it before the promise resolves, this one included. Default: 2, or all if fewer. */
-  readonly replicas?: number;
+  /**
+   * How many members must have it before the promise resolves: a number, a majority of the key's replicas, or all of them. This agent
+   * counts if it is one of them. Default: 2, or all if fewer.
+   */
+  readonly replicas?: number | "quorum" | "all";
   /** How long to wait for them, ms, 60,000 at most. Default 10,000. */
   readonly timeoutMs?: number;
   /** Ends the waiting, not the write. */
@@ -40,6 +43,13 @@ export interface WriteResult {
   /** How many members had it, this one included, when the promise resolved. */
   readonly replicas: number;
 }
+
+export interface ReadOptions {
+  /** `local`: what the nearest replica has. `quorum`: what a majority has. Default `local`. */
+  readonly consistency?: "local" | "quorum";
+}
+
+export type { Policy as BucketPolicy } from "../proto/replication/policy.ts";
 
 export interface ListOptions {
   readonly prefix?: string;
@@ -69,31 +79,6 @@ export interface WatchOptions {
   readonly signal?: AbortSignal;
 }
 
-/** What buckets need of the agent. */
-export interface BucketHost {
-  write(input: WriteRequest): void;
-  get(bucket: string, key: string): ReadEntry | undefined;
-  list(bucket: string, options: StoreListOptions): Page;
-  readonly cursor: number;
-  changesSince(cursor: number, bucket: string, prefix: string): ChangesPage;
-}
-
-/** A write as the replication core takes it. */
-export type WriteRequest = What & {
-  readonly request: number;
-  readonly bucket: string;
-  readonly replicas?: number;
-  readonly timeoutMs?: number;
-};
-
-type What =
-  | { readonly type: "put"; readonly key: string; readonly value: Uint8Array }
-  | { readonly type: "delete"; readonly key: string }
-  | {
-      readonly type: "transaction";
-      readonly writes: readonly { readonly key: string; readonly value: Uint8Array | null }[];
-    };
-
 /** Entries of one page. */
 const MAX_PAGE = 1_000;
 
@@ -111,10 +96,37 @@ export class Bucket {
     this.#buckets = buckets;
   }
 
-  /** The newest version that this agent has; undefined when there is none or it was deleted. */
-  async get(key: string): Promise<Entry | undefined> {
-    const entry = this.#buckets.host.get(this.name, key);
+  /**
+   * The newest version that this agent has; of a bucket that is not everywhere, and a key that is not this agent's to hold, what the first
+   * replica to answer has. With `quorum`, the newest that a majority of the replicas has: an acknowledged write with `replicas: "quorum"`
+   * is then never missed. Undefined when there is none or it was deleted. Rejects with `timeout` when too few replicas answer.
+   */
+  async get(key: string, options: ReadOptions = {}): Promise<Entry | undefined> {
+    const { host } = this.#buckets;
+    const isQuorum = options.consistency === "quorum";
+    const local = host.get(this.name, key);
+    const entry = !isQuorum && host.isMine(this.name, key) ? local : await this.#buckets.read(this.name, key, isQuorum);
     return entry && view(entry);
+  }
+
+  /** What is agreed about this bucket. */
+  policy(): BucketPolicy {
+    return this.#buckets.host.policy(this.name);
+  }
+
+  /**
+   * Changes what is agreed about this bucket, for everybody; fields that are left out stay, undefined ones go back to their default. Takes
+   * the scope `kv:admin:BUCKET`. Rejects as {@link put}, and with `usage` for values out of bounds.
+   */
+  async setPolicy(change: Partial<BucketPolicy>, options: WriteOptions = {}): Promise<WriteResult> {
+    const policy = { ...this.policy(), ...change };
+    const value = encodePolicy(policy);
+    if (!isBucketName(this.name) || this.name === POLICY_BUCKET || parsePolicy(value) === undefined) {
+      const message =
+        "a policy has replicas all or 2 to 16, times from a minute to ten years, and whole numbers of keys and bytes";
+      throw new StarlingError("usage", message);
+    }
+    return this.#buckets.write({ type: "put", key: this.name, value }, POLICY_BUCKET, options);
   }
 
   /**
@@ -221,99 +233,6 @@ export class Bucket {
   }
 }
 
-/** All buckets of an agent: pairs writes with their answers and wakes watchers. */
-export class Buckets {
-  readonly host: BucketHost;
-  readonly #writes = new Map<number, PromiseWithResolvers<WriteResult>>();
-  #requests = 0;
-  #changed = Promise.withResolvers<void>();
-  closed = false;
-
-  constructor(host: BucketHost) {
-    this.host = host;
-  }
-
-  write(what: What, bucket: string, options: WriteOptions): Promise<WriteResult> {
-    if (this.closed) return Promise.reject(new StarlingError("closed", "the agent has closed"));
-    const { signal, replicas, timeoutMs } = options;
-    if (signal?.aborted) return Promise.reject(new StarlingError("aborted"));
-    const request = ++this.#requests;
-    const answer = Promise.withResolvers<WriteResult>();
-    this.#writes.set(request, answer);
-    const abort = (): void => {
-      this.#writes.delete(request);
-      answer.reject(new StarlingError("aborted", "the write goes on, nobody waits for it"));
-    };
-    signal?.addEventListener("abort", abort, { once: true });
-    this.host.write({
-      ...what,
-      request,
-      bucket,
-      ...(replicas !== undefined && { replicas }),
-      ...(timeoutMs !== undefined && { timeoutMs }),
-    });
-    return answer.promise.finally(() => signal?.removeEventListener("abort", abort));
-  }
-
-  /** Resolves at the next change of any bucket, or when `signal` aborts or the agent closes. */
-  async change(signal: AbortSignal | undefined): Promise<void> {
-    if (!signal) return this.#changed.promise;
-    const aborted = Promise.withResolvers<void>();
-    const abort = (): void => aborted.resolve();
-    signal.addEventListener("abort", abort, { once: true });
-    await Promise.race([this.#changed.promise, aborted.promise]);
-    signal.removeEventListener("abort", abort);
-  }
-
-  /** What the replication core says about writes and changes. */
-  event(output: Extract<ReplicationOutput, { type: "acknowledged" | "unacknowledged" | "refused" | "changed" }>): void {
-    if (output.type === "changed") {
-      this.#changed.resolve();
-      this.#changed = Promise.withResolvers<void>();
-      return;
-    }
-    const answer = this.#writes.get(output.request);
-    this.#writes.delete(output.request);
-    if (output.type === "acknowledged") answer?.resolve({ version: output.version, replicas: output.replicas });
-    else if (output.type === "refused") answer?.reject(refusal(output.reason));
-    else {
-      const { replicas } = output;
-      const message = `only ${replicas} ${replicas === 1 ? "member has" : "members have"} the write so far; it keeps spreading`;
-      answer?.reject(new StarlingError("timeout", message));
-    }
-  }
-
-  close(): void {
-    this.closed = true;
-    for (const answer of this.#writes.values()) answer.reject(new StarlingError("closed", "the agent has closed"));
-    this.#writes.clear();
-    this.#changed.resolve();
-  }
-}
-
-function refusal(reason: Refusal): StarlingError {
-  switch (reason) {
-    case "too-large":
-      return new StarlingError("limit-reached", "a value has at most 8 MiB, a transaction 64 keys and 52 KiB");
-    case "quota":
-      return new StarlingError(
-        "limit-reached",
-        "the bucket is full, or too many writes are under way; try again later",
-      );
-    case "bad-bucket":
-      return new StarlingError(
-        "usage",
-        "a bucket's name has 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit",
-      );
-    case "bad-key":
-      return new StarlingError("usage", "a key has 1 to 512 bytes of well-formed text, and is in a transaction once");
-    case "bad-replicas":
-      return new StarlingError("usage", "replicas is a whole number from 1 to 64");
-    case "forbidden":
-      return new StarlingError("permission-denied", "this agent's token does not allow writing to the bucket");
-  }
-}
-
 function bytesOf(value: Uint8Array | string): Uint8Array {
   return typeof value === "string" ? utf8(value) : value.slice();
 }
@@ -333,18 +252,5 @@ function view(entry: ReadEntry, cursor?: string): Entry {
     writtenAt: new Date(entry.writtenAt),
     cursor,
     text: () => (value === undefined ? "" : new TextDecoder().decode(value)),
-  };
-}
-
-/** Buckets over the replication core; `write` hands it a request. */
-export function bucketHost(replication: () => Replication, write: (request: WriteRequest) => void): BucketHost {
-  return {
-    write,
-    get: (bucket, key) => replication().get(bucket, key),
-    list: (bucket, options) => replication().list(bucket, options),
-    get cursor() {
-      return replication().cursor;
-    },
-    changesSince: (cursor, bucket, prefix) => replication().changesSince(cursor, bucket, prefix),
   };
 }

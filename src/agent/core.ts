@@ -4,10 +4,11 @@ import type { MemberEvent } from "../proto/membership/effects.ts";
 import type { Mesh } from "../proto/mesh.ts";
 import type { DialFailure } from "../proto/negotiation/outcome.ts";
 import type { PeerId } from "../proto/peer-id.ts";
+import { STORE_LABEL } from "../proto/storers.ts";
 import type { StreamPriority } from "../proto/streams/events.ts";
 import type { Post } from "../proto/topics/post.ts";
 import type { SelfStatus } from "../status.ts";
-import { Buckets, bucketHost } from "./bucket.ts";
+import { Buckets, bucketHost } from "./buckets.ts";
 import { Connections } from "./connections.ts";
 import { member as memberCredential } from "./credential.ts";
 import { type AgentEventTarget, LinkChangeEvent, MemberChangeEvent } from "./events.ts";
@@ -35,6 +36,8 @@ import { Ways } from "./ways.ts";
 const DRAIN_MS = 2_000;
 /** How long the WebRTC stack gets to let go of what it holds, ms. Nothing of ours waits for the rest. */
 const STACK_MS = 2_000;
+/** How long others get to take over what this member holds for them, ms. */
+const HAND_OVER_MS = 10_000;
 /** How long an announcement of leaving gets to spread before the links close, ms. */
 const FAREWELL_MS = 150;
 
@@ -242,12 +245,21 @@ export class AgentCore {
   async leave(): Promise<void> {
     if (this.#state === "closed" || this.#state === "leaving") return void (await this.closed);
     this.#state = "leaving";
+    if (this.#host?.mesh.replication.isPlacing) await this.#handOver();
     this.#host?.input({ type: "leave" });
     await new Promise((resolve) => setTimeout(resolve, FAREWELL_MS));
     await this.connections.leave(DRAIN_MS);
     await this.servers.leave();
     await new Promise((resolve) => setTimeout(resolve, FAREWELL_MS));
     await this.end(undefined);
+  }
+
+  /** Says that this member stores no more, and waits for others to hold what it has held. */
+  async #handOver(): Promise<void> {
+    const labels = [...this.prepared.labels.filter(([key]) => key !== STORE_LABEL), [STORE_LABEL, "no"] as const];
+    labels.sort(([a], [b]) => (a < b ? -1 : 1));
+    this.#host?.input({ type: "update", profile: { labels } });
+    await this.buckets.drain(HAND_OVER_MS);
   }
 
   /** Ends at once. `failure`: what ended it. Idempotent. */

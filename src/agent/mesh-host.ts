@@ -7,7 +7,7 @@ import { Mesh, type MeshInput, type MeshOptions, type MeshOutput } from "../prot
 import type { PeerId } from "../proto/peer-id.ts";
 import type { RowChange } from "../proto/replication/rows.ts";
 import type { Post } from "../proto/topics/post.ts";
-import type { Buckets } from "./bucket.ts";
+import type { Buckets } from "./buckets.ts";
 import type { Connections } from "./connections.ts";
 import { Runner } from "./runner.ts";
 import { type Storage, storeFailure } from "./storage.ts";
@@ -124,6 +124,9 @@ export class MeshHost {
       case "unacknowledged":
       case "refused":
       case "changed":
+      case "read":
+      case "unreadable":
+      case "drained":
         this.#buckets().event(output);
         break;
       case "deferred":

@@ -1,6 +1,6 @@
 import { StarlingError } from "../errors.ts";
 import { allows, readScope, streamScope } from "../proto/trust/scopes.ts";
-import type { BucketHost } from "./bucket.ts";
+import type { BucketHost } from "./buckets.ts";
 
 /** Protocols of Starling itself begin so: they need no scope beyond membership, and no application serves them. */
 export const OWN_PREFIX = "starling/";
@@ -28,6 +28,13 @@ export function guardReads(host: BucketHost, scopes: () => readonly string[]): B
     get cursor() {
       return host.cursor;
     },
+    isMine: (bucket, key) => host.isMine(bucket, key),
+    read: (request, bucket, key, isQuorum) => {
+      check(scopes(), readScope(bucket));
+      host.read(request, bucket, key, isQuorum);
+    },
+    policy: (bucket) => host.policy(bucket),
+    drain: () => host.drain(),
     changesSince: (cursor, bucket, prefix) => {
       check(scopes(), readScope(bucket));
       return host.changesSince(cursor, bucket, prefix);

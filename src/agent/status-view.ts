@@ -65,7 +65,7 @@ export function describeStatus(sources: StatusSources): AgentStatus {
     }),
     buckets: mesh.replication
       .buckets()
-      .map(({ name, keys, bytes, digest }) => ({ name, keys, bytes, digest, replicas: "all" })),
+      .map(({ name, keys, bytes, digest, replicas }) => ({ name, keys, bytes, digest, replicas })),
     store: storage.status(),
   };
 }

@@ -5,16 +5,21 @@ import type { Agent } from "../agent.ts";
 import type { ControlHandler } from "../drivers/control.ts";
 import { StarlingError } from "../errors.ts";
 import type { PeerId } from "../proto/peer-id.ts";
+import { bucketHandlers } from "./bucket-handlers.ts";
+import { checked } from "./checked.ts";
 import type { WireEntry } from "./kv.ts";
 import type { WirePost } from "./topics.ts";
 
 const key = z.string().min(1);
 const bucket = z.string().min(1);
+const replicas = z.union([z.int().min(1), z.enum(["quorum", "all"])]);
+const consistency = z.enum(["local", "quorum"]).default("local");
 const timeoutMs = z.number().positive().max(3_600_000).default(10_000);
 
 /** The control commands of `agent`. `leave` is what `down` does: it resolves when the agent has left. */
 export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<string, ControlHandler> {
   return new Map<string, ControlHandler>([
+    ...bucketHandlers(agent),
     ["status", async () => agent.status()],
     ["down", leave],
     ["netcheck", async () => agent.netcheck()],
@@ -43,15 +48,15 @@ export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<s
     ],
     [
       "kv.get",
-      checked(z.strictObject({ bucket, key }), async (input) => {
-        const entry = await agent.bucket(input.bucket).get(input.key);
+      checked(z.strictObject({ bucket, key, consistency }), async ({ bucket, key, consistency }) => {
+        const entry = await agent.bucket(bucket).get(key, { consistency });
         return entry ? wireEntry(entry) : null;
       }),
     ],
     [
       "kv.put",
       checked(
-        z.strictObject({ bucket, key, value: z.base64(), replicas: z.int().min(1).optional(), timeoutMs }),
+        z.strictObject({ bucket, key, value: z.base64(), replicas: replicas.optional(), timeoutMs }),
         async (input, _emit, signal) => {
           const { replicas, timeoutMs } = input;
           const value = Buffer.from(input.value, "base64");
@@ -128,18 +133,6 @@ export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<s
       }),
     ],
   ]);
-}
-
-function checked<Input>(
-  schema: z.ZodType<Input>,
-  handle: (input: Input, emit: (event: unknown) => void, signal: AbortSignal) => Promise<unknown>,
-): ControlHandler {
-  return async (parameters, emit, signal) => {
-    const parsed = schema.safeParse(parameters);
-    if (parsed.success) return handle(parsed.data, emit, signal);
-    const issue = parsed.error.issues[0];
-    throw new StarlingError("usage", `${issue?.path.join(".") || "parameters"}: ${issue?.message ?? "not valid"}`);
-  };
 }
 
 function base64(bytes: Uint8Array): string {

@@ -28,9 +28,11 @@ export function kvCommand(program: Command): void {
       .option("--bucket <name>", "bucket", "default")
       .option("--json", "print JSON");
 
-  sub("get <key>", "print the value of a key; exit 1 if there is none").action(
-    async (key: string, options: KvOptions, command: Command) => {
-      const entry = (await ask(command, "kv.get", { bucket: options.bucket, key })) as WireEntry | null;
+  sub("get <key>", "print the value of a key; exit 1 if there is none")
+    .option("--consistency <level>", "local: of the nearest replica; quorum: of a majority", "local")
+    .action(async (key: string, options: KvOptions & { consistency: string }, command: Command) => {
+      const { bucket, consistency } = options;
+      const entry = (await ask(command, "kv.get", { bucket, key, consistency })) as WireEntry | null;
       if (!entry)
         throw new StarlingError(
           "not-found",
@@ -38,11 +40,13 @@ export function kvCommand(program: Command): void {
         );
       if (options.json) printJson(readable(entry));
       else writeValue(entry);
-    },
-  );
+    });
 
   sub("put <key> [value]", "write a value; without one, or with -, it is read from stdin")
-    .option("--replicas <n>", "members that must have it before the command returns (default: 2, or all if fewer)")
+    .option(
+      "--replicas <n>",
+      "members that must have it before the command returns: a number, quorum or all (default: 2, or all if fewer)",
+    )
     .option("--timeout <duration>", "how long to wait for them", "10s")
     .action(async (key: string, value: string | undefined, options: KvOptions & PutOptions, command: Command) => {
       const bytes = value === undefined || value === "-" ? await readStdin() : Buffer.from(value);
@@ -51,7 +55,7 @@ export function kvCommand(program: Command): void {
         key,
         value: bytes.toString("base64"),
         timeoutMs: parseDuration(options.timeout),
-        ...(options.replicas !== undefined && { replicas: parseCount(options.replicas) }),
+        ...(options.replicas !== undefined && { replicas: parseReplicas(options.replicas) }),
       })) as PutResult;
       if (options.json) printJson(result);
     });
@@ -96,6 +100,10 @@ export function kvCommand(program: Command): void {
         if (!interrupted.signal.aborted) throw error;
       });
     });
+}
+
+function parseReplicas(text: string): number | string {
+  return text === "quorum" || text === "all" ? text : parseCount(text);
 }
 
 interface ListFlags {

@@ -4,6 +4,7 @@ import { version } from "../version.ts";
 import { apiKeyCommand } from "./api-key.ts";
 import { auditCommand } from "./audit.ts";
 import { backupCommand } from "./backup.ts";
+import { bucketCommand } from "./bucket.ts";
 import { configCommand } from "./config.ts";
 import { demoCommand } from "./demo.ts";
 import { downCommand } from "./down.ts";
@@ -43,6 +44,7 @@ for (const register of [
   pingCommand,
   netcheckCommand,
   kvCommand,
+  bucketCommand,
   backupCommand,
   publishCommand,
   subscribeCommand,

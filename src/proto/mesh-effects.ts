@@ -59,7 +59,7 @@ export type MeshInput =
   | Extract<OverlayInput, { type: "dial-failed" | "dial-refused" | "asked" | "try" }>
   | Extract<MembershipInput, { type: "introduced" | "update" | "leave" | "revoke" }>
   | Extract<TopicsInput, { type: "publish" }>
-  | Extract<ReplicationInput, { type: "put" | "delete" | "transaction" | "stored" }>
+  | Extract<ReplicationInput, { type: "put" | "delete" | "transaction" | "stored" | "read" | "drain" }>
   /**
    * Carry a sealed signal, at most 18 KiB, to a member over the links of others. `request`: the caller's own number, which
    * comes back with `delivered` or `unreachable`.
@@ -88,7 +88,18 @@ export type MeshOutput =
   | Extract<TopicsOutput, { type: "post" }>
   | Extract<
       ReplicationOutput,
-      { type: "acknowledged" | "unacknowledged" | "refused" | "changed" | "deferred" | "store" }
+      {
+        type:
+          | "acknowledged"
+          | "unacknowledged"
+          | "refused"
+          | "changed"
+          | "deferred"
+          | "store"
+          | "read"
+          | "unreadable"
+          | "drained";
+      }
     >
   | { readonly type: "fault"; readonly peer?: PeerId; readonly fault: string };
 
@@ -99,4 +110,9 @@ export function deliveryOf(resume: MeshVerifyResume): MessageId | undefined {
   if (resume.of === "topics") return resume.resume.delivery;
   const source = "source" in resume.resume ? resume.resume.source : undefined;
   return source?.via === "broadcast" ? source.id : undefined;
+}
+
+/** Our token as replication is told of it. */
+export function credentials({ token, facts }: MemberToken): ReplicationInput {
+  return { type: "credentials", token, scopes: facts.scopes, expiresAt: facts.expiresAt };
 }

@@ -1,9 +1,10 @@
 import { Broadcast, type BroadcastInput, type BroadcastOutput, type Verdict } from "./gossip/broadcast.ts";
 import { FIRST_BROADCAST_KIND, type MessageId, Topic } from "./gossip/messages.ts";
 import type { Instant, Machine } from "./machine.ts";
-import type { MemberEvent, MembershipInput, MembershipOutput, MemberToken } from "./membership/effects.ts";
+import type { MemberEvent, MembershipInput, MembershipOutput } from "./membership/effects.ts";
 import { Membership } from "./membership/membership.ts";
 import {
+  credentials,
   deliveryOf,
   type MeshInput,
   type MeshOptions,
@@ -19,6 +20,7 @@ import { Replication } from "./replication/replication.ts";
 import type { RoutingInput, RoutingOutput } from "./routing/effects.ts";
 import { Purpose } from "./routing/envelope.ts";
 import { Routing } from "./routing/routing.ts";
+import { storersAmong } from "./storers.ts";
 import { Lane } from "./streams/lanes.ts";
 import { Topics, type TopicsInput, type TopicsOutput } from "./topics/topics.ts";
 
@@ -63,6 +65,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
       self,
       random: random.fork("replication"),
       tokenOf: (member) => this.membership.member(member)?.record.token,
+      storers: () => storersAmong(this.membership.members()),
       ...(options.restoration !== undefined && { restoration: options.restoration }),
     });
     this.#replication = new Part(this.replication);
@@ -128,21 +131,21 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
         this.#rejected(input.from, input.resume, now);
         break;
       case "token":
-        this.#credentials(input.token, now);
+        this.#toReplication(credentials(input.token), now);
+        this.#toMembership({ type: "update", token: input.token }, now);
         break;
       case "publish":
         this.#toTopics(input, now);
         break;
       case "put":
       case "transaction":
+      case "read":
+      case "drain":
       case "delete":
       case "stored":
         this.#toReplication(input, now);
         break;
-      case "introduced":
-      case "update":
-      case "leave":
-      case "revoke":
+      default:
         this.#toMembership(input, now);
         break;
     }
@@ -184,11 +187,6 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
     this.#toReplication({ type: "link-down", peer }, now);
     this.#toMembership({ type: "link-down", peer, deliberate }, now);
     this.#toOverlay({ type: "link-down", peer }, now);
-  }
-
-  #credentials(token: MemberToken, now: Instant): void {
-    this.#toReplication(credentials(token), now);
-    this.#toMembership({ type: "update", token }, now);
   }
 
   /** A check has failed: what came by broadcast goes no further, and whoever handed it on is to blame. */
@@ -240,6 +238,8 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
 
   #memberEvent(event: MemberEvent, now: Instant): void {
     this.#out.push(event);
+    // What is not everywhere may have to move.
+    if (this.replication.isPlacing) this.#toReplication({ type: "members", count: Math.max(1, this.#size) }, now);
     if (event.peer === this.#self) {
       this.#present();
       return;
@@ -386,14 +386,13 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
       case "route":
         this.#route(output.to, Purpose.replication, output.bytes, now);
         break;
+      case "reach":
+        this.#toOverlay({ type: "try", peer: output.peer }, now);
+        break;
       default:
         this.#out.push(output);
     }
   }
-}
-
-function credentials({ token, facts }: MemberToken): ReplicationInput {
-  return { type: "credentials", token, scopes: facts.scopes, expiresAt: facts.expiresAt };
 }
 
 const TIMEOUT = { type: "timeout" } as const;

@@ -3,7 +3,7 @@ import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { WireValue } from "../wire/codec.ts";
 import { type Batch, encodeParcel, entryBytes, proofBytes } from "./batch.ts";
-import type { Entry } from "./entry.ts";
+import { digestOf, type Entry, encodeKey, pathOf } from "./entry.ts";
 import { type ExchangeTools, isPrint } from "./exchange.ts";
 import { type KeyTree, MAX_DEPTH } from "./key-tree.ts";
 import {
@@ -27,12 +27,22 @@ import {
   encodeVerdict,
   type FragmentWish,
   type Group,
+  type HeldItem,
   type RangeAnswer,
 } from "./messages.ts";
 import type { Rounds } from "./rounds.ts";
 import { FINGERPRINT_BYTES, fingerprint, ROOT_BYTES } from "./sum.ts";
 import type { Tokens } from "./tokens.ts";
-import { compareLists, ID_BYTES, idOf, packIds, unpackIds, type VersionId } from "./version-id.ts";
+import {
+  compareLists,
+  ID_BYTES,
+  idOf,
+  packIds,
+  placeOf,
+  unpackIds,
+  type VersionId,
+  versionIdOf,
+} from "./version-id.ts";
 
 /** What 16 fingerprints cost, in entries looked at. */
 const PRINTS_WORK = 64;
@@ -57,11 +67,13 @@ export class Answers {
 
   /** Equal, busy, or all our buckets. */
   root(peer: PeerId, seq: number, salt: Uint8Array, root: Uint8Array, now: Instant): Uint8Array {
-    const { store } = this.#tools;
-    if (equalBytes(root, fingerprint(salt, store.total(), ROOT_BYTES))) return encodeVerdict(seq, false);
+    const { store, scope } = this.#tools;
+    if (equalBytes(root, fingerprint(salt, scope.total(peer), ROOT_BYTES))) return encodeVerdict(seq, false);
     if (!this.#rounds.admit(peer, now)) return encodeVerdict(seq, true);
     const buckets: [string, Uint8Array][] = [];
-    for (const { name, tree } of store.buckets()) buckets.push([name, fingerprint(salt, tree.sum, FINGERPRINT_BYTES)]);
+    for (const { name, tree } of store.buckets()) {
+      buckets.push([name, fingerprint(salt, scope.sum(name, tree, peer), FINGERPRINT_BYTES)]);
+    }
     return encodeBuckets(seq, buckets);
   }
 
@@ -108,9 +120,10 @@ export class Answers {
   }
 
   #want(peer: PeerId, bucket: string, ids: readonly VersionId[], now: Instant): void {
-    const { wants, fetches, store } = this.#tools;
+    const { wants, fetches, store, scope } = this.#tools;
     if (store.isFull(bucket)) return;
-    for (const id of ids) if (!fetches.noteSource(id, peer)) wants.add(peer, bucket, id, now);
+    const ours = scope.replicas(bucket, 0) === undefined ? ids : ids.filter((id) => scope.isMine(bucket, placeOf(id)));
+    for (const id of ours) if (!fetches.noteSource(id, peer)) wants.add(peer, bucket, id, now);
   }
 
   /** Entries by id, those of one batch together, in up to four messages. Returns how many entries there are in them. */
@@ -131,6 +144,28 @@ export class Answers {
     // A proof costs more than a small entry, so batches with many of the entries come first.
     const batches = [...found].sort(([, a], [, b]) => b.size - a.size);
     return packEntries(seq, batches);
+  }
+
+  /** The version of a key, with its proof. */
+  read(seq: number, bucket: string, key: string): Uint8Array {
+    const entry = this.#tools.store.find(bucket, key);
+    const parcels = entry === undefined ? [] : [encodeParcel(entry.batch, [entry])];
+    return encodeEntries(seq, EntriesState.complete, parcels);
+  }
+
+  /** Which versions are here, or later ones; the others are wanted from the peer. */
+  hold(peer: PeerId, bucket: string, items: readonly HeldItem[], now: Instant): readonly boolean[] {
+    const { store, wants, fetches } = this.#tools;
+    return items.map(({ key, clock, digest }) => {
+      const entry = store.find(bucket, key);
+      if (entry !== undefined && (entry.clock > clock || equalBytes(digestOf(entry).subarray(0, 8), digest)))
+        return true;
+      const keyBytes = encodeKey(key);
+      if (keyBytes === undefined) return true;
+      const id = versionIdOf(pathOf(keyBytes), clock, digest);
+      if (!store.isFull(bucket) && !fetches.noteSource(id, peer)) wants.add(peer, bucket, id, now);
+      return false;
+    });
   }
 
   /** The tokens that we know of those asked for. */

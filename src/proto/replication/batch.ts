@@ -27,6 +27,7 @@ import {
   MAX_KEY_BYTES,
   MAX_VALUE_BYTES,
 } from "./limits.ts";
+import { POLICY_BUCKET } from "./policy.ts";
 
 /**
  * Batches: what an author signs.
@@ -101,9 +102,9 @@ export function statementOf(batch: Batch): Statement {
   return { signer: batch.author, label: "starling/batch/1", body: batchBody(batch), signature: batch.signature };
 }
 
-/** Whether `scopes` cover `kv:write:BUCKET`. */
-export function mayWrite(scopes: readonly string[], bucket: string): boolean {
-  return allows(scopes, `kv:write:${bucket}`);
+/** Whether `scopes` cover `kv:write:BUCKET`, or to say what holds for a bucket `kv:admin:BUCKET`. */
+export function mayWrite(scopes: readonly string[], bucket: string, key: string): boolean {
+  return allows(scopes, bucket === POLICY_BUCKET ? `kv:admin:${key}` : `kv:write:${bucket}`);
 }
 
 /** The version of an entry as applications see it: its digest, 64 hexadecimal digits. */

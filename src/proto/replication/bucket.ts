@@ -57,10 +57,11 @@ export class Bucket {
     return previous;
   }
 
-  /** Removes a stored tombstone without a trace. */
-  drop(tombstone: Entry): void {
-    this.#entries.delete(tombstone.key);
-    this.#forget(tombstone);
+  /** Removes a stored version without a trace. */
+  drop(entry: Entry): void {
+    this.#entries.delete(entry.key);
+    if (!entry.deleted) this.#keys.remove(entry.key);
+    this.#forget(entry);
   }
 
   #forget(entry: Entry): void {

@@ -2,10 +2,13 @@ import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { Answers } from "./answers.ts";
 import type { ExchangeTools } from "./exchange.ts";
+import type { Handoff } from "./handoff.ts";
 import type { Intake } from "./intake.ts";
-import { EntriesState, encodeVerdict, type ReplicationMessage } from "./messages.ts";
+import { HANDOFF_RETRY_MS } from "./limits.ts";
+import { EntriesState, encodeHeld, encodeVerdict, type ReplicationMessage } from "./messages.ts";
 import { decodeMessage } from "./parse-message.ts";
 import type { Conduct, Peers } from "./peers.ts";
+import type { Reads } from "./reads.ts";
 import type { Receipts } from "./receipts.ts";
 import type { Asked } from "./requests.ts";
 import type { Rounds } from "./rounds.ts";
@@ -29,14 +32,21 @@ export interface ConversationParts {
   readonly answers: Answers;
   /** Ends all dealings with a peer. */
   readonly shun: (peer: PeerId, fault: "no-progress" | "flood", now: Instant) => void;
+  /** Runs what waits for everything stored so far to be durable. */
+  readonly durable: (run: (now: Instant) => void, now: Instant) => void;
+  readonly handoff: Handoff;
+  readonly reads: Reads;
   /** Asks nothing of a peer for a while. */
   readonly pause: (peer: PeerId, now: Instant) => void;
 }
 
-type Request = Extract<ReplicationMessage, { readonly type: "root" | "compare" | "want" | "tokens-wanted" | "fetch" }>;
+type Request = Extract<
+  ReplicationMessage,
+  { readonly type: "root" | "compare" | "want" | "tokens-wanted" | "fetch" | "hold" | "read" }
+>;
 type Answer = Extract<
   ReplicationMessage,
-  { readonly type: "verdict" | "buckets" | "differ" | "entries" | "tokens" | "fragment" | "lacking" }
+  { readonly type: "verdict" | "buckets" | "differ" | "entries" | "tokens" | "fragment" | "lacking" | "held" }
 >;
 
 /** An acknowledgement counts less than other messages: a busy author gets one per batch and link. */
@@ -85,6 +95,8 @@ export class Conversation {
       case "want":
       case "tokens-wanted":
       case "fetch":
+      case "hold":
+      case "read":
         this.#request(peer, conduct, message, now);
         return;
       default:
@@ -118,6 +130,15 @@ export class Conversation {
         return;
       case "fetch":
         this.#reply(peer, conduct, answers.fetch(peer, request.seq, request), now);
+        return;
+      case "read":
+        this.#reply(peer, conduct, answers.read(request.seq, request.bucket, request.key), now);
+        return;
+      case "hold": {
+        const held = answers.hold(peer, request.bucket, request.items, now);
+        // What is said to be held is on the disk.
+        this.#parts.durable((at) => this.#reply(peer, conduct, encodeHeld(request.seq, held), at), now);
+      }
     }
   }
 
@@ -167,6 +188,15 @@ export class Conversation {
         else if (!tools.fetches.fragment(asked.run, asked.offset, answer.bytes, now))
           tools.outlet.fault(peer, "bad-value");
         return true;
+      case "hold":
+        if (answer.type !== "held") return this.#mistaken(peer, asked, now);
+        this.#parts.handoff.answered(asked.task, asked.entries, bitsOf(answer.bits, asked.entries.length), now);
+        return true;
+      case "read":
+        if (answer.type !== "entries" || !this.#parts.reads.answered(asked.request, answer.parcels))
+          return this.#mistaken(peer, asked, now);
+        intake.take(answer.parcels, peer, undefined, now);
+        return true;
     }
   }
 
@@ -209,6 +239,8 @@ export class Conversation {
     if (asked.type === "compare") rounds.interrupt(asked.exchange, now);
     else if (asked.type === "want") tools.wants.refused(peer, asked.ids);
     else if (asked.type === "fetch") tools.fetches.interrupt(asked.run, now);
+    else if (asked.type === "hold") this.#parts.handoff.failed(asked.task, now + HANDOFF_RETRY_MS);
+    else if (asked.type === "read") this.#parts.reads.failed(asked.request, now);
     else intake.tokensFailed(asked.names);
   }
 
@@ -218,10 +250,16 @@ export class Conversation {
     if (asked.type === "root" || asked.type === "compare") rounds.abandon(peer, now);
     else if (asked.type === "tokens") intake.tokensFailed(asked.names);
     else if (asked.type === "fetch") tools.fetches.failed(asked.run, now);
+    else if (asked.type === "hold") this.#parts.handoff.failed(asked.task, now);
+    else if (asked.type === "read") this.#parts.reads.failed(asked.request, now);
     else {
       tools.wants.failed(peer, asked.ids);
       rounds.seek(peer, now);
       if (this.#parts.peers.conduct(peer)?.delivered(0) === false) this.#parts.shun(peer, "no-progress", now);
     }
   }
+}
+
+function bitsOf(bits: Uint8Array, count: number): boolean[] {
+  return Array.from({ length: count }, (_, index) => (((bits[index >> 3] ?? 0) >> (index & 7)) & 1) === 1);
 }

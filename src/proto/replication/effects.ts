@@ -20,8 +20,18 @@ export type ReplicationInput =
       /** Writes are refused (`forbidden`) from here on. */
       readonly expiresAt: Instant;
     }
-  /** How many members store, this one included. 1 until told. */
+  /** How many members there are, this one included; who stores may have changed too. 1 until told. */
   | { readonly type: "members"; readonly count: number }
+  /** Read a key from other replicas: of a key that is not ours, or from a majority. Answered by `read` or `unreadable`. */
+  | {
+      readonly type: "read";
+      readonly request: number;
+      readonly bucket: string;
+      readonly key: string;
+      readonly isQuorum: boolean;
+    }
+  /** Hand over what is here for others to keep; answered by `drained`, once, when it is done. */
+  | { readonly type: "drain" }
   | ({ readonly type: "put"; readonly value: Uint8Array } & WriteInput)
   | ({ readonly type: "delete" } & WriteInput)
   /**
@@ -52,8 +62,11 @@ export interface WriteInput {
   readonly request: number;
   readonly bucket: string;
   readonly key: string;
-  /** How many members must have it, this one included: 1 to 64. Default: 2, or all if fewer. */
-  readonly replicas?: number;
+  /**
+   * How many members must have it: 1 to 64, a majority of the key's replicas, or all of them. This one counts if it is one of
+   * them. Default: 2, or all if fewer.
+   */
+  readonly replicas?: number | "quorum" | "all";
   /** How long to wait for them, ms: at most 60,000. Default 10,000. */
   readonly timeoutMs?: number;
 }
@@ -82,6 +95,13 @@ export type ReplicationOutput =
       readonly replicas: number;
       readonly version: string;
     }
+  /** Make a link to a member that is to hold something. */
+  | { readonly type: "reach"; readonly peer: PeerId }
+  /** The version that enough replicas have; undefined when there is none, or it was deleted. */
+  | { readonly type: "read"; readonly request: number; readonly entry: ReadEntry | undefined }
+  /** Too few replicas are linked, or have answered in time; or too many reads are under way. */
+  | { readonly type: "unreadable"; readonly request: number; readonly reason: "unreachable" | "timeout" | "quota" }
+  | { readonly type: "drained" }
   /** Nothing was written. */
   | { readonly type: "refused"; readonly request: number; readonly reason: Refusal }
   /** A key has a new version. Cursors rise by one with each. */
@@ -125,6 +145,8 @@ export type ReplicationFault =
 export interface Draft {
   readonly token: string;
   readonly header: Omit<Batch, "signature">;
+  /** Who is to hold it; undefined: everybody. */
+  readonly audience: readonly PeerId[] | undefined;
   readonly writes: readonly DraftWrite[];
 }
 

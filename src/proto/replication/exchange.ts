@@ -24,8 +24,9 @@ import {
   type RangeAnswer,
 } from "./messages.ts";
 import type { Requests } from "./requests.ts";
+import { type Scope, SLOT_DEPTH } from "./scope.ts";
 import type { Store } from "./store.ts";
-import { emptySum, FINGERPRINT_BYTES, fingerprint } from "./sum.ts";
+import { FINGERPRINT_BYTES, fingerprint } from "./sum.ts";
 import { compareLists, packIds, unpackIds, type VersionId } from "./version-id.ts";
 import type { Wants } from "./wants.ts";
 
@@ -46,6 +47,7 @@ export interface ExchangeTools {
   readonly requests: Requests;
   readonly wants: Wants;
   readonly fetches: Fetches;
+  readonly scope: Scope;
 }
 
 /** One exchange of this replica's with one peer. */
@@ -89,12 +91,19 @@ export class Exchange {
 
   /** Takes the peer's buckets with their fingerprints. */
   begin(theirs: ReadonlyMap<string, Uint8Array>): void {
-    const { store } = this.#tools;
+    const { store, scope } = this.#tools;
     for (const [name, print] of theirs) {
-      const sum = store.bucket(name)?.tree.sum ?? emptySum();
-      if (!isPrint(print, 0, fingerprint(this.#salt, sum, FINGERPRINT_BYTES))) this.#push(name, 0, 0);
+      const sum = scope.sum(name, store.bucket(name)?.tree, this.peer);
+      if (!isPrint(print, 0, fingerprint(this.#salt, sum, FINGERPRINT_BYTES))) this.#pushShared(name);
     }
-    for (const { name } of store.buckets()) if (!theirs.has(name)) this.#push(name, 0, 0);
+    for (const { name } of store.buckets()) if (!theirs.has(name)) this.#pushShared(name);
+  }
+
+  /** All that both sides are to have of a bucket. */
+  #pushShared(bucket: string): void {
+    const slots = this.#tools.scope.shared(bucket, this.peer);
+    if (slots === undefined) this.#push(bucket, 0, 0);
+    else for (const slot of slots) this.#push(bucket, SLOT_DEPTH, (slot << 24) >>> 0);
   }
 
   #push(bucket: string, depth: number, path: number): void {

@@ -204,7 +204,7 @@ export class Intake {
     const { batch, entries } = parcel;
     const { outlet, clock, tokens, fetches, store } = this.#tools;
     assert(facts?.subject === batch.author, "a batch is verified with its author's token");
-    if (!entries.every(({ head }) => mayWrite(facts.scopes, head.bucket))) {
+    if (!entries.every(({ head }) => mayWrite(facts.scopes, head.bucket, head.key))) {
       this.#refuse(parcel, delivery, "reject");
       outlet.fault(batch.author, "forbidden");
       return;

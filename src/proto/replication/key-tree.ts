@@ -149,6 +149,13 @@ export class KeyTree {
     return sums;
   }
 
+  /** The sums of the 256 ranges of two digits. */
+  slotSums(): readonly Sum[] {
+    const sums: Sum[] = [];
+    for (let child = 0; child < 16; child++) sums.push(...this.childSums(1, childPath(0, 0, child)));
+    return sums;
+  }
+
   /** Which of the range's 16 children hold entries, as bits. `depth` below 8. */
   occupied(depth: number, path: number): number {
     const { node, at } = this.#cover(depth, path);

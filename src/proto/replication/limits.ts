@@ -95,6 +95,33 @@ export const PUSH_AFTER_MS = 2_000;
 /** Links that one late write is pushed over. */
 export const MAX_PUSHES = 8;
 
+/** Copies of a key in a bucket that is not everywhere. */
+export const MAX_COPIES = 16;
+
+/** The shortest and the longest time in a policy, ms: a minute, because removal happens by whole minutes, and ten years. */
+export const MIN_POLICY_MS = 60_000;
+export const MAX_POLICY_MS = 315_576_000_000;
+
+/** How long a member that is gone keeps its place as a replica. */
+export const REPLACE_AFTER_MS = 2_000;
+
+/** Entries asked about in one request of a hand-off, and bytes of keys; requests of one slot under way at once. */
+export const MAX_HELD_PER_REQUEST = 512;
+export const MAX_HELD_BYTES = 100_000;
+export const HOLD_WINDOW = 4;
+
+/** What a replica lacked is asked about again after so long: it fetches some thousand entries in that time. */
+export const HANDOFF_RETRY_MS = 500;
+
+/** Slots on their way to replicas at once; further ones follow. */
+export const MAX_HANDOFFS = 4_096;
+
+/** Reads from other replicas under way; further ones are refused (`quota`). */
+export const MAX_READS = 4_096;
+
+/** How long a read from other replicas may take. */
+export const READ_TIMEOUT_MS = 5_000;
+
 /** Changes returned by one look-up, and changes of all buckets that it looks at: about 5 ms. */
 export const MAX_CHANGES_PER_READ = 1_024;
 export const MAX_CHANGES_SCANNED = 16_384;

@@ -26,6 +26,9 @@ import { packIds, type VersionId } from "./version-id.ts";
  *     [14, seq, bytes]               answer
  *     [15, seq]                      answer: not here
  *     [16, id]                       the large value that you asked for in vain is here
+ *     [17, seq, bucket, [[key, clock, digest]]]  request: do you hold these durably, or later ones? What you lack is to be had here
+ *     [18, seq, bits]                answer: one bit each, the lowest of a byte first
+ *     [19, seq, bucket, key]         request: the version of a key; answered like a request for entries
  *
  * Ids are those of `version-id.ts`, 14 bytes; lists of ids and of fingerprints travel as one byte string.
  */
@@ -47,7 +50,17 @@ export const Kind = {
   fragment: 14,
   lacking: 15,
   have: 16,
+  hold: 17,
+  held: 18,
+  read: 19,
 } as const;
+
+/** A version that may be held: its key, its clock and the first 8 bytes of its digest. */
+export interface HeldItem {
+  readonly key: string;
+  readonly clock: Clock;
+  readonly digest: Uint8Array;
+}
 
 /** A range of one bucket: the keys whose hash begins with the first `depth` hex digits of `path`. */
 export interface Range {
@@ -101,7 +114,10 @@ export type ReplicationMessage =
   | ({ readonly type: "fetch"; readonly seq: number } & FragmentWish)
   | { readonly type: "fragment"; readonly seq: number; readonly bytes: Uint8Array }
   | { readonly type: "lacking"; readonly seq: number }
-  | { readonly type: "have"; readonly id: VersionId };
+  | { readonly type: "have"; readonly id: VersionId }
+  | { readonly type: "hold"; readonly seq: number; readonly bucket: string; readonly items: readonly HeldItem[] }
+  | { readonly type: "held"; readonly seq: number; readonly bits: Uint8Array }
+  | { readonly type: "read"; readonly seq: number; readonly bucket: string; readonly key: string };
 
 /**
  * What an answer with entries says about the rest: that there is none, that it is to be asked for again, that it
@@ -220,4 +236,23 @@ export function encodeLacking(seq: number): Uint8Array {
 /** The value asked for in vain is here. */
 export function encodeHave(id: VersionId): Uint8Array {
   return encode([Kind.have, packIds([id])]);
+}
+
+/** Asks whether versions are held. */
+export function encodeHold(seq: number, bucket: string, items: readonly HeldItem[]): Uint8Array {
+  return encode([Kind.hold, seq, bucket, items.map(({ key, clock, digest }) => [key, clock, digest])]);
+}
+
+/** Which of the versions asked about are held. */
+export function encodeHeld(seq: number, held: readonly boolean[]): Uint8Array {
+  const bits = new Uint8Array(Math.ceil(held.length / 8));
+  held.forEach((isHeld, index) => {
+    if (isHeld) bits[index >> 3] = (bits[index >> 3] as number) | (1 << (index & 7));
+  });
+  return encode([Kind.held, seq, bits]);
+}
+
+/** Asks for the version of a key. */
+export function encodeRead(seq: number, bucket: string, key: string): Uint8Array {
+  return encode([Kind.read, seq, bucket, key]);
 }

@@ -11,6 +11,7 @@ import {
   LIST_MAX,
   MAX_COMPARED,
   MAX_ENTRIES_ITEMS,
+  MAX_HELD_PER_REQUEST,
   MAX_KEY_BYTES,
   MAX_OFFERED_PER_MESSAGE,
   MAX_TOKENS_PER_REQUEST,
@@ -22,6 +23,7 @@ import {
   type ComparedRange,
   type FragmentWish,
   type Group,
+  type HeldItem,
   Kind,
   type Range,
   type RangeAnswer,
@@ -57,7 +59,7 @@ export function decodeMessage(encoded: Uint8Array): ReplicationMessage | ParcelF
 }
 
 /** Items of the array, the kind included, by kind. */
-const FIELDS: readonly number[] = [3, 2, 4, 3, 3, 4, 3, 2, 3, 4, 2, 3, 3, 6, 3, 2, 2];
+const FIELDS: readonly number[] = [3, 2, 4, 3, 3, 4, 3, 2, 3, 4, 2, 3, 3, 6, 3, 2, 2, 4, 3, 4];
 
 function seqOf(value: WireValue | undefined): number | undefined {
   return integer(value, 1, 0xffffffff);
@@ -223,9 +225,31 @@ function transfer(kind: number, fields: readonly WireValue[]): ReplicationMessag
       const fragment = bytes(fields[2], FRAGMENT_BYTES);
       return fragment === undefined || fragment.length === 0 ? undefined : { type: "fragment", seq, bytes: fragment };
     }
+    case Kind.hold: {
+      const bucket = bucketName(fields[2]);
+      const items = list(fields[3], MAX_HELD_PER_REQUEST, heldItem);
+      return bucket === undefined || items === undefined ? undefined : { type: "hold", seq, bucket, items };
+    }
+    case Kind.held: {
+      const bits = bytes(fields[2], MAX_HELD_PER_REQUEST / 8);
+      return bits === undefined ? undefined : { type: "held", seq, bits };
+    }
+    case Kind.read: {
+      const bucket = bucketName(fields[2]);
+      const key = text(fields[3], MAX_KEY_BYTES);
+      return bucket === undefined || key === undefined ? undefined : { type: "read", seq, bucket, key };
+    }
     default:
       return { type: "lacking", seq };
   }
+}
+
+function heldItem(value: WireValue): HeldItem | undefined {
+  const fields = tuple(value, 3);
+  const key = text(fields?.[0], MAX_KEY_BYTES);
+  const clock = integer(fields?.[1], 1);
+  const digest = bytesOf(fields?.[2], 8);
+  return key === undefined || clock === undefined || digest === undefined ? undefined : { key, clock, digest };
 }
 
 function wishOf(fields: readonly WireValue[]): FragmentWish | undefined {

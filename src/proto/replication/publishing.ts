@@ -1,4 +1,5 @@
 import type { Instant } from "../machine.ts";
+import type { PeerId } from "../peer-id.ts";
 import { type Batch, versionOf } from "./batch.ts";
 import type { Draft, DraftWrite, Outlet } from "./effects.ts";
 import { type Entry, entryOf } from "./entry.ts";
@@ -17,10 +18,12 @@ export interface PublishingTools {
   readonly receipts: Receipts;
   /** Stores an own entry and tells watchers. */
   readonly apply: (entry: Entry, token: string, now: Instant) => Applied;
+  /** Who is to hold any of the entries; undefined: everybody. */
+  readonly audience: (entries: readonly Entry[]) => readonly PeerId[] | undefined;
 }
 
 /**
- * From a signed draft to a batch that others know of: stored, made durable, broadcast, waited for.
+ * From a signed draft to a batch that others know of: stored, made durable, told to those who are to hold it, waited for.
  *
  * Nothing of ours is told to anybody before it is durable: no clock that has left this member is ever given again.
  */
@@ -33,7 +36,7 @@ export class Publishing {
 
   /** A draft of ours has been signed. */
   signed(draft: Draft, signature: Uint8Array, now: Instant): void {
-    const { outlet, store, writes, journal, receipts, apply } = this.#tools;
+    const { outlet, store, writes, journal, apply } = this.#tools;
     writes.signed(draft);
     const batch: Batch = { ...draft.header, signature };
     if (batch.isAtomic && !store.fitsTogether(draft.writes.map(({ head }) => head))) {
@@ -54,11 +57,25 @@ export class Publishing {
       waiting.set(request, { request, replicas, version: versionOf(entry), until: now + timeoutMs });
     }
     if (entries.length === 0) return;
-    const { emit } = outlet;
-    journal.after((at) => {
-      emit({ type: "broadcast", payload: encodeBatchMessage(batch, entries) });
-      receipts.open(batch, entries, [...waiting.values()], at);
-    }, now);
+    const waits = [...waiting.values()];
+    journal.after((at) => this.#tell(batch, entries, waits, draft.audience !== undefined, at), now);
+  }
+
+  #tell(batch: Batch, entries: readonly Entry[], waiting: readonly Awaiting[], isPlaced: boolean, now: Instant): void {
+    const { outlet, receipts } = this.#tools;
+    const message = encodeBatchMessage(batch, entries);
+    if (!isPlaced) {
+      outlet.emit({ type: "broadcast", payload: message });
+      receipts.open(batch, entries, waiting, () => undefined, now);
+      return;
+    }
+    const audience = (): readonly PeerId[] | undefined => this.#tools.audience(entries);
+    for (const peer of audience() ?? []) {
+      if (peer === outlet.self) continue;
+      if (outlet.isLinked(peer)) outlet.send(peer, message);
+      else outlet.emit({ type: "reach", peer });
+    }
+    receipts.open(batch, entries, waiting, audience, now);
   }
 }
 

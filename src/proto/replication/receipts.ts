@@ -29,6 +29,8 @@ export interface Awaiting {
 interface Receipt {
   readonly batch: Batch;
   readonly entries: readonly Entry[];
+  /** Who is to hold it, as of when it is asked; undefined: everybody. */
+  readonly audience: () => readonly PeerId[] | undefined;
   readonly holders: Set<PeerId>;
   readonly bytes: number;
   waiting: readonly Awaiting[];
@@ -58,12 +60,19 @@ export class Receipts {
     return this.#bytes;
   }
 
-  /** Waits for the replicas of a batch that is stored here. Writes content with one replica are answered at once. */
-  open(batch: Batch, entries: readonly Entry[], waiting: readonly Awaiting[], now: Instant): void {
+  /** Waits for the replicas of a batch that is stored here, which counts if it is to be held here. */
+  open(
+    batch: Batch,
+    entries: readonly Entry[],
+    waiting: readonly Awaiting[],
+    audience: () => readonly PeerId[] | undefined,
+    now: Instant,
+  ): void {
     let bytes = 0;
     for (const entry of entries) bytes += entry.size;
     const pushAt = now + PUSH_AFTER_MS;
-    const receipt: Receipt = { batch, entries, holders: new Set(), bytes, waiting, pushAt, wakeAt: now };
+    const holders = new Set<PeerId>(audience()?.includes(this.#outlet.self) === false ? [] : [this.#outlet.self]);
+    const receipt: Receipt = { batch, entries, audience, holders, bytes, waiting, pushAt, wakeAt: now };
     this.#size += waiting.length;
     this.#answer(receipt);
     if (receipt.waiting.length === 0) return;
@@ -75,7 +84,7 @@ export class Receipts {
   /** `peer` holds the batch; ignored when nobody waits for it. */
   acknowledge(peer: PeerId, first: Clock): void {
     const receipt = this.#byFirst.get(first);
-    if (receipt === undefined || peer === this.#outlet.self || receipt.holders.size >= MAX_REPLICAS) return;
+    if (receipt === undefined || peer === this.#outlet.self || receipt.holders.size > MAX_REPLICAS) return;
     receipt.holders.add(peer);
     this.#answer(receipt);
     if (receipt.waiting.length > 0) return;
@@ -85,7 +94,7 @@ export class Receipts {
 
   /** Answers the writes that have enough replicas. */
   #answer(receipt: Receipt): void {
-    const replicas = receipt.holders.size + 1;
+    const replicas = receipt.holders.size;
     if (!receipt.waiting.some((write) => write.replicas <= replicas)) return;
     for (const { request, version, replicas: asked } of receipt.waiting) {
       if (asked > replicas) continue;
@@ -115,10 +124,11 @@ export class Receipts {
   timeout(links: Iterable<PeerId>, now: Instant): void {
     for (let receipt = this.#wheel.take(now); receipt !== undefined; receipt = this.#wheel.take(now)) {
       if (receipt.pushAt !== undefined && receipt.pushAt <= now) {
-        receipt.pushAt = undefined;
-        this.#push(receipt, links);
+        const audience = receipt.audience();
+        receipt.pushAt = audience === undefined ? undefined : now + PUSH_AFTER_MS;
+        this.#push(receipt, audience?.filter((peer) => this.#outlet.isLinked(peer)) ?? links);
       }
-      const replicas = receipt.holders.size + 1;
+      const replicas = receipt.holders.size;
       for (const { request, version, until } of receipt.waiting) {
         if (until > now) continue;
         this.#size--;

@@ -1,41 +1,34 @@
-import { concat } from "../bytes.ts";
+import { utf8 } from "../bytes.ts";
 import { Deadlines, earlier } from "../deadlines.ts";
-import { sha256 } from "../hash.ts";
 import { type Instant, type Machine, NOTHING } from "../machine.ts";
-import { type PeerId, publicKeyOf } from "../peer-id.ts";
+import type { PeerId } from "../peer-id.ts";
 import type { Random } from "../random.ts";
 import { Lane } from "../streams/lanes.ts";
 import { Answers } from "./answers.ts";
-import type { Batch } from "./batch.ts";
+import { Applying } from "./applying.ts";
 import { Changes, type ChangesPage } from "./changes.ts";
 import { Conversation } from "./conversation.ts";
+import { Copies } from "./copies.ts";
 import type { Outlet, ReplicationFault, ReplicationInput, ReplicationOutput } from "./effects.ts";
-import type { Entry } from "./entry.ts";
+import { encodeKey, pathOf } from "./entry.ts";
 import type { ExchangeTools } from "./exchange.ts";
 import { Fetches } from "./fetches.ts";
-import { HybridClock, instantOf } from "./hlc.ts";
+import { HybridClock } from "./hlc.ts";
 import { Intake } from "./intake.ts";
 import { Journal } from "./journal.ts";
-import {
-  BUSY_RETRY_MS,
-  DEFAULT_QUOTAS,
-  MAX_WRITE_TIMEOUT_MS,
-  MISSED_AFTER_MS,
-  type Quotas,
-  WANT_TOGETHER,
-} from "./limits.ts";
-import { encodeAck } from "./messages.ts";
+import { BUSY_RETRY_MS, DEFAULT_QUOTAS, type Quotas, WANT_TOGETHER } from "./limits.ts";
 import { decodeMessage } from "./parse-message.ts";
 import { Peers } from "./peers.ts";
+import type { Storer } from "./placement.ts";
+import type { Policy } from "./policy.ts";
 import { Publishing } from "./publishing.ts";
 import { Receipts } from "./receipts.ts";
 import { Requests } from "./requests.ts";
 import type { Restoration } from "./restoration.ts";
 import { Rounds } from "./rounds.ts";
 import { Snapshot } from "./snapshot.ts";
-import { type Applied, type BucketSummary, type ListOptions, type Page, type ReadEntry, read, Store } from "./store.ts";
+import { type BucketSummary, type ListOptions, type Page, type ReadEntry, Store } from "./store.ts";
 import { Tokens } from "./tokens.ts";
-import { idOf } from "./version-id.ts";
 import { Wants } from "./wants.ts";
 import { Writes } from "./writes.ts";
 
@@ -70,6 +63,8 @@ export interface ReplicationOptions {
   readonly tokenOf: (member: PeerId) => string | undefined;
   /** Default {@link DEFAULT_QUOTAS}. */
   readonly quotas?: Quotas;
+  /** The members that store, as of when it is asked: what buckets with a fixed number of copies are placed on. Default: nobody. */
+  readonly storers?: () => Iterable<Storer>;
   /** What an earlier run has stored; this run then stores as well. Undefined: in memory only. */
   readonly restoration?: Restoration;
 }
@@ -77,7 +72,6 @@ export interface ReplicationOptions {
 /** One member's replica of all buckets: a machine, and pure reads of what is stored. */
 export class Replication implements Machine<ReplicationInput, ReplicationOutput> {
   readonly #self: PeerId;
-  readonly #selfKey: Uint8Array;
   readonly #store: Store;
   readonly #clock = new HybridClock();
   readonly #tokens: Tokens;
@@ -88,6 +82,8 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
   readonly #wants: Wants;
   readonly #fetches: Fetches;
   readonly #receipts: Receipts;
+  readonly #copies: Copies;
+  readonly #applying: Applying;
   readonly #writes: Writes;
   readonly #publishing: Publishing;
   readonly #intake: Intake;
@@ -101,7 +97,6 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
 
   constructor(options: ReplicationOptions) {
     this.#self = options.self;
-    this.#selfKey = publicKeyOf(options.self);
     const { restoration } = options;
     this.#store = restoration?.store ?? new Store(options.quotas ?? DEFAULT_QUOTAS);
     this.#changes = new Changes(options.random.fork("cursors"));
@@ -115,12 +110,32 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
       isWanted: ({ head, index }, batch, now) => store.standing(head, batch, index, now) === "fresh",
       mayAsk: (peer) => this.#peers.mayAsk(peer, this.#now),
       fetched: (entry, token, now) => {
-        const isStored = this.#apply(entry, token, now, true).type !== "quota";
-        if (isStored && entry.batch.digests.length === 32) this.#acknowledge(entry.batch, true, now);
+        const isStored = this.#applying.apply(entry, token, now, true).type !== "quota";
+        if (isStored && entry.batch.digests.length === 32) this.#applying.acknowledge(entry.batch, true, now);
       },
     });
     this.#receipts = new Receipts(outlet);
-    this.#writes = new Writes(outlet, store, this.#clock, () => {
+    this.#copies = new Copies({
+      outlet,
+      store,
+      requests,
+      peers: this.#peers,
+      storers: options.storers ?? (() => []),
+      evict: (entry) => this.#applying.evict(entry),
+    });
+    this.#applying = new Applying({
+      outlet,
+      store,
+      tokens: this.#tokens,
+      changes: this.#changes,
+      journal: this.#journal,
+      wants: this.#wants,
+      peers: this.#peers,
+      copies: this.#copies,
+      missed: () => this.#rounds.missed(),
+    });
+    const audience = (bucket: string, path: number) => this.#copies.audience([{ bucket, path }]);
+    this.#writes = new Writes(outlet, store, this.#clock, audience, () => {
       const { size, bytes } = this.#receipts;
       return { writes: size, bytes: bytes + this.#journal.bytes };
     });
@@ -130,14 +145,16 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
       writes: this.#writes,
       journal: this.#journal,
       receipts: this.#receipts,
-      apply: (entry, token, now) => this.#apply(entry, token, now),
+      apply: (entry, token, now) => this.#applying.apply(entry, token, now),
+      audience: (entries) => this.#copies.audience(entries),
     });
-    const tools: ExchangeTools = { outlet, store, requests, wants: this.#wants, fetches: this.#fetches };
+    const { scope } = this.#copies;
+    const tools: ExchangeTools = { outlet, store, requests, wants: this.#wants, fetches: this.#fetches, scope };
     this.#intake = new Intake(
       { ...tools, clock: this.#clock, tokens: this.#tokens },
       {
-        apply: (entry, token, now) => this.#apply(entry, token, now),
-        stored: (batch, isBroadcast, now) => this.#acknowledge(batch, isBroadcast, now),
+        apply: (entry, token, now) => this.#applying.apply(entry, token, now),
+        stored: (batch, isBroadcast, now) => this.#applying.acknowledge(batch, isBroadcast, now),
       },
     );
     this.#rounds = new Rounds(tools, this.#peers, options.random.fork("exchanges"));
@@ -150,6 +167,9 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
       answers: new Answers(tools, this.#rounds, this.#tokens),
       shun: (peer, fault, now) => this.#shun(peer, fault, now),
       pause: (peer, now) => this.#pause(peer, now),
+      durable: (run, now) => this.#journal.after(run, now),
+      handoff: this.#copies.handoff,
+      reads: this.#copies.reads,
     });
   }
 
@@ -214,12 +234,19 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
         return;
       case "members":
         this.#members = Math.max(1, input.count);
+        this.#copies.members(now);
         return;
       case "credentials":
         this.#writes.credentials(input.token, input.scopes, input.expiresAt);
         return;
       case "routed":
         this.#routed(input.peer, input.bytes);
+        return;
+      case "read":
+        this.#read(input, now);
+        return;
+      case "drain":
+        this.#copies.drain(now);
         return;
       case "stored":
         this.#journal.stored(input.sequence, now);
@@ -235,6 +262,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     next = earlier(next, this.#intake.deadline());
     next = earlier(next, this.#rounds.deadline());
     next = earlier(next, this.#paused.next());
+    next = earlier(next, this.#copies.deadline());
     return earlier(next, this.#store.nextPurge());
   }
 
@@ -258,6 +286,21 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     return this.#changes.cursor;
   }
 
+  /** Whether this member is to hold the key; if not, only `read` finds it. */
+  isMine(bucket: string, key: string): boolean {
+    return !this.#copies.isPlacing || this.#copies.scope.isMine(bucket, pathOf(utf8(key)));
+  }
+
+  /** Whether any bucket is not on every member: `members` is then told of every change. */
+  get isPlacing(): boolean {
+    return this.#copies.isPlacing;
+  }
+
+  /** What holds for a bucket. */
+  policy(bucket: string): Policy {
+    return this.#store.policy(bucket);
+  }
+
   /** Everything stored at this instant, to be written down at leisure. */
   snapshot(): Snapshot {
     const { latest: cursor, forgotten } = this.#changes;
@@ -268,6 +311,12 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
   /** What has changed in a bucket after `cursor`, each key once, at most 1,024; `lost` when the cursor is too old. */
   changesSince(cursor: number, bucket: string, prefix = ""): ChangesPage {
     return this.#changes.since(cursor, this.#store, bucket, prefix);
+  }
+
+  #read({ request, bucket, key, isQuorum }: Extract<ReplicationInput, { type: "read" }>, now: Instant): void {
+    const keyBytes = encodeKey(key);
+    if (keyBytes === undefined) this.#out.push({ type: "read", request, entry: undefined });
+    else this.#copies.read(request, bucket, pathOf(keyBytes), key, isQuorum, now);
   }
 
   #delivered({ id, from, payload }: Extract<ReplicationInput, { readonly type: "delivered" }>, now: Instant): void {
@@ -284,45 +333,6 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     const message = decodeMessage(bytes);
     if (typeof message !== "string" && message.type === "ack") this.#receipts.acknowledge(peer, message.first);
     else this.#out.push({ type: "fault", peer, fault: typeof message === "string" ? message : "unsolicited" });
-  }
-
-  /** Stores a verified or own entry, and tells watchers. `isPulled`: it was a large value. */
-  #apply(entry: Entry, token: string, now: Instant, isPulled = false): Applied {
-    const applied = this.#store.apply(entry, now);
-    const id = idOf(entry);
-    const source = this.#wants.sourceOf(id);
-    this.#wants.settle(id);
-    if (applied.type === "quota") this.#out.push({ type: "fault", fault: "quota" });
-    if (applied.type !== "stored") return applied;
-    const conduct = source === undefined ? undefined : this.#peers.conduct(source);
-    if (conduct !== undefined) conduct.moved++;
-    if ((isPulled || source !== undefined) && instantOf(entry.clock) < now - MISSED_AFTER_MS) this.#rounds.missed();
-    this.#tokens.retain(entry.batch.tokenHash, token);
-    if (applied.previous !== undefined) this.#tokens.release(applied.previous.batch.tokenHash);
-    this.#changes.add(entry, applied.previous, this.#store);
-    this.#journal.put(entry, applied.previous);
-    const { bucket, key, cursor } = entry;
-    this.#journal.after(() => this.#out.push({ type: "changed", cursor, bucket, key, entry: read(entry) }), now);
-    return applied;
-  }
-
-  /** Tells the author of a batch that it is stored here, where that may still matter to it. */
-  #acknowledge(batch: Batch, isBroadcast: boolean, now: Instant): void {
-    const { author, first, last, acks } = batch;
-    if (author === this.#self || instantOf(last) < now - MAX_WRITE_TIMEOUT_MS) return;
-    this.#journal.after(() => {
-      if (this.#peers.conduct(author) !== undefined) {
-        this.#out.push({ type: "send", peer: author, lane: Lane.data, bytes: encodeAck(first) });
-      } else if (isBroadcast && acks > 0 && this.#lot(batch) <= acks) {
-        this.#out.push({ type: "route", to: author, bytes: encodeAck(first) });
-      }
-    }, now);
-  }
-
-  /** 0 to 65535, by chance but the same whenever asked: who acknowledges a batch without a link to its author. */
-  #lot(batch: Batch): number {
-    const hash = sha256(concat(batch.digests.subarray(0, 32), this.#selfKey));
-    return ((hash[0] as number) << 8) | (hash[1] as number);
   }
 
   #linkDown(peer: PeerId, now: Instant): void {
@@ -364,13 +374,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     this.#wants.timeout(now);
     this.#fetches.timeout(now);
     this.#intake.timeout(now);
-    this.#store.purge(now, (tombstone) => this.#forgetTombstone(tombstone));
-  }
-
-  #forgetTombstone(tombstone: Entry): void {
-    this.#tokens.release(tombstone.batch.tokenHash);
-    this.#changes.forget(tombstone);
-    this.#journal.drop(tombstone);
+    this.#store.purge(now, (tombstone) => this.#applying.forget(tombstone));
   }
 
   /** Everything that is possible after a change is done before the next input. */
@@ -385,5 +389,6 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
       }
     }
     this.#fetches.pump(now);
+    this.#copies.advance(now);
   }
 }

@@ -1,5 +1,6 @@
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
+import type { Entry } from "./entry.ts";
 import type { Exchange } from "./exchange.ts";
 import type { FetchRun } from "./fetches.ts";
 import { REQUEST_TIMEOUT_MS } from "./limits.ts";
@@ -18,7 +19,9 @@ export type Asked =
   | { readonly type: "compare"; readonly exchange: Exchange; readonly ranges: readonly ComparedRange[] }
   | { readonly type: "want"; readonly ids: readonly VersionId[] }
   | { readonly type: "tokens"; readonly names: readonly string[] }
-  | { readonly type: "fetch"; readonly run: FetchRun; readonly offset: number };
+  | { readonly type: "fetch"; readonly run: FetchRun; readonly offset: number }
+  | { readonly type: "hold"; readonly task: string; readonly entries: readonly Entry[] }
+  | { readonly type: "read"; readonly request: number };
 
 interface Request {
   readonly peer: PeerId;

@@ -221,7 +221,7 @@ export class Rounds {
     for (let peer = this.#due.take(now); peer !== undefined; peer = this.#due.take(now)) {
       if (!this.#peers.mayAsk(peer, now)) continue;
       const salt = randomBytes(this.#random, SALT_BYTES);
-      const root = fingerprint(salt, this.#tools.store.total(), ROOT_BYTES);
+      const root = fingerprint(salt, this.#tools.scope.total(peer), ROOT_BYTES);
       const seq = this.#tools.requests.issue(peer, { type: "root", salt }, now);
       this.#phase = { type: "asking", peer, salt };
       this.#tools.outlet.send(peer, encodeRoot(seq, salt, root));

@@ -17,6 +17,7 @@ import {
   TOMBSTONE_RETENTION_MS,
 } from "./limits.ts";
 import { compareKeys } from "./ordered-keys.ts";
+import { DEFAULT_POLICY, POLICY_BUCKET, type Policy, parsePolicy } from "./policy.ts";
 import { type Sum, sumBytes } from "./sum.ts";
 
 /**
@@ -69,7 +70,7 @@ export interface BucketSummary {
   readonly bytes: number;
   /** 64 hexadecimal digits, equal on two replicas exactly if they hold the same versions, tombstones included. */
   readonly digest: string;
-  readonly replicas: "all";
+  readonly replicas: "all" | number;
 }
 
 type EntrySize = Pick<EntryHead, "bucket" | "keyBytes" | "size">;
@@ -88,11 +89,14 @@ export class Store {
   readonly #quotas: Quotas;
   readonly #buckets = new Map<string, Bucket>();
   readonly #bonds = new Bonds();
-  /** Tombstones by the retention step in which they were written. */
-  readonly #tombstones = new Map<number, Set<Entry>>();
+  readonly #policies = new Map<string, Policy>();
+  /** What leaves by itself, by the step at whose end it does. */
+  readonly #expiring = new Map<number, Set<Entry>>();
   #earliestStep: number | undefined;
   #entries = 0;
   #bytes = 0;
+  /** Buckets that are not on every member. */
+  #placing = 0;
 
   constructor(quotas: Quotas) {
     this.#quotas = quotas;
@@ -116,7 +120,7 @@ export class Store {
    * versions of one author and clock are told apart by their values only.
    */
   standing(head: Omit<EntryHead, "valueHash">, batch: Batch, index: number, now: Instant): Standing {
-    if (head.deleted && isExpired(head.clock, now)) return "expired";
+    if (this.#isExpired(head, now)) return "expired";
     const stored = this.find(head.bucket, head.key);
     if (stored === undefined || head.clock > stored.clock) return "fresh";
     if (head.clock < stored.clock || batch.author < stored.batch.author) return "superseded";
@@ -139,7 +143,10 @@ export class Store {
       if (this.#entries + entries > quotas.entries * headroom) return false;
       if ((bucket?.size ?? 0) + entries > quotas.entriesPerBucket * headroom) return false;
     }
+    const { maxKeys, maxBytes } = this.policy(name);
+    if (entries > 0 && (bucket?.live ?? 0) + entries > (maxKeys ?? Number.POSITIVE_INFINITY) * headroom) return false;
     if (bytes <= 0) return true;
+    if ((bucket?.bytes ?? 0) + bytes > (maxBytes ?? Number.POSITIVE_INFINITY) * headroom) return false;
     if (this.#bytes + bytes > quotas.bytes * headroom) return false;
     return (bucket?.bytes ?? 0) + bytes <= quotas.bytesPerBucket * headroom;
   }
@@ -187,23 +194,72 @@ export class Store {
     this.#bonds.replace(entry, previous);
     this.#bytes += entry.keyBytes + entry.size - (previous === undefined ? 0 : previous.keyBytes + previous.size);
     if (previous === undefined) this.#entries++;
-    else if (previous.deleted) this.#tombstones.get(stepOf(previous.clock))?.delete(previous);
-    if (entry.deleted) {
-      const step = stepOf(entry.clock);
-      if (this.#earliestStep === undefined || step < this.#earliestStep) this.#earliestStep = step;
-      const set = this.#tombstones.get(step);
-      if (set === undefined) this.#tombstones.set(step, new Set([entry]));
-      else set.add(entry);
-    }
+    else this.#keep(previous);
+    this.#expire(entry);
+    if (entry.bucket === POLICY_BUCKET) this.#policy(entry);
     return previous;
+  }
+
+  #expire(entry: Entry): void {
+    const step = this.#lastStep(entry);
+    if (step === undefined) return;
+    if (this.#earliestStep === undefined || step < this.#earliestStep) this.#earliestStep = step;
+    const set = this.#expiring.get(step);
+    if (set === undefined) this.#expiring.set(step, new Set([entry]));
+    else set.add(entry);
+  }
+
+  #keep(entry: Entry): void {
+    const step = this.#lastStep(entry);
+    if (step !== undefined) this.#expiring.get(step)?.delete(entry);
+  }
+
+  /** At the end of which step a version leaves: tombstones after their retention, values after their time to live. */
+  #lastStep({ bucket, clock, deleted }: Pick<EntryHead, "bucket" | "clock" | "deleted">): number | undefined {
+    const { ttlMs, retentionMs } = this.policy(bucket);
+    const life = deleted ? (retentionMs ?? TOMBSTONE_RETENTION_MS) : ttlMs;
+    return life === undefined ? undefined : stepOf(clock) + Math.ceil(life / RETENTION_STEP_MS);
+  }
+
+  #isExpired(head: Pick<EntryHead, "bucket" | "clock" | "deleted">, now: Instant): boolean {
+    const step = this.#lastStep(head);
+    return step !== undefined && isOver(step, now);
+  }
+
+  /** What holds for a bucket. */
+  policy(bucket: string): Policy {
+    return this.#policies.get(bucket) ?? DEFAULT_POLICY;
+  }
+
+  /** Whether any bucket is not on every member. */
+  get isPlacing(): boolean {
+    return this.#placing > 0;
+  }
+
+  #policy({ key, deleted, value }: Entry): void {
+    const policy = deleted ? undefined : parsePolicy(value);
+    const before = this.policy(key);
+    const entries = [...(this.#buckets.get(key)?.versions() ?? [])];
+    for (const entry of entries) this.#keep(entry);
+    if (policy === undefined) this.#policies.delete(key);
+    // Nothing is agreed about where agreements are kept.
+    else if (key !== POLICY_BUCKET) this.#policies.set(key, policy);
+    for (const entry of entries) this.#expire(entry);
+    this.#placing += Number(this.policy(key).replicas !== "all") - Number(before.replicas !== "all");
+  }
+
+  /** Removes a version that belongs elsewhere. */
+  evict(entry: Entry): void {
+    this.#keep(entry);
+    this.#drop(entry);
   }
 
   /** Removes tombstones past their retention, at most a bounded number; `removed` is told of each. */
   purge(now: Instant, removed: (entry: Entry) => void): void {
     let left = MAX_PURGED_PER_STEP;
     let earliest: number | undefined;
-    for (const [step, set] of this.#tombstones) {
-      if (left > 0 && isStepExpired(step, now)) {
+    for (const [step, set] of this.#expiring) {
+      if (left > 0 && isOver(step, now)) {
         for (const entry of set) {
           if (left-- === 0) break;
           set.delete(entry);
@@ -211,7 +267,7 @@ export class Store {
           removed(entry);
         }
         if (set.size === 0) {
-          this.#tombstones.delete(step);
+          this.#expiring.delete(step);
           continue;
         }
       }
@@ -226,15 +282,13 @@ export class Store {
     bucket.drop(entry);
     this.#bonds.replace(undefined, entry);
     this.#entries--;
-    this.#bytes -= entry.keyBytes;
+    this.#bytes -= entry.keyBytes + entry.size;
     if (bucket.size === 0) this.#buckets.delete(entry.bucket);
   }
 
-  /** When the next tombstone leaves; undefined while there is none. */
+  /** When the next version leaves by itself; undefined while there is none. */
   nextPurge(): Instant | undefined {
-    return this.#earliestStep === undefined
-      ? undefined
-      : (this.#earliestStep + 1) * RETENTION_STEP_MS + TOMBSTONE_RETENTION_MS;
+    return this.#earliestStep === undefined ? undefined : (this.#earliestStep + 1) * RETENTION_STEP_MS;
   }
 
   get(bucket: string, key: string): ReadEntry | undefined {
@@ -263,7 +317,7 @@ export class Store {
   summaries(): readonly BucketSummary[] {
     return [...this.#buckets.values()]
       .map(({ name, live, bytes, tree }): BucketSummary => {
-        return { name, keys: live, bytes, digest: hex(sumBytes(tree.sum)), replicas: "all" };
+        return { name, keys: live, bytes, digest: hex(sumBytes(tree.sum)), replicas: this.policy(name).replicas };
       })
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
@@ -285,13 +339,9 @@ function stepOf(clock: Clock): number {
   return Math.floor(instantOf(clock) / RETENTION_STEP_MS);
 }
 
-function isStepExpired(step: number, now: Instant): boolean {
-  return (step + 1) * RETENTION_STEP_MS + TOMBSTONE_RETENTION_MS <= now;
-}
-
-/** Whether a tombstone written at `clock` is past its retention: decided for a whole minute of clocks at once. */
-export function isExpired(clock: Clock, now: Instant): boolean {
-  return isStepExpired(stepOf(clock), now);
+/** Decided for a whole minute of clocks at once. */
+function isOver(step: number, now: Instant): boolean {
+  return (step + 1) * RETENTION_STEP_MS <= now;
 }
 
 /** The view of an entry for applications. */

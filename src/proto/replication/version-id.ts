@@ -23,9 +23,12 @@ export const ID_BYTES = 14;
 
 /** The id of a version whose digest is number `index` of `batch`. */
 export function versionId(path: number, clock: Clock, batch: Batch, index: number): VersionId {
+  return versionIdOf(path, clock, batch.digests, index * 32);
+}
+
+/** The id of a version whose digest begins at `start` of `digests`. */
+export function versionIdOf(path: number, clock: Clock, digests: Uint8Array, start = 0): VersionId {
   const tick = Math.floor(instantOf(clock) / TICK_MS);
-  const { digests } = batch;
-  const start = index * 32;
   return String.fromCharCode(
     path >>> 16,
     path & 0xffff,

@@ -1,6 +1,6 @@
 import { sha256 } from "../hash.ts";
 import type { Instant } from "../machine.ts";
-import { publicKeyOf } from "../peer-id.ts";
+import { type PeerId, publicKeyOf } from "../peer-id.ts";
 import { batchBody, mayWrite } from "./batch.ts";
 import type { Draft, DraftWrite, Outlet, Refusal, ReplicationInput } from "./effects.ts";
 import { type EntryHead, encodeKey, entryDigest, isBucketName, NO_HASH, NO_VALUE, pathOf } from "./entry.ts";
@@ -66,6 +66,7 @@ export class Writes {
   readonly #outlet: Outlet;
   readonly #store: Store;
   readonly #clock: HybridClock;
+  readonly #audience: (bucket: string, path: number) => readonly PeerId[] | undefined;
   readonly #underWay: () => { writes: number; bytes: number };
   readonly #authorKey: Uint8Array;
   #credentials: Credentials | undefined;
@@ -76,8 +77,18 @@ export class Writes {
   #count = 0;
   #bytes = 0;
 
-  /** @param underWay writes that are signed and not answered, and bytes of values that wait for the disk or for receipts. */
-  constructor(outlet: Outlet, store: Store, clock: HybridClock, underWay: () => { writes: number; bytes: number }) {
+  /**
+   * @param audience who is to hold a key; undefined: everybody.
+   * @param underWay writes that are signed and not answered, and bytes of values that wait for the disk or for receipts.
+   */
+  constructor(
+    outlet: Outlet,
+    store: Store,
+    clock: HybridClock,
+    audience: (bucket: string, path: number) => readonly PeerId[] | undefined,
+    underWay: () => { writes: number; bytes: number },
+  ) {
+    this.#audience = audience;
     this.#outlet = outlet;
     this.#store = store;
     this.#clock = clock;
@@ -91,7 +102,7 @@ export class Writes {
 
   /** Takes a write or refuses it. `members`: how many store. */
   take(write: Write, members: number, now: Instant): void {
-    const replicas = write.replicas ?? Math.min(2, members);
+    const replicas = this.#replicas(write, members);
     const value = write.type === "put" ? write.value : NO_VALUE;
     const keyBytes = encodeKey(write.key);
     const refusal = this.#refusal(write, value.length, keyBytes, replicas, now);
@@ -108,6 +119,15 @@ export class Writes {
     this.#dueAt ??= now;
   }
 
+  /** How many members a write waits for. */
+  #replicas({ bucket, replicas }: Pick<Write, "bucket" | "replicas">, members: number): number {
+    if (typeof replicas === "number") return replicas;
+    const policy = this.#store.policy(bucket);
+    const all = policy.replicas === "all" ? members : Math.min(policy.replicas, members);
+    if (replicas === "all") return all;
+    return replicas === "quorum" ? Math.floor(all / 2) + 1 : Math.min(2, all);
+  }
+
   #refusal(
     write: { readonly bucket: string; readonly key: string },
     size: number,
@@ -121,7 +141,7 @@ export class Writes {
     if (!Number.isSafeInteger(replicas) || replicas < 1 || replicas > MAX_REPLICAS) return "bad-replicas";
     const credentials = this.#credentials;
     if (credentials === undefined || now >= credentials.expiresAt) return "forbidden";
-    if (!mayWrite(credentials.scopes, write.bucket)) return "forbidden";
+    if (!mayWrite(credentials.scopes, write.bucket, write.key)) return "forbidden";
     const { writes, bytes } = this.#underWay();
     if (this.#count + writes >= MAX_PENDING_REQUESTS) return "quota";
     if (size > 0 && this.#bytes + bytes + size > MAX_PENDING_BYTES) return "quota";
@@ -132,7 +152,7 @@ export class Writes {
   /** Takes writes that belong together or refuses them all; they make a batch of their own at once. */
   transact(transaction: Transaction, links: number, members: number, now: Instant): void {
     const { request, bucket, writes, timeoutMs } = transaction;
-    const replicas = transaction.replicas ?? Math.min(2, members);
+    const replicas = this.#replicas(transaction, members);
     const refusal = this.#transactionRefusal(transaction, replicas, now);
     if (refusal !== undefined) {
       this.#outlet.emit({ type: "refused", request, reason: refusal });
@@ -181,29 +201,32 @@ export class Writes {
   /** Emits what is ready to be signed. `links` and `members` decide how many others are asked to acknowledge. */
   timeout(links: number, members: number, now: Instant): void {
     if (this.#dueAt === undefined || this.#dueAt > now) return;
-    let batch: DraftWrite[] = [];
-    let bytes = 0;
+    const open = new Map<string, { writes: DraftWrite[]; bytes: number }>();
     let taken = 0;
     for (let work = 0; taken < this.#pending.length && work < HASH_STEP_BYTES; taken++) {
       const pending = this.#pending[taken] as Pending;
       const write = draftWrite(pending, sha256(pending.value));
       const size = write.head.size + write.head.keyBytes + WRITE_BYTES;
       work += size + WRITE_WORK;
-      const first = batch[0];
+      // Writes share a batch with those that go to the same members.
+      const audience = this.#audience(write.head.bucket, write.path)?.join() ?? "";
+      const batch = open.get(audience) ?? { writes: [], bytes: 0 };
+      open.set(audience, batch);
+      const first = batch.writes[0];
       const isFull =
         first !== undefined &&
-        (batch.length === MAX_BATCH_ENTRIES ||
-          bytes + size > MAX_BATCH_BYTES ||
+        (batch.writes.length === MAX_BATCH_ENTRIES ||
+          batch.bytes + size > MAX_BATCH_BYTES ||
           instantOf(write.head.clock) - instantOf(first.head.clock) >= MAX_BATCH_SPAN_MS);
       if (isFull) {
-        this.#sign(batch, links, members);
-        batch = [];
-        bytes = 0;
+        this.#sign(batch.writes, links, members);
+        batch.writes = [];
+        batch.bytes = 0;
       }
-      batch.push(write);
-      bytes += size;
+      batch.writes.push(write);
+      batch.bytes += size;
     }
-    if (batch.length > 0) this.#sign(batch, links, members);
+    for (const { writes } of open.values()) this.#sign(writes, links, members);
     this.#pending = this.#pending.slice(taken);
     this.#hashStep(links, members);
     this.#dueAt = this.#hashing.length + this.#pending.length > 0 ? now : undefined;
@@ -242,7 +265,8 @@ export class Writes {
       isAtomic,
       digests,
     };
-    const resume: Draft = { token: credentials.token, header, writes };
+    const audience = this.#audience(first.head.bucket, first.path);
+    const resume: Draft = { token: credentials.token, header, audience, writes };
     this.#outlet.emit({ type: "sign", label: "starling/batch/1", body: batchBody(header), resume });
   }
 }

@@ -1,10 +1,10 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { freshFolder, starling, startStarling } from "../command.ts";
 
 /** Export, import, backup and restore as a person would use them, with a cluster of one that is stopped and begun anew. */
-test("a bucket goes out and in as JSON lines, and a whole agent by a sealed backup", async () => {
+test("buckets are agreed about, a bucket goes out and in as JSON lines, and a whole agent by a sealed backup", async () => {
   const folder = await freshFolder();
   const founder = join(folder, "founder");
   await starling(["init", "--state", founder, "--name", "test"]);
@@ -33,6 +33,23 @@ test("a bucket goes out and in as JSON lines, and a whole agent by a sealed back
   expect(wrong).toMatchObject({ code: 2, stdout: "" });
   expect(wrong.stderr).toContain("line 1");
 
+  const policy = async (...args: string[]) => {
+    const outcome = await starling(["bucket", ...args, "--json", ...state("one")]);
+    return outcome.code === 0 ? (JSON.parse(outcome.stdout) as unknown) : outcome.code;
+  };
+  const created = { name: "app", replicas: 2, ttlMs: 3_600_000, retentionMs: null, maxKeys: null, maxBytes: null };
+  expect(await policy("create", "app", "--replicas", "2", "--ttl", "1h")).toEqual(created);
+  expect(await policy("create", "app", "--replicas", "3")).toBe(1);
+  expect(await policy("create", "other", "--replicas", "1")).toBe(2);
+  expect(await policy("set", "app", "--ttl", "none", "--max-keys", "100")).toEqual({
+    ...created,
+    ttlMs: null,
+    maxKeys: 100,
+  });
+  expect(await policy("drop", "app")).toMatchObject({ replicas: "all", ttlMs: 60_000 });
+  expect(await policy("show", "app")).toMatchObject({ name: "app", maxKeys: null });
+  expect(await policy("list")).toMatchObject([{ name: "default", keys: 3, replicas: "all" }]);
+
   const file = join(folder, "copy.backup");
   const passphrase = { env: { STARLING_BACKUP_PASSPHRASE: "correct horse" } };
   expect((await starling(["backup", file, ...state("one")])).code).toBe(2);
@@ -50,9 +67,6 @@ test("a bucket goes out and in as JSON lines, and a whole agent by a sealed back
   const foreign = await starling(["restore", file, ...state("two")], { env: { STARLING_BACKUP_PASSPHRASE: "wrong" } });
   expect(foreign.code).toBe(1);
   expect(foreign.stderr).toContain("passphrase");
-  const bytes = await readFile(file);
-  await writeFile(`${file}.cut`, bytes.subarray(0, bytes.length - 20));
-  expect((await starling(["restore", `${file}.cut`, ...state("founder")], passphrase)).code).toBe(1);
   expect(await starling(["restore", file, ...state("two")], passphrase)).toMatchObject({ code: 0 });
   const again = up("two");
   await again.line();

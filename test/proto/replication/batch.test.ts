@@ -146,9 +146,9 @@ test("bucket names and keys follow their rules", () => {
 });
 
 test("the scope names the bucket, or all of them", () => {
-  expect(mayWrite(["kv:write:app"], "app")).toBe(true);
-  expect(mayWrite(["kv:write:*"], "app")).toBe(true);
-  expect(mayWrite(["kv:read:app", "kv:write:ap", "kv:write:app2", "kv:write"], "app")).toBe(false);
+  expect(mayWrite(["kv:write:app"], "app", "key")).toBe(true);
+  expect(mayWrite(["kv:write:*"], "app", "key")).toBe(true);
+  expect(mayWrite(["kv:read:app", "kv:write:ap", "kv:write:app2", "kv:write"], "app", "key")).toBe(false);
 });
 
 test("the later clock wins, then the greater author, then the greater value hash", () => {

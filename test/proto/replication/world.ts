@@ -26,7 +26,7 @@ export function peerNumber(number: number): PeerId {
 /** A token as the test's authority issues it. */
 export function tokenFor(
   peer: PeerId,
-  scopes = "kv:write:*",
+  scopes = "kv:write:*,kv:admin:*",
   from = START - 3_600_000,
   until = START + 7 * DAY_MS,
 ): string {
@@ -99,6 +99,8 @@ export class World {
   readonly kinds = new Map<number, number>();
   /** Whether replicas that are added store what they have, and have it again after a crash. */
   durable = false;
+  /** Members that the others take for down. */
+  readonly gone = new Set<PeerId>();
   /** Whether tokens of other members are known from their records. */
   recordsKnown = true;
   readonly #byId = new Map<PeerId, Node>();
@@ -149,6 +151,8 @@ export class World {
       tokenOf: (member) => (this.recordsKnown || member === id ? this.#byId.get(member)?.token : undefined),
       ...(quotas !== undefined && { quotas }),
       ...(disk !== undefined && { restoration: disk.restore() }),
+      storers: () =>
+        this.nodes.filter(({ id: other }) => !this.gone.has(other)).map((node) => ({ id: node.id, capacity: 100 })),
     });
   }
 
@@ -164,6 +168,14 @@ export class World {
     node.isUp = false;
     node.pending.clear();
     for (const other of this.nodes) if (node.links.has(other.id)) this.unlink(node, other);
+  }
+
+  /** Everybody learns that a node is gone, or is back. */
+  declare(node: Node, isGone: boolean): void {
+    if (isGone) this.gone.add(node.id);
+    else this.gone.delete(node.id);
+    const count = this.nodes.length - this.gone.size;
+    for (const other of this.nodes) this.input(other, { type: "members", count });
   }
 
   /** A node that has crashed starts again with what its disk has. It has no links yet. */

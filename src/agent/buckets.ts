@@ -1,0 +1,197 @@
+import { StarlingError } from "../errors.ts";
+import type { ChangesPage } from "../proto/replication/changes.ts";
+import type { Refusal, ReplicationInput, ReplicationOutput } from "../proto/replication/effects.ts";
+import type { Policy } from "../proto/replication/policy.ts";
+import type { Replication } from "../proto/replication/replication.ts";
+import type { ListOptions, Page, ReadEntry } from "../proto/replication/store.ts";
+import type { WriteOptions, WriteResult } from "./bucket.ts";
+
+/** What buckets need of the agent. */
+export interface BucketHost {
+  write(input: WriteRequest): void;
+  get(bucket: string, key: string): ReadEntry | undefined;
+  list(bucket: string, options: ListOptions): Page;
+  readonly cursor: number;
+  changesSince(cursor: number, bucket: string, prefix: string): ChangesPage;
+  /** Whether this agent is to hold the key. */
+  isMine(bucket: string, key: string): boolean;
+  read(request: number, bucket: string, key: string, isQuorum: boolean): void;
+  policy(bucket: string): Policy;
+  drain(): void;
+}
+
+/** A write as the replication core takes it. */
+export type WriteRequest = What & {
+  readonly request: number;
+  readonly bucket: string;
+  readonly replicas?: number | "quorum" | "all";
+  readonly timeoutMs?: number;
+};
+
+export type What =
+  | { readonly type: "put"; readonly key: string; readonly value: Uint8Array }
+  | { readonly type: "delete"; readonly key: string }
+  | {
+      readonly type: "transaction";
+      readonly writes: readonly { readonly key: string; readonly value: Uint8Array | null }[];
+    };
+
+/** All buckets of an agent: pairs writes with their answers and wakes watchers. */
+export class Buckets {
+  readonly host: BucketHost;
+  readonly #writes = new Map<number, PromiseWithResolvers<WriteResult>>();
+  readonly #reads = new Map<number, PromiseWithResolvers<ReadEntry | undefined>>();
+  #drained: PromiseWithResolvers<void> | undefined;
+  #requests = 0;
+  #changed = Promise.withResolvers<void>();
+  closed = false;
+
+  constructor(host: BucketHost) {
+    this.host = host;
+  }
+
+  write(what: What, bucket: string, options: WriteOptions): Promise<WriteResult> {
+    if (this.closed) return Promise.reject(new StarlingError("closed", "the agent has closed"));
+    const { signal, replicas, timeoutMs } = options;
+    if (signal?.aborted) return Promise.reject(new StarlingError("aborted"));
+    const request = ++this.#requests;
+    const answer = Promise.withResolvers<WriteResult>();
+    this.#writes.set(request, answer);
+    const abort = (): void => {
+      this.#writes.delete(request);
+      answer.reject(new StarlingError("aborted", "the write goes on, nobody waits for it"));
+    };
+    signal?.addEventListener("abort", abort, { once: true });
+    this.host.write({
+      ...what,
+      request,
+      bucket,
+      ...(replicas !== undefined && { replicas }),
+      ...(timeoutMs !== undefined && { timeoutMs }),
+    });
+    return answer.promise.finally(() => signal?.removeEventListener("abort", abort));
+  }
+
+  /** Reads a key from other replicas. */
+  read(bucket: string, key: string, isQuorum: boolean): Promise<ReadEntry | undefined> {
+    if (this.closed) return Promise.reject(new StarlingError("closed", "the agent has closed"));
+    const request = ++this.#requests;
+    const answer = Promise.withResolvers<ReadEntry | undefined>();
+    this.#reads.set(request, answer);
+    this.host.read(request, bucket, key, isQuorum);
+    return answer.promise;
+  }
+
+  /** Resolves when others hold what this agent has held for them, or after `ms`. */
+  async drain(ms: number): Promise<void> {
+    const drained = Promise.withResolvers<void>();
+    this.#drained = drained;
+    const timer = setTimeout(drained.resolve, ms);
+    this.host.drain();
+    await drained.promise;
+    clearTimeout(timer);
+  }
+
+  /** Resolves at the next change of any bucket, or when `signal` aborts or the agent closes. */
+  async change(signal: AbortSignal | undefined): Promise<void> {
+    if (!signal) return this.#changed.promise;
+    const aborted = Promise.withResolvers<void>();
+    const abort = (): void => aborted.resolve();
+    signal.addEventListener("abort", abort, { once: true });
+    await Promise.race([this.#changed.promise, aborted.promise]);
+    signal.removeEventListener("abort", abort);
+  }
+
+  /** What the replication core says about writes and changes. */
+  event(output: BucketOutput): void {
+    if (output.type === "changed") {
+      this.#changed.resolve();
+      this.#changed = Promise.withResolvers<void>();
+      return;
+    }
+    if (output.type === "drained") {
+      this.#drained?.resolve();
+      return;
+    }
+    if (output.type === "read" || output.type === "unreadable") {
+      const reading = this.#reads.get(output.request);
+      this.#reads.delete(output.request);
+      if (output.type === "read") reading?.resolve(output.entry);
+      else reading?.reject(unreadable(output.reason));
+      return;
+    }
+    const answer = this.#writes.get(output.request);
+    this.#writes.delete(output.request);
+    if (output.type === "acknowledged") answer?.resolve({ version: output.version, replicas: output.replicas });
+    else if (output.type === "refused") answer?.reject(refusal(output.reason));
+    else {
+      const { replicas } = output;
+      const message = `only ${replicas} ${replicas === 1 ? "member has" : "members have"} the write so far; it keeps spreading`;
+      answer?.reject(new StarlingError("timeout", message));
+    }
+  }
+
+  close(): void {
+    this.closed = true;
+    for (const answer of this.#writes.values()) answer.reject(new StarlingError("closed", "the agent has closed"));
+    for (const answer of this.#reads.values()) answer.reject(new StarlingError("closed", "the agent has closed"));
+    this.#writes.clear();
+    this.#reads.clear();
+    this.#drained?.resolve();
+    this.#changed.resolve();
+  }
+}
+
+type BucketOutput = Extract<
+  ReplicationOutput,
+  { type: "acknowledged" | "unacknowledged" | "refused" | "changed" | "read" | "unreadable" | "drained" }
+>;
+
+function unreadable(reason: "unreachable" | "timeout" | "quota"): StarlingError {
+  if (reason === "quota") return new StarlingError("limit-reached", "too many reads are under way; try again later");
+  const message = "too few members that hold the key have answered; try again, or read with consistency local";
+  return new StarlingError("timeout", message);
+}
+
+function refusal(reason: Refusal): StarlingError {
+  switch (reason) {
+    case "too-large":
+      return new StarlingError("limit-reached", "a value has at most 8 MiB, a transaction 64 keys and 52 KiB");
+    case "quota":
+      return new StarlingError(
+        "limit-reached",
+        "the bucket is full, or too many writes are under way; try again later",
+      );
+    case "bad-bucket":
+      return new StarlingError(
+        "usage",
+        "a bucket's name has 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit",
+      );
+    case "bad-key":
+      return new StarlingError("usage", "a key has 1 to 512 bytes of well-formed text, and is in a transaction once");
+    case "bad-replicas":
+      return new StarlingError("usage", "replicas is a whole number from 1 to 64");
+    case "forbidden":
+      return new StarlingError("permission-denied", "this agent's token does not allow writing to the bucket");
+  }
+}
+
+/** Buckets over the replication core; `input` hands it a request. */
+export function bucketHost(
+  replication: () => Replication,
+  input: (request: WriteRequest | Extract<ReplicationInput, { type: "read" | "drain" }>) => void,
+): BucketHost {
+  return {
+    write: input,
+    isMine: (bucket, key) => replication().isMine(bucket, key),
+    read: (request, bucket, key, isQuorum) => input({ type: "read", request, bucket, key, isQuorum }),
+    policy: (bucket) => replication().policy(bucket),
+    drain: () => input({ type: "drain" }),
+    get: (bucket, key) => replication().get(bucket, key),
+    list: (bucket, options) => replication().list(bucket, options),
+    get cursor() {
+      return replication().cursor;
+    },
+    changesSince: (cursor, bucket, prefix) => replication().changesSince(cursor, bucket, prefix),
+  };
+}

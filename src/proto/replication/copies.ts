@@ -1,0 +1,134 @@
+import type { Instant } from "../machine.ts";
+import type { PeerId } from "../peer-id.ts";
+import type { Outlet } from "./effects.ts";
+import type { Entry } from "./entry.ts";
+import { Handoff } from "./handoff.ts";
+import { EXCHANGE_INTERVAL_MS } from "./limits.ts";
+import type { Peers } from "./peers.ts";
+import { Placement, type Storer } from "./placement.ts";
+import { POLICY_BUCKET } from "./policy.ts";
+import { Reads } from "./reads.ts";
+import type { Requests } from "./requests.ts";
+import { Scope } from "./scope.ts";
+import type { Store } from "./store.ts";
+
+/** Where guests that could not be handed over are looked for again. */
+const LOOK_EVERY_MS = EXCHANGE_INTERVAL_MS;
+
+export interface CopiesTools {
+  readonly outlet: Outlet;
+  readonly store: Store;
+  readonly requests: Requests;
+  readonly peers: Peers;
+  /** The members that store, as the members' list has them. */
+  readonly storers: () => Iterable<Storer>;
+  readonly evict: (entry: Entry) => void;
+}
+
+/**
+ * Buckets that are not everywhere: who holds what ({@link Placement}, {@link Scope}), how it gets there ({@link Handoff}) and how it is read from elsewhere
+ * ({@link Reads}). While every bucket is everywhere, all of this rests.
+ */
+export class Copies {
+  readonly scope: Scope;
+  readonly handoff: Handoff;
+  readonly reads: Reads;
+  readonly #tools: CopiesTools;
+  readonly #placement = new Placement();
+  #lookAt: Instant | undefined;
+  #isDraining = false;
+
+  constructor(tools: CopiesTools) {
+    const { outlet, store, requests, peers, evict } = tools;
+    this.#tools = tools;
+    this.scope = new Scope(outlet.self, store, this.#placement);
+    this.handoff = new Handoff({
+      self: outlet.self,
+      outlet,
+      store,
+      requests,
+      peers,
+      evict,
+      placement: this.#placement,
+    });
+    this.reads = new Reads(outlet, store, requests);
+  }
+
+  /** Whether any bucket is not everywhere. */
+  get isPlacing(): boolean {
+    return this.#tools.store.isPlacing;
+  }
+
+  /** The members, or what is known of them, may have changed. */
+  members(now: Instant): void {
+    if (!this.isPlacing) return;
+    if (this.#placement.update(this.#tools.storers(), now)) this.handoff.look(now);
+    this.#lookAt ??= now + LOOK_EVERY_MS;
+  }
+
+  /** A version is stored: a policy changes what belongs where, and a guest is to be handed over. */
+  stored(entry: Entry, now: Instant): void {
+    if (entry.bucket === POLICY_BUCKET) {
+      this.members(now);
+      if (this.isPlacing) this.handoff.look(now);
+    } else if (this.isPlacing && !this.scope.isMine(entry.bucket, entry.path)) this.handoff.look(now);
+  }
+
+  /** Reads a key from others: from a majority of its replicas, or from the first that answers. */
+  read(request: number, bucket: string, path: number, key: string, isQuorum: boolean, now: Instant): void {
+    const { outlet } = this.#tools;
+    const replicas = this.scope.replicas(bucket, path) ?? [...this.#tools.peers.ids(), outlet.self];
+    const isMine = replicas.includes(outlet.self);
+    const quorum = Math.floor(replicas.length / 2) + 1;
+    const needed = isQuorum ? quorum - (isMine ? 1 : 0) : isMine ? 0 : 1;
+    for (const peer of replicas)
+      if (peer !== outlet.self && !outlet.isLinked(peer)) outlet.emit({ type: "reach", peer });
+    this.reads.begin(
+      request,
+      bucket,
+      key,
+      needed,
+      replicas.filter((peer) => outlet.isLinked(peer)),
+      now,
+    );
+  }
+
+  /** Told `drained` when everything that this member holds is where it belongs. */
+  drain(now: Instant): void {
+    this.#isDraining = true;
+    if (this.isPlacing) this.handoff.look(now);
+  }
+
+  deadline(): Instant | undefined {
+    let next = this.reads.deadline();
+    for (const at of [this.#placement.deadline(), this.handoff.deadline(), this.isPlacing ? this.#lookAt : undefined]) {
+      if (at !== undefined && (next === undefined || at < next)) next = at;
+    }
+    return next;
+  }
+
+  advance(now: Instant): void {
+    if ((this.#placement.deadline() ?? Number.POSITIVE_INFINITY) <= now) this.members(now);
+    if (this.#lookAt !== undefined && this.#lookAt <= now) {
+      this.#lookAt = now + LOOK_EVERY_MS;
+      if (this.isPlacing) this.handoff.look(now);
+    }
+    this.handoff.advance(now);
+    this.reads.advance(now);
+    if (!this.#isDraining || (this.isPlacing && !this.handoff.isDone)) return;
+    this.#isDraining = false;
+    this.#tools.outlet.emit({ type: "drained" });
+  }
+
+  /** Who is to hold any of these keys; undefined: everybody. */
+  audience(keys: readonly Pick<Entry, "bucket" | "path">[]): readonly PeerId[] | undefined {
+    if (!this.isPlacing) return undefined;
+    const audience = new Set<PeerId>();
+    for (const { bucket, path } of keys) {
+      const replicas = this.scope.replicas(bucket, path);
+      if (replicas === undefined) return undefined;
+      for (const peer of replicas) audience.add(peer);
+    }
+    return [...audience];
+  }
+}

@@ -1,0 +1,207 @@
+import { Deadlines } from "../deadlines.ts";
+import type { Instant } from "../machine.ts";
+import type { PeerId } from "../peer-id.ts";
+import type { Outlet } from "./effects.ts";
+import { digestOf, type Entry } from "./entry.ts";
+import { HANDOFF_RETRY_MS, HOLD_WINDOW, MAX_HANDOFFS, MAX_HELD_BYTES, MAX_HELD_PER_REQUEST } from "./limits.ts";
+import { encodeHold, type HeldItem } from "./messages.ts";
+import type { Peers } from "./peers.ts";
+import { type Placement, SLOTS } from "./placement.ts";
+import type { Requests } from "./requests.ts";
+import { SLOT_DEPTH } from "./scope.ts";
+import type { Store } from "./store.ts";
+
+/**
+ * Brings copies to where they belong, and takes them away from where they do not.
+ *
+ * A member may hold entries of a slot whose replica it is not: written here, read here, or kept from before the members changed.
+ * It asks each replica of the slot whether it holds them; the replica fetches what it lacks and is asked again. What all replicas
+ * say that they hold durably is removed here. When a member becomes the replica of a slot, the first of those that stay brings it all
+ * of the slot the same way, so that no two wait for each other as in an exchange. Everything is asked again until it is
+ * answered, and found anew by the next look; nothing is removed on a guess.
+ */
+
+/** One slot's entries on their way to one replica. */
+export interface HandoffTask {
+  readonly bucket: string;
+  readonly slot: number;
+  readonly peer: PeerId;
+  /** Not yet held there. */
+  left: Entry[];
+  outstanding: number;
+}
+
+export interface HandoffTools {
+  readonly self: PeerId;
+  readonly outlet: Outlet;
+  readonly store: Store;
+  readonly requests: Requests;
+  readonly peers: Peers;
+  readonly placement: Placement;
+  /** Removes an entry that is held by all its replicas and is not ours. */
+  readonly evict: (entry: Entry) => void;
+}
+
+/** What is being handed over. */
+export class Handoff {
+  readonly #tools: HandoffTools;
+  readonly #tasks = new Map<string, HandoffTask>();
+  readonly #retries = new Deadlines<string>();
+  /** Slots by bucket whose guests are being handed over: what all tasks have in common when they end. */
+  readonly #guests = new Map<string, { readonly entries: readonly Entry[]; readonly waiting: Set<PeerId> }>();
+  /** The replicas as of the last look, by number of copies and slot. */
+  readonly #known = new Map<number, readonly (readonly PeerId[])[]>();
+  #lookAt: Instant | undefined;
+
+  constructor(tools: HandoffTools) {
+    this.#tools = tools;
+  }
+
+  /** Whether nothing is here that belongs elsewhere. */
+  get isDone(): boolean {
+    return this.#tasks.size === 0 && this.#guests.size === 0 && this.#lookAt === undefined;
+  }
+
+  /** Something has changed: members, policies, links, or entries came that are not ours. A look follows at `at`. */
+  look(at: Instant): void {
+    if (this.#lookAt === undefined || at < this.#lookAt) this.#lookAt = at;
+  }
+
+  deadline(): Instant | undefined {
+    const retry = this.#retries.next();
+    if (this.#lookAt === undefined || retry === undefined) return this.#lookAt ?? retry;
+    return Math.min(this.#lookAt, retry);
+  }
+
+  advance(now: Instant): void {
+    if (this.#lookAt !== undefined && this.#lookAt <= now) {
+      this.#lookAt = undefined;
+      this.#look();
+    }
+    for (let name = this.#retries.take(now); name !== undefined; name = this.#retries.take(now)) this.#pump(name, now);
+  }
+
+  #look(): void {
+    const { store, placement, self } = this.#tools;
+    const copiesInUse = new Set<number>();
+    for (const { name, tree } of store.buckets()) {
+      const { replicas: copies } = store.policy(name);
+      if (copies === "all") continue;
+      copiesInUse.add(copies);
+      const before = this.#known.get(copies);
+      for (let slot = 0; slot < SLOTS; slot++) {
+        if (tree.count(SLOT_DEPTH, (slot << 24) >>> 0) === 0) continue;
+        const replicas = placement.replicas(slot, copies);
+        if (!replicas.includes(self)) {
+          this.#handOver(name, slot, replicas);
+          continue;
+        }
+        const old = before?.[slot] ?? replicas;
+        // The first of those that stay brings it to those that are new.
+        if (old.find((peer) => replicas.includes(peer)) !== self) continue;
+        for (const peer of replicas) if (!old.includes(peer)) this.#begin(name, slot, peer, this.#entries(name, slot));
+      }
+    }
+    for (const copies of copiesInUse) {
+      this.#known.set(
+        copies,
+        Array.from({ length: SLOTS }, (_, slot) => placement.replicas(slot, copies)),
+      );
+    }
+  }
+
+  #entries(bucket: string, slot: number): Entry[] {
+    const entries: Entry[] = [];
+    this.#tools.store.bucket(bucket)?.tree.visit(SLOT_DEPTH, (slot << 24) >>> 0, (items) => {
+      for (const item of items) entries.push(item);
+      return true;
+    });
+    return entries;
+  }
+
+  /** Entries of a slot that is not ours go to all its replicas. */
+  #handOver(bucket: string, slot: number, replicas: readonly PeerId[]): void {
+    const name = `${bucket} ${slot}`;
+    if (replicas.length === 0 || this.#guests.has(name) || this.#tasks.size > MAX_HANDOFFS) return;
+    const entries = this.#entries(bucket, slot);
+    this.#guests.set(name, { entries, waiting: new Set(replicas) });
+    for (const peer of replicas) this.#begin(bucket, slot, peer, entries);
+  }
+
+  #begin(bucket: string, slot: number, peer: PeerId, entries: readonly Entry[]): void {
+    const name = `${bucket} ${slot} ${peer}`;
+    if (entries.length === 0 || this.#tasks.has(name) || this.#tasks.size > MAX_HANDOFFS) return;
+    this.#tasks.set(name, { bucket, slot, peer, left: [...entries], outstanding: 0 });
+    this.#retries.set(name, 0);
+  }
+
+  #pump(name: string, now: Instant): void {
+    const task = this.#tasks.get(name);
+    if (task === undefined) return;
+    const { placement, store, peers, outlet, requests } = this.#tools;
+    const { replicas: copies } = store.policy(task.bucket);
+    if (copies === "all" || !placement.replicas(task.slot, copies).includes(task.peer)) {
+      this.#cancel(name, task, now);
+      return;
+    }
+    if (!peers.mayAsk(task.peer, now)) {
+      outlet.emit({ type: "reach", peer: task.peer });
+      this.#retries.set(name, now + HANDOFF_RETRY_MS);
+      return;
+    }
+    task.left = task.left.filter((entry) => store.find(entry.bucket, entry.key) === entry);
+    if (task.left.length === 0 && task.outstanding === 0) this.#end(name, task, now);
+    for (let start = 0; start < task.left.length && task.outstanding < HOLD_WINDOW; ) {
+      const items: HeldItem[] = [];
+      const entries: Entry[] = [];
+      let bytes = 0;
+      while (start < task.left.length && entries.length < MAX_HELD_PER_REQUEST && bytes < MAX_HELD_BYTES) {
+        const entry = task.left[start++] as Entry;
+        entries.push(entry);
+        items.push({ key: entry.key, clock: entry.clock, digest: digestOf(entry).subarray(0, 8) });
+        bytes += entry.keyBytes + 24;
+      }
+      task.outstanding++;
+      const seq = requests.issue(task.peer, { type: "hold", task: name, entries }, now);
+      outlet.send(task.peer, encodeHold(seq, task.bucket, items));
+    }
+  }
+
+  /** An answer: whether each of `entries` is held there. */
+  answered(name: string, entries: readonly Entry[], held: readonly boolean[], now: Instant): void {
+    const task = this.#tasks.get(name);
+    if (task === undefined) return;
+    const there = new Set(entries.filter((_, index) => held[index]));
+    task.left = task.left.filter((entry) => !there.has(entry));
+    this.failed(name, there.size > 0 && there.size === entries.length ? now : now + HANDOFF_RETRY_MS);
+  }
+
+  /** A request has gone unanswered or was refused: asked again at `at`. */
+  failed(name: string, at: Instant): void {
+    const task = this.#tasks.get(name);
+    if (task === undefined) return;
+    task.outstanding--;
+    if (task.outstanding === 0) this.#retries.set(name, at);
+  }
+
+  #end(name: string, task: HandoffTask, now: Instant): void {
+    this.#tasks.delete(name);
+    this.#retries.clear(name);
+    const slot = `${task.bucket} ${task.slot}`;
+    const guest = this.#guests.get(slot);
+    if (guest === undefined || !guest.waiting.delete(task.peer) || guest.waiting.size > 0) return;
+    this.#guests.delete(slot);
+    const { store, evict } = this.#tools;
+    for (const entry of guest.entries) if (store.find(entry.bucket, entry.key) === entry) evict(entry);
+    // What has come meanwhile is found by another look.
+    this.look(now + HANDOFF_RETRY_MS);
+  }
+
+  /** The peer is no replica any more: the slot is looked at anew. */
+  #cancel(name: string, task: HandoffTask, now: Instant): void {
+    this.#tasks.delete(name);
+    this.#retries.clear(name);
+    this.#guests.delete(`${task.bucket} ${task.slot}`);
+    this.look(now + HANDOFF_RETRY_MS);
+  }
+}
