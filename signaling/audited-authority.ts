@@ -7,6 +7,7 @@ export function auditedAuthority(authority: Authority, audit: AuditLog): Authori
     desks: authority.desks,
     exchange: (request) => authority.exchange(request),
     checkDesk: (claim) => authority.checkDesk(claim),
+    decree: (notice) => authority.decree(notice),
     renew: (request) => authority.renew(request),
     async authenticate(request) {
       const verdict = await authority.authenticate(request);

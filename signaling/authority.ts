@@ -1,18 +1,23 @@
 import { createTokenVerifier } from "../src/drivers/tokens.ts";
+import { StarlingError } from "../src/errors.ts";
+import { decreesOf } from "../src/issuer/decrees-of.ts";
 import type { IssuerDesk } from "../src/issuer/desk.ts";
 import type { Issuer } from "../src/issuer/issuer.ts";
-import { issuersOf } from "../src/issuer/mint.ts";
 import { refusalOf } from "../src/issuer/refusals.ts";
+import { equalBytes } from "../src/proto/bytes.ts";
+import type { DecreeSet } from "../src/proto/decrees/decree-set.ts";
 import type { Instant } from "../src/proto/machine.ts";
 import type { TokenFault } from "../src/proto/trust/claims.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
 import type { Crypto } from "../src/proto/trust/crypto.ts";
 import { acceptDesk } from "../src/proto/trust/desk.ts";
-import { encodeSignedIssuers } from "../src/proto/trust/issuers.ts";
+import { encodeSignedIssuers, type IssuerList, type SignedIssuers } from "../src/proto/trust/issuers.ts";
 import { SCOPE_JOIN } from "../src/proto/trust/scopes.ts";
 import type { OwnDesk } from "./proto/desks.ts";
 import type {
   Admission,
+  DecreeNotice,
+  DecreeVerdict,
   DeskClaim,
   ExchangeRequest,
   KnownDesk,
@@ -32,6 +37,8 @@ export interface Authority {
   checkDesk(claim: DeskClaim): Promise<KnownDesk | undefined>;
   /** Checks the statement's signature, then the member token, which must be bound to `peer`. */
   authenticate(request: LoginRequest): Promise<Admission | Refusal>;
+  /** Takes what a member says that the cluster has decreed. */
+  decree(notice: DecreeNotice): Promise<DecreeVerdict>;
   /** Issues another token in place of `request.token`. */
   renew(request: RenewalRequest): Promise<Renewal | Refusal>;
 }
@@ -43,13 +50,26 @@ export interface AuthorityOptions {
   /** Absent: a server that only checks tokens, and hands requests to the desks of members. */
   readonly issuing?: { readonly issuer: Issuer; readonly desk: IssuerDesk };
   readonly now: () => Instant;
+  /** What the cluster has decreed; grows by what members say. Default: its own list of issuers. */
+  readonly decrees?: DecreeSet;
+  /** The set has changed: to be kept. */
+  readonly keep?: () => void;
 }
 
 /** Decides who may log in to a signaling server: by the cluster's list of issuers, and its own issuing key if it has one. */
 export function clusterAuthority(options: AuthorityOptions): Authority {
-  const { cluster, crypto, issuing, now } = options;
-  const issuers = issuersOf(cluster, crypto);
-  const encodedIssuers = encodeSignedIssuers(cluster.issuers);
+  const {
+    cluster,
+    crypto,
+    issuing,
+    now,
+    decrees = decreesOf(options.cluster, [], options.crypto, options.now()),
+  } = options;
+  const issuersInForce = (): { readonly list: IssuerList; readonly signed: SignedIssuers } => {
+    const { issuers } = decrees;
+    if (issuers === undefined) throw new StarlingError("internal", "a cluster has a list of issuing keys");
+    return issuers;
+  };
   const verifier = createTokenVerifier();
   const refuse = (fault: TokenFault, at: Instant): Refusal => ({ ok: false, ...refusalOf(fault, at) });
 
@@ -59,6 +79,7 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
       if (request.cluster !== cluster.clusterId) return { ok: false, code: "cluster-unknown" };
       if (!crypto.verify(request.statement)) return { ok: false, code: "signature-invalid" };
       const at = now();
+      const { list: issuers, signed } = issuersInForce();
       const checked = await verifier.verifyMemberToken(request.token, {
         issuers,
         clusterId: cluster.clusterId,
@@ -67,8 +88,9 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
         requiredScope: SCOPE_JOIN,
       });
       if (!checked.ok) return refuse(checked.fault, at);
-      const { subject, expiresAt, scopes } = checked.value;
-      return { ok: true, subject, expiresAt, scopes, issuers: encodedIssuers };
+      const { subject, expiresAt, scopes, id, kid } = checked.value;
+      if (decrees.voids(checked.value)) return refuse("revoked", at);
+      return { ok: true, subject, expiresAt, scopes, names: { id, kid }, issuers: encodeSignedIssuers(signed) };
     },
     async renew(request) {
       if (!issuing) {
@@ -81,12 +103,21 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
       const { subject, expiresAt, scopes } = result.claims;
       return { ok: true, token: result.token, subject, expiresAt, scopes };
     },
+    async decree({ cluster: home, sums, decrees: offered = [] }) {
+      if (home !== cluster.clusterId) return {};
+      const rulings = offered.map((decree) => decrees.offer(decree, now()).outcome);
+      const own = decrees.sums();
+      const wanted = sums !== undefined && !equalBytes(sums, own) ? { wanted: own } : {};
+      if (!rulings.includes("news")) return wanted;
+      options.keep?.();
+      return { ...wanted, voids: ({ peer, names }) => decrees.voids({ subject: peer, ...names }) };
+    },
     async exchange(request) {
       return request.cluster === cluster.clusterId ? issuing?.desk.answer(request.bytes) : undefined;
     },
     async checkDesk({ cluster: home, peer, desk: encoded }) {
       if (home !== cluster.clusterId) return undefined;
-      const desk = acceptDesk(encoded, issuers, now(), crypto.verifyAuthority);
+      const desk = acceptDesk(encoded, issuersInForce().list, now(), crypto.verifyAuthority);
       return desk?.holder === peer ? { kid: desk.kid, desk: encoded } : undefined;
     },
   };

@@ -3,11 +3,13 @@ import { systemClock } from "../src/drivers/clock.ts";
 import { nodeCrypto } from "../src/drivers/crypto.ts";
 import { systemRandom } from "../src/drivers/entropy.ts";
 import { audited } from "../src/issuer/audited.ts";
+import { decreesOf } from "../src/issuer/decrees-of.ts";
 import { openDesk } from "../src/issuer/desk.ts";
-import { openIssuer } from "../src/issuer/issuer.ts";
+import { type IssuerOptions, openIssuer } from "../src/issuer/issuer.ts";
 import { issuersOf } from "../src/issuer/mint.ts";
 import type { Logger } from "../src/options.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
+import type { IssuerList } from "../src/proto/trust/issuers.ts";
 import { auditedAuthority } from "./audited-authority.ts";
 import { clusterAuthority } from "./authority.ts";
 import { type TurnOptions, turnGrants } from "./grants.ts";
@@ -28,6 +30,10 @@ export interface SignalingServiceOptions {
   /** STUN and TURN servers that members are granted. Default: none. */
   readonly turn?: TurnOptions;
   readonly log: Logger;
+  /** Encoded decrees that were kept; each is checked again. Default: none. */
+  readonly decrees?: readonly Uint8Array[];
+  /** Keeps all that are in force, when some have come. */
+  readonly keep?: (decrees: readonly Uint8Array[]) => void;
 }
 
 /** Starts a signaling server for one cluster, an issuer too where it has the key. Closing it closes both. */
@@ -36,17 +42,29 @@ export async function startSignalingService(options: SignalingServiceOptions): P
   const crypto = nodeCrypto();
   const now = systemClock();
   const grants = options.turn && (await turnGrants(options.turn));
-  const issuers = issuersOf(cluster, crypto);
+  const decrees = decreesOf(cluster, options.decrees ?? [], crypto, now());
+  const issuers = (): IssuerList => decrees.issuers?.list ?? issuersOf(cluster, crypto);
+  const voids: IssuerOptions["voids"] = (token) => decrees.voids(token);
   const { clusterId } = cluster;
   const issuer =
     keyFile === undefined
       ? undefined
-      : audited(await openIssuer({ keyFile, clusterId, issuers: () => issuers, crypto }), audit);
+      : audited(await openIssuer({ keyFile, clusterId, issuers, voids, crypto }), audit);
   const issuing = issuer && { issuer, desk: openDesk({ issuer, clusterId, holder: undefined, crypto, now }) };
   try {
     const server = await startSignalingServer({
       listen,
-      authority: auditedAuthority(clusterAuthority({ cluster, crypto, now, ...(issuing && { issuing }) }), audit),
+      authority: auditedAuthority(
+        clusterAuthority({
+          cluster,
+          crypto,
+          now,
+          decrees,
+          keep: () => options.keep?.(Array.from(decrees.encoded(), ({ bytes }) => bytes)),
+          ...(issuing && { issuing }),
+        }),
+        audit,
+      ),
       random: systemRandom(),
       now,
       logger: log,

@@ -330,6 +330,11 @@ class RunningServer implements SignalingServer {
         );
         return;
       }
+      case "decree":
+        void this.#ask(() => this.#options.authority.decree(output.notice), {}).then((verdict) =>
+          this.#runner.input({ type: "decreed", connection: output.connection, verdict }),
+        );
+        return;
       case "check-desk": {
         const { connection, claim } = output;
         void this.#ask(() => this.#options.authority.checkDesk(claim), undefined).then((desk) =>

@@ -1,3 +1,4 @@
+import type { Administration } from "./agent/administration.ts";
 import { portions } from "./agent/backup.ts";
 import { Bucket } from "./agent/bucket.ts";
 import { AgentCore } from "./agent/core.ts";
@@ -60,6 +61,11 @@ export class Agent extends TopicAgent {
     return this.#core.prepared.audit;
   }
 
+  /** Revocations and changes of the members' secrets, for whoever holds an issuing key or the root's. */
+  get administration(): Administration {
+    return this.#core.administration;
+  }
+
   get name(): string {
     return this.#core.prepared.name;
   }
@@ -106,7 +112,7 @@ export class Agent extends TopicAgent {
    * force: it is then in force at once, and kept. Older and forged lists change nothing. Never rejects.
    */
   acceptIssuers(encoded: Uint8Array): Promise<boolean> {
-    return this.#core.tenure.offerIssuers(encoded);
+    return this.#core.governance.offerIssuers(encoded);
   }
 
   /**

@@ -1,5 +1,6 @@
 /** The public face of `starling-mesh`: everything an application may import. */
 
+export type { Administration, Rekeying, SignWith } from "./agent/administration.ts";
 export type {
   Bucket,
   BucketPolicy,
@@ -20,6 +21,7 @@ export type {
   MemberEventName,
   MemberInfo,
 } from "./agent/events.ts";
+export type { KeysOfMember } from "./agent/key-census.ts";
 export type { MeshStream } from "./agent/stream.ts";
 export type { TopicMessage } from "./agent/topics.ts";
 export { Agent, createAgent, type StreamHandler } from "./agent.ts";

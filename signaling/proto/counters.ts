@@ -30,6 +30,8 @@ export const COUNTERS = [
   "fenced",
   /** Sessions ended because their token expired. */
   "expired",
+  /** Sessions ended because their member, token or issuing key was revoked. */
+  "revoked",
   "renewals",
   "renewalsRefused",
   /** Signals handed on, and their bytes. */

@@ -61,6 +61,26 @@ export interface KnownDesk {
   readonly desk: Uint8Array;
 }
 
+/** What a member says that the cluster has decreed: sums to be compared, or decrees to be checked. */
+export interface DecreeNotice {
+  readonly cluster: string;
+  readonly sums?: Uint8Array;
+  readonly decrees?: readonly Uint8Array[];
+}
+
+/** The authority's answer: its own sums where it lacks something, and whether a token is void by now. */
+export interface DecreeVerdict {
+  readonly wanted?: Uint8Array;
+  /** Absent: nothing has changed. */
+  readonly voids?: (session: { readonly peer: PeerId; readonly names?: TokenNames }) => boolean;
+}
+
+/** By what a revocation names a token. */
+export interface TokenNames {
+  readonly id: string;
+  readonly kid: string;
+}
+
 /** The authority's no. */
 export interface Refusal {
   readonly ok: false;
@@ -77,6 +97,8 @@ export interface Admission {
   /** When the token of the session (the issued one, if any) expires. */
   readonly expiresAt: Instant;
   readonly scopes: readonly string[];
+  /** By what the token can be revoked. Default: only by its subject. */
+  readonly names?: TokenNames;
   /** The cluster's signed list of issuing keys, at most 32 KiB. */
   readonly issuers: Uint8Array;
 }
@@ -113,6 +135,8 @@ export type RoomsInput =
   | { readonly type: "exchanged"; readonly connection: ConnectionId; readonly bytes: Uint8Array | undefined }
   /** The authority's word on a member's desk; undefined when it is not that member's, or nobody's. */
   | { readonly type: "desk-checked"; readonly connection: ConnectionId; readonly desk: KnownDesk | undefined }
+  /** The answer to a `decree`. */
+  | { readonly type: "decreed"; readonly connection: ConnectionId; readonly verdict: DecreeVerdict }
   /** The server closes: everybody is sent away, nobody is let in. */
   | { readonly type: "drain" }
   | { readonly type: "timeout" };
@@ -134,6 +158,7 @@ export type RoomsOutput =
   | { readonly type: "authenticate"; readonly connection: ConnectionId; readonly request: LoginRequest }
   | { readonly type: "renew"; readonly connection: ConnectionId; readonly request: RenewalRequest }
   | { readonly type: "exchange"; readonly connection: ConnectionId; readonly request: ExchangeRequest }
+  | { readonly type: "decree"; readonly connection: ConnectionId; readonly notice: DecreeNotice }
   | { readonly type: "check-desk"; readonly connection: ConnectionId; readonly claim: DeskClaim }
   /** Presence, for the driver's logs and for bounds that hold only before the login. */
   | { readonly type: "joined"; readonly connection: ConnectionId; readonly cluster: string; readonly peer: PeerId }

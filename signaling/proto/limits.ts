@@ -34,6 +34,8 @@ export interface RoomsLimits {
   readonly messages: Rate;
   /** What a renewal costs, in messages. */
   readonly renewCost: number;
+  /** What a decree that a member hands over costs of its messages. */
+  readonly decreeCost: number;
   /** Bytes queued to one connection; the driver reports a connection that has more. */
   readonly queuedBytes: number;
   /** How long before its token expires a member is told, ms. */
@@ -78,6 +80,8 @@ export const defaultRoomsLimits: RoomsLimits = {
   messages: { perSecond: 100, burst: 400 },
   // A renewal costs two Ed25519 operations, about 20 relayed signals.
   renewCost: 20,
+  // Most decrees are known, and cost a hash; a fresh one costs one Ed25519 operation.
+  decreeCost: 0.25,
   // Sixteen signals of full size: more is a reader that has stopped.
   queuedBytes: 1_048_576,
   expiryNoticeMs: 60_000,

@@ -1,9 +1,9 @@
 import { assert } from "../../src/proto/assert.ts";
 import type { Instant } from "../../src/proto/machine.ts";
-import type { PeerId } from "../../src/proto/peer-id.ts";
+import { type PeerId, publicKeyOf } from "../../src/proto/peer-id.ts";
 import { below, type Random } from "../../src/proto/random.ts";
 import type { TokenBucket } from "../../src/proto/token-bucket.ts";
-import type { KnownDesk } from "./events.ts";
+import type { Admission, ConnectionId, KnownDesk, TokenNames } from "./events.ts";
 
 /** The session of a member that has logged in. */
 export interface Session {
@@ -13,6 +13,8 @@ export interface Session {
   readonly key: Uint8Array;
   expiresAt: Instant;
   scopes: readonly string[];
+  /** By what its token can be revoked, besides its subject. */
+  names?: TokenNames;
   /** The record that it presented; empty before that, or where no room was left to keep it. */
   record: Uint8Array;
   /** Its place among the introducible sessions of its room; -1 while it is not one. */
@@ -20,6 +22,12 @@ export interface Session {
   /** The desk that it holds, and how much that may be asked. */
   desk?: KnownDesk;
   asks?: TokenBucket;
+}
+
+/** The session of a login that the authority has allowed. */
+export function beginSession(connection: ConnectionId, peer: PeerId, { expiresAt, scopes, names }: Admission): Session {
+  const key = publicKeyOf(peer);
+  return { connection, peer, key, expiresAt, scopes, record: NOTHING, slot: -1, ...(names && { names }) };
 }
 
 /**
@@ -85,7 +93,7 @@ export class Room {
   }
 
   desks(): Uint8Array[] {
-    return Array.from(this.#desks.values(), ({ desk }) => desk?.desk ?? NO_DESK);
+    return Array.from(this.#desks.values(), ({ desk }) => desk?.desk ?? NOTHING);
   }
 
   /** The records of at most `count` members other than `asker`, drawn at random without repetition. */
@@ -109,4 +117,4 @@ export class Room {
   }
 }
 
-const NO_DESK = new Uint8Array(0);
+const NOTHING = new Uint8Array(0);

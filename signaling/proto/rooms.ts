@@ -1,6 +1,5 @@
 import { assert } from "../../src/proto/assert.ts";
 import { type Instant, type Machine, NOTHING } from "../../src/proto/machine.ts";
-import { publicKeyOf } from "../../src/proto/peer-id.ts";
 import { type Random, randomBytes } from "../../src/proto/random.ts";
 import { decodeClientMessage } from "../../src/proto/signaling/client-messages.ts";
 import { signalingLimits } from "../../src/proto/signaling/limits.ts";
@@ -11,9 +10,10 @@ import type { Counters } from "./counters.ts";
 import { Desks, type OwnDesk } from "./desks.ts";
 import type { Admission, Connection, Grants, Refusal, RoomsInput, RoomsOutput, Stage } from "./events.ts";
 import { defaultRoomsLimits, type RoomsLimits } from "./limits.ts";
+import { Notices } from "./notices.ts";
 import { Presence } from "./presence.ts";
 import { Renewals } from "./renewals.ts";
-import type { Session } from "./room.ts";
+import { beginSession, type Session } from "./room.ts";
 import { Switchboard } from "./switchboard.ts";
 import { checked } from "./verdict.ts";
 
@@ -41,6 +41,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
   readonly #desks: Desks;
   readonly #renewals: Renewals;
   readonly #grants: Grants;
+  readonly #notices: Notices;
   #draining = false;
 
   /**
@@ -61,6 +62,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     this.#presence = new Presence(this.limits.recordBytes);
     this.#board = new Switchboard(this.limits, this.#presence);
     this.#desks = new Desks(this.#board, this.#presence, this.limits, options.desks ?? []);
+    this.#notices = new Notices(this.#board, this.limits);
     this.#grants = options.grants ?? (() => []);
     this.#renewals = new Renewals(this.#board, this.limits, this.#grants);
   }
@@ -132,6 +134,9 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
         return;
       case "desk-checked":
         this.#desks.checked(connection, input.desk, now);
+        return;
+      case "decreed":
+        this.#notices.answered(connection, input.verdict);
         return;
       case "authenticated":
         this.#authenticated(connection, input.verdict, now);
@@ -288,10 +293,9 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
       this.#board.refuse(connection, "loginsRefused", code, detail ?? "");
       return;
     }
-    const { expiresAt, scopes, issuers } = verdict;
+    const { expiresAt, issuers } = verdict;
     const { cluster, peer } = stage;
-    const key = publicKeyOf(peer);
-    const session: Session = { connection: connection.id, peer, key, expiresAt, scopes, record: NO_RECORD, slot: -1 };
+    const session = beginSession(connection.id, peer, verdict);
     const rival = this.#presence.session(cluster, peer);
     if (rival !== undefined) this.#fence(rival, stage.proof);
     const room = this.#presence.join(cluster, session);
@@ -343,6 +347,10 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
       case "renew":
         this.#renewals.ask(connection, stage, message.token, now);
         return;
+      case "compare":
+      case "decrees":
+        this.#notices.take(connection, stage, message, now);
+        return;
       case "desk":
         this.#desks.claim(connection, stage, message.desk, now);
         return;
@@ -381,5 +389,3 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     this.#board.put({ type: "send", connection: recipient.connection, bytes });
   }
 }
-
-const NO_RECORD = new Uint8Array(0);

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "../options.ts";
 import { assert } from "../proto/assert.ts";
 import type { Instant } from "../proto/machine.ts";
@@ -19,6 +20,9 @@ import type { Trust } from "./trust.ts";
 
 /** Efforts to pair under way beyond which strangers are told to come back: a burst of newcomers, yet bounded work. */
 const MAX_ENGAGED = 64;
+
+/** How long the last word to a peer that is expelled may take, ms. */
+const LAST_WORD_MS = 200;
 
 /** What connections tell the agent. */
 export interface ConnectionsListener {
@@ -104,7 +108,10 @@ export class Connections {
 
   /** Ends a link with a word, if there is one. */
   drop(peer: PeerId, reason: GoodbyeReason): void {
-    this.#links.get(peer)?.close(reason);
+    const link = this.#links.get(peer);
+    if (reason !== "expelled") link?.close(reason);
+    // Why it is expelled is the last that it hears.
+    else void Promise.race([link?.drain(), pause(LAST_WORD_MS)]).then(() => link?.close(reason));
   }
 
   /** What carried the signals of the link to `peer`. */

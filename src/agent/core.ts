@@ -8,15 +8,21 @@ import { STORE_LABEL } from "../proto/storers.ts";
 import type { StreamPriority } from "../proto/streams/events.ts";
 import type { Post } from "../proto/topics/post.ts";
 import type { SelfStatus } from "../status.ts";
+import { Administration } from "./administration.ts";
 import { Buckets, bucketHost } from "./buckets.ts";
 import { Connections } from "./connections.ts";
 import { member as memberCredential } from "./credential.ts";
 import { type AgentEventTarget, LinkChangeEvent, MemberChangeEvent } from "./events.ts";
 import { FaultLog } from "./fault-log.ts";
 import { joinFailure } from "./first-join.ts";
+import { Governance } from "./governance.ts";
 import { ISSUER_PROTOCOL, issuersAmong, renewAt, renewHere } from "./issuing.ts";
+import { KEYS_PROTOCOL, serveKeys, takeCensus } from "./key-census.ts";
 import { MeshHost } from "./mesh-host.ts";
+import { meshOptionsOf } from "./mesh-options.ts";
 import { netcheck } from "./netcheck.ts";
+import { OpenLinks } from "./open-links.ts";
+import { expelOutlaws, outlawed } from "./outlawed.ts";
 import { Paths } from "./paths.ts";
 import type { PeerLink } from "./peer-link.ts";
 import { checkMayOpen, guardReads } from "./permissions.ts";
@@ -57,6 +63,9 @@ export class AgentCore {
   readonly faults: FaultLog;
   readonly #face: AgentEventTarget;
   readonly #posted: (post: Post) => void;
+  readonly governance: Governance;
+  readonly administration: Administration;
+  readonly #open = new OpenLinks();
   readonly #upkeep = new Upkeep();
   readonly #admitted = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<StarlingError | undefined>();
@@ -69,7 +78,7 @@ export class AgentCore {
     this.#posted = posted;
     this.#face = face;
     this.prepared = prepared;
-    const { trust, random, now, log, credential, issuing } = prepared;
+    const { trust, now, issuing } = prepared;
     this.faults = new FaultLog(prepared);
     this.services = new Services(
       (peer) => this.#host?.mesh.membership.member(peer)?.facts.scopes ?? [],
@@ -86,27 +95,35 @@ export class AgentCore {
       },
     });
     this.paths = new Paths(prepared, (source) => this.servers.askIce(source));
+    this.governance = new Governance({
+      ...prepared,
+      listener: {
+        spread: (decree, secrets) => this.#host?.spread(decree, secrets) ?? false,
+        inForce: () => {
+          expelOutlaws(trust.decrees, this.#host?.mesh.membership, this.connections);
+          this.servers.compareDecrees();
+        },
+        outlawed: () => this.#fail(outlawed(prepared.state.path)),
+      },
+    });
+    const census = () =>
+      takeCensus(memberInfos(this.mesh), this.id, (peer, signal) => this.open(peer, KEYS_PROTOCOL, { signal }));
+    this.administration = new Administration({ ...prepared, governance: this.governance, census });
     this.connections = new Connections({
-      trust,
+      ...prepared,
       paths: this.paths,
-      random,
-      now,
-      log,
       listener: {
         linkUp: (link) => {
           this.#host?.input({ type: "link-up", peer: link.id, rttMs: link.rttMs ?? 0 });
           prepared.audit.record({ action: "link.admit", actor: link.id, outcome: "ok" });
-          this.#state = this.#state === "joining" ? "joined" : this.#state;
-          this.#upkeep.linked();
-          this.#face.dispatchEvent(new LinkChangeEvent("linkup", link.id));
         },
         linkDown: (peer, reason, deliberate) => {
           this.#host?.input({ type: "link-down", peer, deliberate });
-          this.#face.dispatchEvent(new LinkChangeEvent("linkdown", peer, reason));
+          if (this.#open.close(peer)) this.#face.dispatchEvent(new LinkChangeEvent("linkdown", peer, reason));
         },
         message: (peer, lane, bytes) => this.#host?.input({ type: "message", peer, lane, bytes }),
         dialFailed: (peer, failure) => this.#dialFailed(peer, failure),
-        handler: (protocol) => this.services.handlerOf(protocol),
+        handler: (protocol) => this.#open.guard(this.services.handlerOf(protocol)),
         fault: (peer, fault) => this.faults.report(peer, fault),
         post: (to, letter) => this.servers.signal(to, letter),
         carry: (to, letter, request) => this.#host?.signal(to, letter, request) ?? false,
@@ -115,10 +132,7 @@ export class AgentCore {
       },
     });
     this.relayed = new RelayedLinks({
-      trust,
-      random,
-      now,
-      log,
+      ...prepared,
       link: (peer) => this.connections.link(peer),
       towards: (peer) => this.#ways?.towards(peer) ?? [],
       isMember: (peer) => this.#host?.mesh.membership.member(peer)?.lapsed === false,
@@ -127,19 +141,15 @@ export class AgentCore {
     });
     this.services.provide(RELAY_PROTOCOL, (stream, from) => this.relayed.serve(stream, from));
     this.servers = new Servers({
+      ...prepared,
       urls: prepared.signaling,
       tls: prepared.signalingTls,
-      trust,
-      credential,
-      random,
-      now,
-      log,
       listener: {
         token: (text) => void this.#issued(text),
         unrenewed: () => void this.tenure.unrenewed(),
         asked: async (request) => issuing?.desk.answer(request),
         progress: (line) => (this.#host ? undefined : prepared.progress(line)),
-        issuers: (encoded) => void this.tenure.offerIssuers(encoded),
+        issuers: (encoded) => void this.governance.offerIssuers(encoded),
         granted: (url, iceServers, skewMs) => this.paths.granted(url, iceServers, skewMs),
         introduced: (records) => this.#introduced(records),
         signal: (bytes) => this.connections.letter(bytes),
@@ -153,6 +163,7 @@ export class AgentCore {
       (request) => this.#host?.input(request),
     );
     this.buckets = new Buckets(guardReads(replicated, () => trust.token?.facts.scopes ?? []));
+    this.services.provide(KEYS_PROTOCOL, (stream) => serveKeys(stream, this.id, trust.keychain));
     if (issuing) {
       this.services.provide(ISSUER_PROTOCOL, (stream, from) => issuing.serve(stream, from));
       this.servers.desk(issuing.desk.encoded);
@@ -276,7 +287,7 @@ export class AgentCore {
     this.paths.close();
     await this.servers.close();
     await Promise.race([this.prepared.stacks.close(), new Promise((resolve) => setTimeout(resolve, STACK_MS).unref())]);
-    await this.tenure.settled();
+    await this.governance.settled();
     await this.prepared.storage.close();
     await this.prepared.issuing?.issuer.close();
     await this.prepared.audit.close();
@@ -286,31 +297,24 @@ export class AgentCore {
 
   /** A member token is held: from here on the agent takes part. */
   #join(): void {
-    const { trust, random, now, log, name, labels, state, storage } = this.prepared;
+    const { trust, log, state } = this.prepared;
     const { token } = trust;
     if (!token || this.#host) return;
     const host = new MeshHost({
-      mesh: {
-        self: trust.id,
-        boot: state.bootCount,
-        profile: { name, labels, protocols: { least: 1, most: 1 }, exchangeKey: trust.box.publicKey, capacity: 100 },
-        token: { token: token.text, facts: token.facts },
-        random,
-      },
-      trust,
+      ...this.prepared,
+      mesh: meshOptionsOf(this.prepared, token, this.connections),
       connections: this.connections,
       buckets: () => this.buckets,
-      storage,
-      now,
-      log,
       listener: {
         member: (event) => this.#member(event),
         present: (record) => this.servers.present(record),
         posted: (post) => this.#posted(post),
         isolated: () => this.servers.nudge(),
-        superseded: () =>
-          this.#fail(new StarlingError("identity-in-use", "another agent has started with this node key")),
+        superseded: () => this.#fail(new StarlingError("identity-in-use", "another agent has this node key")),
         storeFailed: (error) => this.#fail(error),
+        opened: (peer) => this.#opened(peer),
+        decreed: (decree, signed) => this.governance.decreed(decree, signed),
+        rekeyed: (epoch) => this.governance.rekeyed(epoch),
         fault: (peer, fault) => this.faults.report(peer, fault),
       },
     });
@@ -321,6 +325,14 @@ export class AgentCore {
     this.#upkeep.remember(host.mesh, this.id, state, log);
     this.tenure.schedule();
     this.#admitted.resolve();
+  }
+
+  /** A link may be used. */
+  #opened(peer: PeerId): void {
+    this.#state = this.#state === "joining" ? "joined" : this.#state;
+    this.#upkeep.linked();
+    this.#open.open(peer);
+    this.#face.dispatchEvent(new LinkChangeEvent("linkup", peer));
   }
 
   /** A token was issued to us. */
@@ -354,6 +366,7 @@ export class AgentCore {
   }
 
   #member(event: MemberEvent): void {
+    if (event.cause === "revoked" || event.cause === "expired") this.relayed.expel(event.peer);
     const member = memberInfo(this.mesh, event.peer);
     if (!member) return;
     this.connections.recordKnown(event.peer);

@@ -51,7 +51,16 @@ export async function openIssuing(
 ): Promise<Issuing> {
   const { crypto, cluster } = trust;
   const { clusterId } = cluster;
-  const issuer = audited(await openIssuer({ keyFile, clusterId, issuers: () => trust.issuers, crypto }), audit);
+  const issuer = audited(
+    await openIssuer({
+      keyFile,
+      clusterId,
+      issuers: () => trust.issuers,
+      voids: (token) => trust.decrees.voids(token),
+      crypto,
+    }),
+    audit,
+  );
   if (issuerOf(trust.issuers, issuer.kid) === undefined) {
     await issuer.close();
     throw new StarlingError("issuer-refused", `the cluster's list of issuers does not name the key in ${keyFile}`);

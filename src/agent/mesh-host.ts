@@ -1,6 +1,7 @@
 import type { StarlingError } from "../errors.ts";
 import type { Logger } from "../options.ts";
 import { unreachable } from "../proto/assert.ts";
+import type { Decree, SignedDecree } from "../proto/decrees/decree.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { MemberEvent } from "../proto/membership/effects.ts";
 import { Mesh, type MeshInput, type MeshOptions, type MeshOutput } from "../proto/mesh.ts";
@@ -26,6 +27,12 @@ export interface MeshListener {
   superseded(): void;
   /** The disk has failed: what is in memory and what is on the disk are no longer the same. */
   storeFailed(error: StarlingError): void;
+  /** A link may be used: both its ends hold the same decrees and secrets. */
+  opened(peer: PeerId): void;
+  /** A decree has come into force. */
+  decreed(decree: Decree, signed: SignedDecree): void;
+  /** Other secrets are in use. */
+  rekeyed(epoch: number): void;
   fault(peer: PeerId | undefined, fault: string): void;
 }
 
@@ -73,6 +80,12 @@ export class MeshHost {
   /** Has the mesh carry a sealed signal; the end of `request` is told to the connections. */
   signal(to: PeerId, letter: Uint8Array, request: number): true {
     this.#runner.input({ type: "signal", to, letter, request });
+    return true;
+  }
+
+  /** Has the mesh apply a decree and spread it. */
+  spread(decree: SignedDecree, secrets: Uint8Array | undefined): true {
+    this.#runner.input({ type: "decree", decree, ...(secrets && { secrets }) });
     return true;
   }
 
@@ -154,6 +167,15 @@ export class MeshHost {
       case "superseded":
         this.#listener.superseded();
         break;
+      case "opened":
+        this.#listener.opened(output.peer);
+        break;
+      case "decreed":
+        this.#listener.decreed(output.decree, output.signed);
+        break;
+      case "rekeyed":
+        this.#listener.rekeyed(output.epoch);
+        break;
       case "fault":
         this.#listener.fault(output.peer, output.fault);
         break;
@@ -175,7 +197,8 @@ export class MeshHost {
   async #verify(request: Extract<MeshOutput, { type: "verify" }>): Promise<void> {
     const verdict = await this.#trust.verify(request);
     const { resume, from } = request;
-    if (!verdict.ok) this.#runner.input({ type: "rejected", from, resume });
+    // An honest member may have passed it on before it heard of the revocation.
+    if (!verdict.ok) this.#runner.input({ type: "rejected", from, resume, blameless: verdict.reason === "revoked" });
     else this.#runner.input({ type: "verified", resume, ...(verdict.token && { token: verdict.token }) });
   }
 }

@@ -16,6 +16,7 @@ import type { HeldCredential } from "../proto/signaling/client-events.ts";
 import { readInvite, settleCluster, settleCredential } from "./credential.ts";
 import { FIRST_JOIN_MS } from "./first-join.ts";
 import { type Issuing, openIssuing, withIssuerLabel } from "./issuing.ts";
+import { outlawed } from "./outlawed.ts";
 import type { NetworkOptions } from "./paths.ts";
 import { readSignalingTls } from "./signaling-tls.ts";
 import { openStacks, type Stacks } from "./stacks.ts";
@@ -67,7 +68,9 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
   try {
     const cluster = await settleCluster(state, invite, crypto);
     audit = await openAuditLog({ folder: join(state.path, AUDIT_FOLDER), owner: identity, crypto, now, log });
-    const trust = new Trust({ identity, crypto, cluster, verifier: createTokenVerifier(), now });
+    const decrees = await state.readDecrees();
+    const trust = new Trust({ identity, crypto, cluster, decrees, verifier: createTokenVerifier(), now });
+    if (trust.decrees.revokedSince(trust.id) !== undefined) throw outlawed(state.path);
     issuing = options.issuingKey === undefined ? undefined : await openIssuing(options.issuingKey, trust, now, audit);
     const credential = await settleCredential({ state, trust, crypto, invite, mint: issuing?.issuer, now: now() });
     const labels = Object.entries(options.labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));

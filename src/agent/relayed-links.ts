@@ -92,6 +92,11 @@ export class RelayedLinks {
     return this.#relays.serve(stream, from);
   }
 
+  /** Ends every link of this kind with `peer`, which is no member any more. */
+  expel(peer: PeerId): void {
+    for (const link of [...this.#open.keys()]) if (link.id === peer) link.close("expelled");
+  }
+
   close(): void {
     this.#closed = true;
     clearInterval(this.#sweep);
@@ -145,7 +150,8 @@ export class RelayedLinks {
         case "admitted":
           // The peer may speak as a link before ours listens.
           connection.listen(undefined);
-          ended.resolve(output.peer);
+          // Who still lacks the newest cluster key gets it over a direct link, before anything else.
+          ended.resolve(output.peer.epoch === trust.keychain.clusterEpoch ? output.peer : undefined);
           break;
         case "refused":
           if (output.reason !== "closed") fault(peer, `admission-${output.reason}`);

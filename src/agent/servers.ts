@@ -6,6 +6,7 @@ import {
 } from "../drivers/signaling.ts";
 import type { Logger } from "../options.ts";
 import { RecentMap } from "../proto/bounded.ts";
+import { type DecreeSet, differing } from "../proto/decrees/decree-set.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { type Random, randomBytes } from "../proto/random.ts";
@@ -68,6 +69,7 @@ const INTRODUCTIONS = 8;
 /** The signaling servers of one agent: each connection is kept up by itself, a signal goes through the first that delivers. */
 export class Servers {
   readonly #listener: ServersListener;
+  readonly #decrees: DecreeSet;
   readonly #log: Logger;
   readonly #servers: Server[] = [];
   readonly #undecided = new RecentMap<number, Undelivered>(MAX_UNDECIDED);
@@ -87,6 +89,7 @@ export class Servers {
   }) {
     const { trust, credential, random, now } = options;
     this.#listener = options.listener;
+    this.#decrees = trust.decrees;
     this.#log = options.log;
     const run = { instance: randomBytes(random, 16), startedAt: now() };
     for (const url of options.urls) {
@@ -164,6 +167,13 @@ export class Servers {
     }
   }
 
+  /** Tells the servers what the cluster has decreed, so that they too refuse whom it has revoked. */
+  compareDecrees(): void {
+    for (const { connection } of this.#servers) {
+      if (connection.state === "ready") connection.command({ type: "compare", sums: this.#decrees.sums() });
+    }
+  }
+
   /** Asks every server that listens for the records of some members. */
   introduce(): void {
     for (const { connection } of this.#servers) {
@@ -237,6 +247,12 @@ export class Servers {
         this.#listener.issuers(event.issuers);
         this.#listener.introduced(event.introductions);
         this.#granted(server, event.iceServers);
+        server.connection.command({ type: "compare", sums: this.#decrees.sums() });
+        break;
+      case "wanted":
+        for (const decrees of differing(this.#decrees, event.sums)) {
+          server.connection.command({ type: "decrees", decrees });
+        }
         break;
       case "introduced":
         this.#listener.introduced(event.records);

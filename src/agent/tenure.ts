@@ -18,8 +18,8 @@ export interface Renewers {
 }
 
 /**
- * An agent's tenure as a member: the token that it holds, its renewal in good time, and the list of issuing keys by which it and all
- * others are judged. What is held is on the disk, so that the next start continues with it.
+ * An agent's tenure as a member: the token that it holds, and its renewal in good time. What is held is on the disk, so that the
+ * next start continues with it.
  */
 export class Tenure {
   readonly #trust: Trust;
@@ -29,8 +29,6 @@ export class Tenure {
   readonly #later: (ms: number, run: () => void) => void;
   readonly #renewers: Renewers;
   readonly #held: (text: string) => void;
-  /** Writes of the cluster's files, one after the other: the newest list must be the last on the disk. */
-  #writing: Promise<void> = Promise.resolve();
 
   /** @param options `held`: a token is in use. `later`: a timer that ends with the agent. */
   constructor(options: {
@@ -101,25 +99,5 @@ export class Tenure {
     const answer = await this.#renewers.members(text);
     if ("token" in answer) await this.hold(answer.token);
     else this.#log.warn("token not renewed by a member", { why: answer.why });
-  }
-
-  /**
-   * Takes a signed list of issuing keys, whoever hands it on: if the root signed it and it takes the place of the one in
-   * force, it is in force at once and kept. True if it was news. Older lists, and forged ones, change nothing. Never rejects.
-   */
-  async offerIssuers(encoded: Uint8Array): Promise<boolean> {
-    const issuers = this.#trust.offerIssuers(encoded);
-    if (issuers === undefined) return false;
-    this.#log.info("a newer list of issuing keys is in force", { version: this.#trust.issuers.version });
-    this.#writing = this.#writing
-      .then(() => this.#state.writeCluster({ ...this.#trust.cluster, issuers: this.#trust.signedIssuers }))
-      .catch((error: unknown) => this.#log.error("the list of issuing keys cannot be kept", { error: String(error) }));
-    await this.#writing;
-    return true;
-  }
-
-  /** Resolves when nothing is on its way to the disk. */
-  settled(): Promise<void> {
-    return this.#writing;
   }
 }

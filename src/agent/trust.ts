@@ -1,5 +1,8 @@
 import type { TokenVerifier } from "../drivers/tokens.ts";
 import { StarlingError } from "../errors.ts";
+import { decreesOf } from "../issuer/decrees-of.ts";
+import { issuersDecree, type SignedDecree } from "../proto/decrees/decree.ts";
+import type { DecreeSet } from "../proto/decrees/decree-set.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { AdmissionOptions } from "../proto/session/admission.ts";
@@ -9,13 +12,8 @@ import type { SignatureLabel, TokenFacts, Verify } from "../proto/signed.ts";
 import type { TokenFault } from "../proto/trust/claims.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
 import type { BoxKeyPair, Crypto, NodeIdentity } from "../proto/trust/crypto.ts";
-import {
-  acceptIssuers,
-  decodeSignedIssuers,
-  type IssuerList,
-  type SignedIssuers,
-  supersedes,
-} from "../proto/trust/issuers.ts";
+import { acceptIssuers, decodeSignedIssuers, type IssuerList, type SignedIssuers } from "../proto/trust/issuers.ts";
+import { Keychain } from "../proto/trust/keychain.ts";
 import { SCOPE_JOIN } from "../proto/trust/scopes.ts";
 
 /** What a {@link Verify} came to. */
@@ -38,28 +36,40 @@ export class Trust {
   /** Fresh at each start: what was sealed to an earlier run stays closed. */
   readonly box: BoxKeyPair;
   readonly crypto: Crypto;
-  readonly cluster: Cluster;
+  /** What the cluster has decreed: who issues, who is revoked, which secrets hold. */
+  readonly decrees: DecreeSet;
+  /** The members' secrets. */
+  readonly keychain: Keychain;
+  readonly #cluster: Cluster;
   readonly #verifier: TokenVerifier;
   readonly #now: () => Instant;
-  #issuers: { readonly signed: SignedIssuers; readonly list: IssuerList };
   #token: HeldToken | undefined;
 
   constructor(options: {
     readonly identity: NodeIdentity;
     readonly crypto: Crypto;
     readonly cluster: Cluster;
+    /** Encoded decrees that were kept; each is checked again. */
+    readonly decrees: readonly Uint8Array[];
     readonly verifier: TokenVerifier;
     readonly now: () => Instant;
   }) {
     this.identity = options.identity;
     this.crypto = options.crypto;
-    this.cluster = options.cluster;
+    this.#cluster = options.cluster;
     this.box = options.crypto.boxKeyPair();
     this.#verifier = options.verifier;
     this.#now = options.now;
-    const list = this.#accept(options.cluster.issuers);
-    if (!list) throw new StarlingError("state-corrupt", "the list of issuing keys is not signed by the cluster's root");
-    this.#issuers = { signed: options.cluster.issuers, list };
+    this.keychain = new Keychain(options.cluster);
+    this.decrees = decreesOf(options.cluster, options.decrees, options.crypto, options.now());
+    if (!this.decrees.issuers) {
+      throw new StarlingError("state-corrupt", "the list of issuing keys is not signed by the cluster's root");
+    }
+  }
+
+  /** The cluster as it is to be kept: with the secrets and the list of issuing keys in force. */
+  get cluster(): Cluster {
+    return { ...this.#cluster, ...this.keychain.secrets, issuers: this.signedIssuers };
   }
 
   get id(): PeerId {
@@ -79,27 +89,28 @@ export class Trust {
       requiredScope: SCOPE_JOIN,
     });
     if (!checked.ok) return checked.fault;
+    if (this.decrees.voids(checked.value)) return "revoked";
     this.#token = { text, facts: checked.value };
     return undefined;
   }
 
   /** The list of issuing keys in force. */
   get issuers(): IssuerList {
-    return this.#issuers.list;
+    const { issuers } = this.decrees;
+    if (!issuers) throw new StarlingError("internal", "a cluster has a list of issuing keys");
+    return issuers.list;
   }
 
-  /** The same as the root signed it. */
+  /** The newest list that the first root has signed: what files and invites begin with. */
   get signedIssuers(): SignedIssuers {
-    return this.#issuers.signed;
+    return this.decrees.firstIssuers ?? this.#cluster.issuers;
   }
 
-  /** Takes a newer list of issuing keys; the signed list if it was one. */
-  offerIssuers(encoded: Uint8Array): SignedIssuers | undefined {
+  /** The decree in a list of issuing keys that some root has signed; undefined when it is none. Whether it is news, the set decides. */
+  issuersDecree(encoded: Uint8Array): SignedDecree | undefined {
     const signed = decodeSignedIssuers(encoded);
-    const list = signed && this.#accept(signed);
-    if (!signed || !list || !supersedes(list, this.#issuers.list)) return undefined;
-    this.#issuers = { signed, list };
-    return signed;
+    const root = signed && this.decrees.roots.find((key) => acceptIssuers(signed, key, this.crypto.verifyAuthority));
+    return signed && root && issuersDecree(signed, root);
   }
 
   sign(label: SignatureLabel, body: Uint8Array): Uint8Array {
@@ -119,6 +130,7 @@ export class Trust {
         requiredScope: SCOPE_JOIN,
       });
       if (!checked.ok) return { ok: false, reason: refusalOf(checked.fault) };
+      if (this.decrees.voids(checked.value, request.at)) return { ok: false, reason: "revoked" };
       token = checked.value;
     }
     for (const statement of request.statements) {
@@ -129,26 +141,22 @@ export class Trust {
 
   /** What an admission needs of us; only with a token in hand. */
   admissionFacts(): Pick<AdmissionOptions, "clusterId" | "token" | "boxKey" | "epoch" | "macKey"> {
-    const newest = this.cluster.clusterKeys[0];
-    if (!this.#token || !newest) throw new StarlingError("internal", "admission begins with a token and a cluster key");
+    if (!this.#token) throw new StarlingError("internal", "admission begins with a token");
+    const { keychain } = this;
     return {
-      clusterId: this.cluster.clusterId,
+      clusterId: this.#cluster.clusterId,
       token: this.#token.text,
       boxKey: this.box.publicKey,
-      epoch: newest.epoch,
+      epoch: keychain.clusterEpoch,
       macKey: (epoch) => {
-        const known = this.cluster.clusterKeys.find((key) => key.epoch === epoch);
-        return known && admissionMacKey(known.key, epoch);
+        const key = keychain.clusterKey(epoch, this.#now());
+        return key && admissionMacKey(key, epoch);
       },
     };
   }
 
   #expectation(): { issuers: IssuerList; clusterId: string; now: Instant } {
-    return { issuers: this.#issuers.list, clusterId: this.cluster.clusterId, now: this.#now() };
-  }
-
-  #accept(signed: SignedIssuers): IssuerList | undefined {
-    return acceptIssuers(signed, this.cluster.rootPublicKey, this.crypto.verifyAuthority);
+    return { issuers: this.issuers, clusterId: this.#cluster.clusterId, now: this.#now() };
   }
 }
 
@@ -165,6 +173,8 @@ function refusalOf(fault: TokenFault): TokenRefusal {
     case "wrong-cluster":
     case "unknown-issuer":
       return "wrong-issuer";
+    case "revoked":
+      return "revoked";
     case "missing-scope":
     case "scope-above-ceiling":
       return "scope";

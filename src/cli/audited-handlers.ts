@@ -3,7 +3,15 @@ import type { ControlHandler } from "../drivers/control.ts";
 import { StarlingError } from "../errors.ts";
 
 /** Commands that change nothing and are not written down; every other one is. */
-const READS: ReadonlySet<string> = new Set(["status", "ping", "kv.get", "kv.list", "kv.watch", "topic.subscribe"]);
+const READS: ReadonlySet<string> = new Set([
+  "status",
+  "ping",
+  "kv.get",
+  "kv.list",
+  "kv.watch",
+  "keys.list",
+  "topic.subscribe",
+]);
 
 /** `handlers`, with every call that may change something in the agent's audit log: what, on which key or member, and its end. */
 export function auditedHandlers(
@@ -34,7 +42,7 @@ function auditedHandler(agent: Pick<Agent, "audit">, command: string, handler: C
 
 /** The command and what it names; never a value, which may be a secret. */
 function targetOf(command: string, parameters: Readonly<Record<string, unknown>>): string {
-  const named = ["bucket", "key", "peer", "topic"].flatMap((name) => {
+  const named = ["bucket", "key", "peer", "target", "topic"].flatMap((name) => {
     const value = parameters[name];
     return typeof value === "string" ? [`${name}=${value}`] : [];
   });

@@ -3,11 +3,11 @@ import { z } from "zod";
 import type { Entry } from "../agent/bucket.ts";
 import type { Agent } from "../agent.ts";
 import type { ControlHandler } from "../drivers/control.ts";
-import { StarlingError } from "../errors.ts";
-import type { PeerId } from "../proto/peer-id.ts";
+import { administrationHandlers } from "./administration-handlers.ts";
 import { bucketHandlers } from "./bucket-handlers.ts";
 import { checked } from "./checked.ts";
 import type { WireEntry } from "./kv.ts";
+import { resolvePeer } from "./resolve-peer.ts";
 import type { WirePost } from "./topics.ts";
 
 const key = z.string().min(1);
@@ -23,6 +23,7 @@ export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<s
     ["status", async () => agent.status()],
     ["down", leave],
     ["netcheck", async () => agent.netcheck()],
+    ...administrationHandlers(agent),
     [
       "ping",
       checked(z.strictObject({ peer: z.string(), timeoutMs }), async (input, _emit, signal) => {
@@ -148,18 +149,4 @@ function wireEntry(entry: Entry): WireEntry {
 function defined<Fields extends object>(fields: Fields): { [Name in keyof Fields]: Exclude<Fields[Name], undefined> } {
   const given = Object.entries(fields).filter(([, value]) => value !== undefined);
   return Object.fromEntries(given) as { [Name in keyof Fields]: Exclude<Fields[Name], undefined> };
-}
-
-/** A member by id, by a unique prefix of its id, or by a unique name. */
-function resolvePeer(agent: Agent, text: string): PeerId {
-  const members = agent.members().filter((member) => member.id !== agent.id);
-  const named = members.filter((member) => member.name === text);
-  const matches = named.length > 0 ? named : members.filter((member) => member.id.startsWith(text));
-  const [match, another] = matches;
-  if (match === undefined)
-    throw new StarlingError("not-found", `no other member has the name or id ${JSON.stringify(text)}`);
-  if (another !== undefined) {
-    throw new StarlingError("usage", `${JSON.stringify(text)} fits ${matches.length} members; write more of the id`);
-  }
-  return match.id;
 }

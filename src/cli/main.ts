@@ -11,6 +11,7 @@ import { downCommand } from "./down.ts";
 import { initCommand } from "./init.ts";
 import { inviteCommand } from "./invite.ts";
 import { keygenCommand } from "./keygen.ts";
+import { keysCommand } from "./keys.ts";
 import { kvCommand } from "./kv.ts";
 import { netcheckCommand } from "./netcheck.ts";
 import { fail } from "./output.ts";
@@ -50,6 +51,7 @@ for (const register of [
   subscribeCommand,
   tokenCommand,
   keygenCommand,
+  keysCommand,
   signalCommand,
   stunCommand,
   apiKeyCommand,

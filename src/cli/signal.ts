@@ -8,6 +8,7 @@ import { systemClock } from "../drivers/clock.ts";
 import { nodeCrypto } from "../drivers/crypto.ts";
 import { openAuditLog } from "../drivers/state/audit-log.ts";
 import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
+import { DECREES_FILE, readDecreeFile, writeDecreeFile } from "../drivers/state/decree-file.ts";
 import { createSigningKeyFile, readSigningKeyFile } from "../drivers/state/key-file.ts";
 import { exists } from "../drivers/state/private-files.ts";
 import { StarlingError } from "../errors.ts";
@@ -75,6 +76,7 @@ export function signalCommand(program: Command): void {
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopped.resolve());
       const log = commandLogger(options.log);
       await using audit = await openSignalAudit(stateDirectory, options.audit, log);
+      const decreesFile = join(stateDirectory, DECREES_FILE);
       await using server = await startSignalingService({
         cluster,
         audit,
@@ -84,6 +86,11 @@ export function signalCommand(program: Command): void {
         ...(tls && { tls }),
         ...(options.publicName && { names: options.publicName }),
         ...(issuingKeyFile !== undefined && { issuingKeyFile }),
+        decrees: await readDecreeFile(decreesFile),
+        keep: (decrees) =>
+          void writeDecreeFile(decreesFile, decrees).catch((error: unknown) =>
+            log.error("decrees cannot be kept on the disk", { error: String(error) }),
+          ),
       });
       const url = `${tls ? "wss" : "ws"}://${server.host.includes(":") ? `[${server.host}]` : server.host}:${server.port}`;
       if (options.json)

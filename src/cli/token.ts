@@ -9,6 +9,7 @@ import { parseCompact } from "../proto/trust/compact-token.ts";
 import { addStateFlag, flagsOf } from "./flags.ts";
 import { addIssuingFlags, openMintOf, readClusterOf, refused } from "./invite.ts";
 import { parseDuration, print, printJson, warn } from "./output.ts";
+import { revokeCommand } from "./revoke.ts";
 import { resolveStateDirectory } from "./settings.ts";
 import { readStdin } from "./stdin.ts";
 
@@ -21,9 +22,9 @@ interface CreateOptions {
   readonly issuingKey?: string;
 }
 
-/** `starling token create | inspect`. */
+/** `starling token create | inspect | revoke`. */
 export function tokenCommand(program: Command): void {
-  const token = program.command("token").description("make and read tokens");
+  const token = program.command("token").description("make, read and revoke tokens");
 
   addIssuingFlags(
     token.command("create").description("print a token alone; `starling invite` prints one with all the rest"),
@@ -46,6 +47,8 @@ export function tokenCommand(program: Command): void {
       if (!issued.ok) throw refused(issued.fault);
       print(issued.token);
     });
+
+  revokeCommand(token);
 
   addStateFlag(
     token

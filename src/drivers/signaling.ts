@@ -26,7 +26,20 @@ export type SignalingEvent = Exclude<SignalingOutput, { type: Internal }>;
 /** What the agent may ask of a server. */
 export type SignalingCommand = Extract<
   SignalingInput,
-  { type: "credential" | "present" | "desk" | "answer" | "signal" | "introduce" | "ice" | "renew" | "nudge" }
+  {
+    type:
+      | "credential"
+      | "present"
+      | "desk"
+      | "answer"
+      | "signal"
+      | "introduce"
+      | "ice"
+      | "renew"
+      | "compare"
+      | "decrees"
+      | "nudge";
+  }
 >;
 
 /** The agent's key, as far as signaling needs it. A signature that fails is a login that times out. */

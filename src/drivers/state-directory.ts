@@ -3,6 +3,7 @@
  *
  *     node.key       the node key: who this agent is
  *     cluster.json   the cluster: name, root's public key, issuers, servers     cluster.key, keyring   its secrets
+ *     decrees        what the cluster has decreed: lists of issuing keys, revocations, rotations
  *     token          the member token
  *     boot           how often this agent has started
  *     members.cache  last known member records
@@ -19,6 +20,7 @@ import { MAX_TOKEN_LENGTH } from "../proto/limits.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
 import type { Crypto, SigningKey } from "../proto/trust/crypto.ts";
 import { CLUSTER_FILE, readClusterFiles, writeClusterFiles } from "./state/cluster-files.ts";
+import { DECREES_FILE, readDecreeFile, writeDecreeFile } from "./state/decree-file.ts";
 import { createSigningKeyFile, readSigningKeyFile } from "./state/key-file.ts";
 import { acquireLock, LOCK_FILE, type Lock } from "./state/lock.ts";
 import { readMemberCache, writeMemberCache } from "./state/member-cache.ts";
@@ -44,6 +46,10 @@ export interface StateDirectory extends AsyncDisposable {
   readCluster(): Promise<Cluster | undefined>;
   /** Keeps a cluster whose list of issuers the caller has accepted, in place of what was there. */
   writeCluster(cluster: Cluster): Promise<void>;
+  /** The encoded decrees last kept, unchecked; none if there are none. */
+  readDecrees(): Promise<readonly Uint8Array[]>;
+  /** Keeps encoded decrees; durable when it resolves. */
+  writeDecrees(decrees: readonly Uint8Array[]): Promise<void>;
   /** The member token as it was last kept; undefined when there is none. It may have expired. */
   readToken(): Promise<string | undefined>;
   /** Keeps a member token; durable when it resolves. */
@@ -85,6 +91,7 @@ export async function hasCluster(path: string): Promise<boolean> {
 
 function held(path: string, lock: Lock, nodeKey: SigningKey, bootCount: number, crypto: Crypto): StateDirectory {
   const tokenPath = join(path, TOKEN_FILE);
+  const decreesPath = join(path, DECREES_FILE);
   const membersPath = join(path, MEMBERS_FILE);
   return {
     path,
@@ -92,6 +99,8 @@ function held(path: string, lock: Lock, nodeKey: SigningKey, bootCount: number, 
     bootCount,
     readCluster: () => readClusterFiles(path, crypto),
     writeCluster: (cluster) => writeClusterFiles(path, cluster, crypto),
+    readDecrees: () => readDecreeFile(decreesPath),
+    writeDecrees: (decrees) => writeDecreeFile(decreesPath, decrees),
     readToken: async () => (await readPrivateText(tokenPath, MAX_TOKEN_LENGTH + 2)) || undefined,
     writeToken: (token) => writePrivate(tokenPath, `${token}\n`),
     removeToken: () => rm(tokenPath, { force: true }),

@@ -19,7 +19,7 @@ export function audited(issuer: Issuer, audit: AuditLog): Issuer {
     issueJoinToken: (request, now) => issuer.issueJoinToken(request, now),
     issueMemberToken: (request, now) => issuer.issueMemberToken(request, now),
     signDesk: (desk) => issuer.signDesk(desk),
-    signRevocation: (subject, now) => issuer.signRevocation(subject, now),
+    decree: (kind, body) => issuer.decree(kind, body),
     revoke: (subject, now) => issuer.revoke(subject, now),
     exchange: async (token, subject, now) =>
       note("issuer.exchange", subject, token, await issuer.exchange(token, subject, now)),

@@ -1,10 +1,11 @@
 import { acquireLock } from "../drivers/state/lock.ts";
 import { openUseJournal, type UseJournal } from "../drivers/state/use-journal.ts";
 import { createTokenVerifier, type TokenVerifier } from "../drivers/tokens.ts";
+import type { SignedDecree } from "../proto/decrees/decree.ts";
+import { encodeRevocation } from "../proto/decrees/revocation.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { type Expectation, MEMBER_LIFE_MS, RENEWAL_GRACE_MS } from "../proto/trust/claims.ts";
-import type { SignedRevocation } from "../proto/trust/revocation.ts";
 import { type IssuedMember, type IssueFault, type Mint, type MintOptions, openMint } from "./mint.ts";
 
 /**
@@ -25,15 +26,15 @@ export interface Issuer extends Mint, AsyncDisposable {
   /** A new member token for `subject`, for its old one. */
   renew(memberToken: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
   /** Revokes `subject`: durable when it resolves. Undefined, and nothing done, if this key may not revoke. */
-  revoke(subject: PeerId, now: Instant): Promise<SignedRevocation | undefined>;
+  revoke(subject: PeerId, now: Instant): Promise<SignedDecree | undefined>;
   /** Waits for what is being recorded and gives up the key file. Idempotent. */
   close(): Promise<void>;
 }
 
 /** What an issuer needs beyond a {@link Mint}. */
 export interface IssuerOptions extends MintOptions {
-  /** Whether the cluster knows `subject` as revoked, beyond what this issuer revoked itself. Default: nobody is. */
-  readonly isRevoked?: (subject: PeerId) => boolean;
+  /** Whether the cluster's decrees void a token, beyond what this issuer revoked itself. Default: none. */
+  readonly voids?: (token: { readonly subject: PeerId; readonly id?: string; readonly kid?: string }) => boolean;
   /** The time at which the journal is opened, Unix ms; what expired long before is forgotten. Default: the system's. */
   readonly now?: Instant;
 }
@@ -63,7 +64,7 @@ class KeyIssuer implements Issuer {
   readonly issueJoinToken: Mint["issueJoinToken"];
   readonly issueMemberToken: Mint["issueMemberToken"];
   readonly signDesk: Mint["signDesk"];
-  readonly signRevocation: Mint["signRevocation"];
+  readonly decree: Mint["decree"];
   readonly #journal: UseJournal;
   readonly #verifier: TokenVerifier = createTokenVerifier();
   readonly #options: IssuerOptions;
@@ -75,7 +76,7 @@ class KeyIssuer implements Issuer {
     this.issueJoinToken = (request, now) => mint.issueJoinToken(request, now);
     this.issueMemberToken = (request, now) => mint.issueMemberToken(request, now);
     this.signDesk = (desk) => mint.signDesk(desk);
-    this.signRevocation = (subject, now) => mint.signRevocation(subject, now);
+    this.decree = (kind, body) => mint.decree(kind, body);
     this.#journal = journal;
     this.#release = release;
     this.#options = options;
@@ -87,7 +88,7 @@ class KeyIssuer implements Issuer {
     const join = checked.value;
     // Only the journal of the key that made it knows how often it was used.
     if (join.kid !== this.kid) return refuse("other-issuer");
-    if (this.#isRevoked(subject)) return refuse("revoked");
+    if (this.#isRevoked({ subject, id: join.id, kid: join.kid })) return refuse("revoked");
     // Made before the use is recorded, so that no use is spent on a refusal; given away only after.
     const issued = await this.issueMemberToken({ subject, scopes: join.scopes, role: join.role }, now);
     if (!issued.ok) return issued;
@@ -102,7 +103,7 @@ class KeyIssuer implements Issuer {
       graceMs: RENEWAL_GRACE_MS,
     });
     if (!checked.ok) return checked;
-    if (this.#isRevoked(subject)) return refuse("revoked");
+    if (this.#isRevoked({ subject, id: checked.value.id, kid: checked.value.kid })) return refuse("revoked");
     const { scopes, role, place, issuedAt, expiresAt } = checked.value;
     // The mint refuses what this key may not grant, also if the key that granted it might: the member asks another issuer.
     // A life cut short by the end of an issuing key must not stay short for ever, so it is a day at least.
@@ -110,8 +111,9 @@ class KeyIssuer implements Issuer {
     return this.issueMemberToken({ subject, scopes, role, place, lifeMs }, now);
   }
 
-  async revoke(subject: PeerId, now: Instant): Promise<SignedRevocation | undefined> {
-    const revocation = this.signRevocation(subject, now);
+  async revoke(subject: PeerId, now: Instant): Promise<SignedDecree | undefined> {
+    const target = { of: "member", peer: subject } as const;
+    const revocation = this.decree("revocation", encodeRevocation({ target, since: now, until: 0 }));
     if (revocation !== undefined) await this.#journal.revoke(subject, Math.floor(now));
     return revocation;
   }
@@ -125,8 +127,8 @@ class KeyIssuer implements Issuer {
     return this.close();
   }
 
-  #isRevoked(subject: PeerId): boolean {
-    return this.#journal.isRevoked(subject) || this.#options.isRevoked?.(subject) === true;
+  #isRevoked(token: { readonly subject: PeerId; readonly id: string; readonly kid: string }): boolean {
+    return this.#journal.isRevoked(token.subject) || this.#options.voids?.(token) === true;
   }
 
   #expectation(now: Instant): Expectation {

@@ -4,6 +4,9 @@ import { readSecretFile, readSigningKeyFile } from "../drivers/state/key-file.ts
 import { createTokenSigner, type TokenSigner } from "../drivers/tokens.ts";
 import { StarlingError } from "../errors.ts";
 import { base64url } from "../proto/base64.ts";
+import { type SignedDecree, signDecree } from "../proto/decrees/decree.ts";
+import { SCOPE_REVOKE } from "../proto/decrees/revocation.ts";
+import { SCOPE_ROTATE } from "../proto/decrees/rotation.ts";
 import type { Instant } from "../proto/machine.ts";
 import { type PeerId, publicKeyOf } from "../proto/peer-id.ts";
 import {
@@ -23,7 +26,6 @@ import { type Desk, encodeDesk } from "../proto/trust/desk.ts";
 import { isAcceptablePublicKey } from "../proto/trust/ed25519.ts";
 import { acceptIssuers, type IssuerList, issuerOf } from "../proto/trust/issuers.ts";
 import { placeOf } from "../proto/trust/place.ts";
-import { encodeRevocation, SCOPE_REVOKE, type SignedRevocation } from "../proto/trust/revocation.ts";
 import { aboveCeiling, allows, checkScopes, DEFAULT_SCOPES } from "../proto/trust/scopes.ts";
 
 /**
@@ -41,8 +43,8 @@ export interface Mint {
   issueMemberToken(request: MemberRequest, now: Instant): Promise<IssuedMember>;
   /** This key's word that requests may be sealed for `desk`; the form in which it travels. */
   signDesk(desk: Desk): Uint8Array;
-  /** This key's word that `subject` is no member from `now` on; undefined if it may not revoke. */
-  signRevocation(subject: PeerId, now: Instant): SignedRevocation | undefined;
+  /** Signs a decree of this kind; undefined if the list of issuers does not let this key say such a thing. */
+  decree(kind: "revocation" | "rotation", body: Uint8Array): SignedDecree | undefined;
 }
 
 /** What a join token shall grant. */
@@ -77,7 +79,6 @@ export type IssueFault =
   | "other-issuer"
   /** The join token's count of exchanges is reached. */
   | "used-up"
-  | "revoked"
   /** The issuer remembers as many exchanges as it can; some expire with their join tokens. */
   | "journal-full";
 
@@ -180,11 +181,11 @@ class KeyMint implements Mint {
     return encodeDesk(desk, this.#authority);
   }
 
-  signRevocation(subject: PeerId, now: Instant): SignedRevocation | undefined {
+  decree(kind: "revocation" | "rotation", body: Uint8Array): SignedDecree | undefined {
     const issuer = issuerOf(this.#options.issuers(), this.kid);
-    if (issuer === undefined || !allows(issuer.scopes, SCOPE_REVOKE)) return undefined;
-    const body = encodeRevocation({ kid: this.kid, subject, since: Math.floor(now) });
-    return { body, signature: this.#authority.sign("starling/revocation/1", body) };
+    const scope = kind === "revocation" ? SCOPE_REVOKE : SCOPE_ROTATE;
+    if (issuer === undefined || !allows(issuer.scopes, scope)) return undefined;
+    return signDecree(kind, body, this.#authority);
   }
 
   #common(scopes: readonly string[], role: string) {

@@ -1,3 +1,4 @@
+import type { DecreesInput, DecreesOutput } from "./decrees/effects.ts";
 import type { MessageId } from "./gossip/messages.ts";
 import type {
   MemberEvent,
@@ -14,6 +15,7 @@ import type { Random } from "./random.ts";
 import type { Arrival, Draft, ReplicationInput, ReplicationOutput } from "./replication/effects.ts";
 import type { Restoration } from "./replication/restoration.ts";
 import type { RoutingOutput, RoutingSignResume, RoutingVerifyResume } from "./routing/effects.ts";
+import type { Rule } from "./rule.ts";
 import type { Sign, Signature, Verified, Verify } from "./signed.ts";
 import type { Lane } from "./streams/lanes.ts";
 import type { TopicsInput, TopicsOutput, TopicsSignResume, TopicsVerifyResume } from "./topics/topics.ts";
@@ -35,6 +37,8 @@ export interface MeshOptions {
   readonly like?: Membership;
   /** What an earlier run has stored of the buckets; this run then stores as well. Default: in memory only. */
   readonly restoration?: Restoration;
+  /** What the cluster has decreed, and its secrets. Default: nothing, and secrets that nobody ever changes. */
+  readonly rule?: Rule;
 }
 
 /** What comes back with a signature. */
@@ -42,14 +46,14 @@ export type MeshSignResume =
   | { readonly of: "membership"; readonly resume: MembershipResume }
   | { readonly of: "routing"; readonly resume: RoutingSignResume }
   | { readonly of: "topics"; readonly resume: TopicsSignResume }
-  | { readonly of: "replication"; readonly draft: Draft };
+  | { readonly of: "replication"; readonly resume: Draft };
 
 /** What comes back with a check. */
 export type MeshVerifyResume =
   | { readonly of: "membership"; readonly resume: MembershipResume }
   | { readonly of: "routing"; readonly resume: RoutingVerifyResume }
   | { readonly of: "topics"; readonly resume: TopicsVerifyResume }
-  | { readonly of: "replication"; readonly arrival: Arrival };
+  | { readonly of: "replication"; readonly resume: Arrival };
 
 export type MeshInput =
   | { readonly type: "link-up"; readonly peer: PeerId; readonly rttMs: number }
@@ -57,8 +61,9 @@ export type MeshInput =
   | { readonly type: "link-down"; readonly peer: PeerId; readonly deliberate?: boolean }
   | { readonly type: "message"; readonly peer: PeerId; readonly lane: Lane; readonly bytes: Uint8Array }
   | Extract<OverlayInput, { type: "dial-failed" | "dial-refused" | "asked" | "try" }>
-  | Extract<MembershipInput, { type: "introduced" | "update" | "leave" | "revoke" }>
+  | Extract<MembershipInput, { type: "introduced" | "update" | "leave" }>
   | Extract<TopicsInput, { type: "publish" }>
+  | Extract<DecreesInput, { type: "decree" }>
   | Extract<ReplicationInput, { type: "put" | "delete" | "transaction" | "stored" | "read" | "drain" }>
   /**
    * Carry a sealed signal, at most 18 KiB, to a member over the links of others. `request`: the caller's own number, which
@@ -69,13 +74,21 @@ export type MeshInput =
   | { readonly type: "token"; readonly token: MemberToken }
   | Signature<MeshSignResume>
   | Verified<MeshVerifyResume>
-  /** The answer to `verify` when something in it does not hold. */
-  | { readonly type: "rejected"; readonly from: PeerId; readonly resume: MeshVerifyResume }
+  /** The answer to `verify` when something in it does not hold. `blameless`: an honest member may not know yet. Default false. */
+  | {
+      readonly type: "rejected";
+      readonly from: PeerId;
+      readonly resume: MeshVerifyResume;
+      readonly blameless?: boolean;
+    }
   | { readonly type: "timeout" };
 
 export type MeshOutput =
   | { readonly type: "send"; readonly peer: PeerId; readonly lane: Lane; readonly bytes: Uint8Array }
   | OverlayOutput
+  /** Both sides of this link hold the same decrees and secrets: it may be used for everything. */
+  | { readonly type: "opened"; readonly peer: PeerId }
+  | Extract<DecreesOutput, { type: "decreed" | "rekeyed" }>
   | Sign<MeshSignResume>
   | Verify<MeshVerifyResume>
   /** Our record has changed: what a signaling server introduces us by. */
@@ -103,11 +116,10 @@ export type MeshOutput =
     >
   | { readonly type: "fault"; readonly peer?: PeerId; readonly fault: string };
 
-/** The broadcast that brought what is being checked; undefined when none did. */
+/** The broadcast that a check was about; undefined where none was. */
 export function deliveryOf(resume: MeshVerifyResume): MessageId | undefined {
-  if (resume.of === "replication") return resume.arrival.delivery;
   if (resume.of === "routing") return undefined;
-  if (resume.of === "topics") return resume.resume.delivery;
+  if (resume.of !== "membership") return resume.resume.delivery;
   const source = "source" in resume.resume ? resume.resume.source : undefined;
   return source?.via === "broadcast" ? source.id : undefined;
 }

@@ -1,18 +1,15 @@
-import { Broadcast, type BroadcastInput, type BroadcastOutput, type Verdict } from "./gossip/broadcast.ts";
+import { Decrees } from "./decrees/decrees.ts";
+import type { DecreesInput, DecreesOutput } from "./decrees/effects.ts";
+import { FIRST_DECREE_KIND } from "./decrees/messages.ts";
+import { Dissemination, type DisseminationInput, type DisseminationOutput } from "./dissemination.ts";
+import type { Verdict } from "./gossip/broadcast.ts";
 import { FIRST_BROADCAST_KIND, type MessageId, Topic } from "./gossip/messages.ts";
 import type { Instant, Machine } from "./machine.ts";
 import type { MemberEvent, MembershipInput, MembershipOutput } from "./membership/effects.ts";
 import { Membership } from "./membership/membership.ts";
-import {
-  credentials,
-  deliveryOf,
-  type MeshInput,
-  type MeshOptions,
-  type MeshOutput,
-  type MeshVerifyResume,
-} from "./mesh-effects.ts";
+import { scopesOf, seatOf } from "./membership/standing.ts";
+import { credentials, deliveryOf, type MeshInput, type MeshOptions, type MeshOutput } from "./mesh-effects.ts";
 import { Overlay, type OverlayInput, type OverlayOutput } from "./overlay/overlay.ts";
-import type { RingSeat } from "./overlay/seat.ts";
 import { Part } from "./part.ts";
 import type { PeerId } from "./peer-id.ts";
 import type { ReplicationInput, ReplicationOutput } from "./replication/effects.ts";
@@ -20,16 +17,17 @@ import { Replication } from "./replication/replication.ts";
 import type { RoutingInput, RoutingOutput } from "./routing/effects.ts";
 import { Purpose } from "./routing/envelope.ts";
 import { Routing } from "./routing/routing.ts";
+import { unruled } from "./rule.ts";
 import { storersAmong } from "./storers.ts";
 import { Lane } from "./streams/lanes.ts";
-import { Topics, type TopicsInput, type TopicsOutput } from "./topics/topics.ts";
 
 export type { MeshInput, MeshOptions, MeshOutput } from "./mesh-effects.ts";
 
 /**
  * The mesh: who is there, whom to be linked with, what everybody is told, what everybody stores, and how one reaches another.
  *
- * Six machines, put together. Membership learns who is there and tells the overlay, which wants links; a link that stands is
+ * Six machines, put together, and a seventh before them: no link is used before its two ends agree on what the cluster has decreed
+ * (`decrees/`). Membership learns who is there and tells the overlay, which wants links; a link that stands is
  * made known to all of them; membership and replication hand what everybody must hear to broadcast, and judge what it brings;
  * what they have for one member without a link, and the signals that make a link, routing carries over the links of others.
  * This file moves the outputs of each to where they belong and decides nothing. It runs unchanged in an agent, which gives it
@@ -43,24 +41,26 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   readonly #membership: Part<MembershipInput, MembershipOutput>;
   readonly #overlay: Part<OverlayInput, OverlayOutput>;
   readonly #replication: Part<ReplicationInput, ReplicationOutput>;
-  readonly #broadcast: Part<BroadcastInput, BroadcastOutput>;
+  readonly #dissemination: Part<DisseminationInput, DisseminationOutput>;
   readonly #routing: Part<RoutingInput, RoutingOutput>;
-  readonly #topics: Topics;
+  readonly #decrees: Part<DecreesInput, DecreesOutput>;
   /** What a link may be used for by the parts that ask "is there a link?". */
   readonly #links = new Set<PeerId>();
   #out: MeshOutput[] = [];
   #size = 0;
 
   constructor(options: MeshOptions, now: Instant) {
-    const { self, random, token } = options;
+    const { self, random, token, rule = unruled() } = options;
     this.#self = self;
+    this.#decrees = new Part(new Decrees(rule.decrees, rule.keychain, rule.box));
     this.membership = new Membership({ ...options, routing: true, random: random.fork("membership") }, now);
     this.overlay = new Overlay(this.membership.seat, this.membership.rings, random);
     this.#membership = new Part(this.membership);
     this.#overlay = new Part(this.overlay);
-    this.#broadcast = new Part(new Broadcast(self));
-    this.#routing = new Part(new Routing(self, this.membership.rings, (peer) => this.#seatOf(peer), random));
-    this.#topics = new Topics(self, (peer) => this.#scopesOf(peer), random);
+    this.#dissemination = new Part(
+      new Dissemination(self, (peer) => scopesOf(this.membership, peer), rule.seal, random),
+    );
+    this.#routing = new Part(new Routing(self, this.membership.rings, (peer) => seatOf(this.membership, peer), random));
     this.replication = new Replication({
       self,
       random: random.fork("replication"),
@@ -70,6 +70,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
     });
     this.#replication = new Part(this.replication);
     this.#toReplication(credentials(token), now);
+    for (const { target } of rule.decrees.revocations()) this.#toMembership({ type: "revoke", target }, now);
     if (options.like === undefined) return;
     this.#present();
     this.#toOverlay({ type: "member-up", peer: self }, now);
@@ -85,9 +86,10 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
     const next = Math.min(
       dueAt,
       this.#overlay.dueAt,
-      this.#broadcast.dueAt,
+      this.#dissemination.dueAt,
       this.#replication.dueAt,
       this.#routing.dueAt,
+      this.#decrees.dueAt,
     );
     return next === Number.POSITIVE_INFINITY ? undefined : next;
   }
@@ -101,7 +103,8 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
         this.#timeout(now);
         break;
       case "link-up":
-        this.#linkUp(input.peer, input.rttMs, now);
+      case "decree":
+        this.#toDecrees(input, now);
         break;
       case "link-down":
         this.#linkDown(input.peer, input.deliberate ?? false, now);
@@ -115,27 +118,29 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
       case "verified":
         if (input.resume.of === "membership") this.#toMembership({ ...input, resume: input.resume.resume }, now);
         else if (input.resume.of === "routing") this.#toRouting({ ...input, resume: input.resume.resume }, now);
-        else if (input.resume.of === "topics") this.#toTopics({ ...input, resume: input.resume.resume }, now);
-        else this.#toReplication({ ...input, resume: input.resume.arrival }, now);
+        else if (input.resume.of === "topics")
+          this.#toBroadcast({ of: "topics", input: { ...input, resume: input.resume.resume } }, now);
+        else this.#toReplication({ ...input, resume: input.resume.resume }, now);
         break;
       case "signed":
         if (input.resume.of === "membership") this.#toMembership({ ...input, resume: input.resume.resume }, now);
         else if (input.resume.of === "routing") this.#toRouting({ ...input, resume: input.resume.resume }, now);
-        else if (input.resume.of === "topics") this.#toTopics({ ...input, resume: input.resume.resume }, now);
-        else this.#toReplication({ ...input, resume: input.resume.draft }, now);
+        else if (input.resume.of === "topics")
+          this.#toBroadcast({ of: "topics", input: { ...input, resume: input.resume.resume } }, now);
+        else this.#toReplication({ ...input, resume: input.resume.resume }, now);
         break;
       case "signal":
         this.#route(input.to, Purpose.signal, input.letter, now, input.request);
         break;
       case "rejected":
-        this.#rejected(input.from, input.resume, now);
+        this.#rejected(input, now);
         break;
       case "token":
         this.#toReplication(credentials(input.token), now);
         this.#toMembership({ type: "update", token: input.token }, now);
         break;
       case "publish":
-        this.#toTopics(input, now);
+        this.#toBroadcast({ of: "topics", input }, now);
         break;
       case "put":
       case "transaction":
@@ -155,7 +160,9 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   }
 
   #message(peer: PeerId, lane: Lane, bytes: Uint8Array, now: Instant): void {
-    if (lane === Lane.data) this.#toReplication({ type: "message", peer, bytes }, now);
+    const isDecree = lane === Lane.gossip && (bytes[1] ?? 0) >= FIRST_DECREE_KIND;
+    if (isDecree || !this.#links.has(peer)) this.#toDecrees({ type: "message", peer, lane, bytes }, now);
+    else if (lane === Lane.data) this.#toReplication({ type: "message", peer, bytes }, now);
     else if (lane === Lane.signal) this.#toRouting({ type: "message", peer, bytes }, now);
     // A message is an array that begins with its kind, and kinds are small: the second byte tells whose it is.
     else if (lane === Lane.gossip && (bytes[1] ?? 0) >= FIRST_BROADCAST_KIND) {
@@ -164,9 +171,10 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   }
 
   #timeout(now: Instant): void {
+    if (this.#decrees.dueAt <= now) this.#toDecrees(TIMEOUT, now);
     if (this.#membership.dueAt <= now) this.#toMembership(TIMEOUT, now);
     if (this.#overlay.dueAt <= now) this.#toOverlay(TIMEOUT, now);
-    if (this.#broadcast.dueAt <= now) this.#toBroadcast(TIMEOUT, now);
+    if (this.#dissemination.dueAt <= now) this.#toBroadcast(TIMEOUT, now);
     if (this.#replication.dueAt <= now) this.#toReplication(TIMEOUT, now);
     if (this.#routing.dueAt <= now) this.#toRouting(TIMEOUT, now);
   }
@@ -181,6 +189,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   }
 
   #linkDown(peer: PeerId, deliberate: boolean, now: Instant): void {
+    this.#toDecrees({ type: "link-down", peer }, now);
     if (!this.#links.delete(peer)) return;
     this.#toRouting({ type: "link-down", peer }, now);
     this.#toBroadcast({ type: "neighbour-down", peer }, now);
@@ -189,11 +198,46 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
     this.#toOverlay({ type: "link-down", peer }, now);
   }
 
+  #toDecrees(input: DecreesInput, now: Instant): void {
+    for (const output of this.#decrees.handle(input, now)) this.#fromDecrees(output, now);
+  }
+
+  #fromDecrees(output: DecreesOutput, now: Instant): void {
+    switch (output.type) {
+      case "send":
+        this.#out.push({ type: "send", peer: output.peer, lane: Lane.gossip, bytes: output.bytes });
+        break;
+      case "broadcast":
+        this.#toBroadcast({ type: "publish", topic: Topic.decrees, payload: output.payload }, now);
+        break;
+      case "verdict":
+        this.#verdict(output.id, output.verdict, now);
+        break;
+      case "open":
+        this.#out.push({ type: "opened", peer: output.peer });
+        this.#linkUp(output.peer, output.rttMs, now);
+        for (const { lane, bytes } of output.held) this.#message(output.peer, lane, bytes, now);
+        break;
+      case "shut":
+        this.#out.push({ type: "drop", peer: output.peer, reason: output.revoked ? "gone" : "unwanted" });
+        if (output.wasOpen) this.#linkDown(output.peer, true, now);
+        else this.#toOverlay({ type: "dial-failed", peer: output.peer, reason: "absent" }, now);
+        break;
+      case "decreed":
+        this.#out.push(output);
+        if (output.decree.kind !== "revocation") break;
+        this.#toMembership({ type: "revoke", target: output.decree.target }, now);
+        break;
+      default:
+        this.#out.push(output);
+    }
+  }
+
   /** A check has failed: what came by broadcast goes no further, and whoever handed it on is to blame. */
-  #rejected(from: PeerId, resume: MeshVerifyResume, now: Instant): void {
+  #rejected({ from, resume, blameless }: Extract<MeshInput, { type: "rejected" }>, now: Instant): void {
     const delivery = deliveryOf(resume);
-    if (delivery === undefined) this.#out.push({ type: "fault", peer: from, fault: "forged" });
-    else this.#toBroadcast({ type: "verdict", id: delivery, verdict: "reject" }, now);
+    if (delivery !== undefined) this.#verdict(delivery, blameless ? "ignore" : "reject", now);
+    else if (!blameless) this.#out.push({ type: "fault", peer: from, fault: "forged" });
   }
 
   #toMembership(input: MembershipInput, now: Instant): void {
@@ -258,11 +302,11 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
     for (const output of this.#overlay.handle(input, now)) this.#out.push(output);
   }
 
-  #toBroadcast(input: BroadcastInput, now: Instant): void {
-    for (const output of this.#broadcast.handle(input, now)) this.#fromBroadcast(output, now);
+  #toBroadcast(input: DisseminationInput, now: Instant): void {
+    for (const output of this.#dissemination.handle(input, now)) this.#fromBroadcast(output, now);
   }
 
-  #fromBroadcast(output: BroadcastOutput, now: Instant): void {
+  #fromBroadcast(output: DisseminationOutput, now: Instant): void {
     switch (output.type) {
       case "send":
         this.#out.push({ type: "send", peer: output.peer, lane: Lane.gossip, bytes: output.bytes });
@@ -270,58 +314,19 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
       case "deliver":
         this.#deliver(output, now);
         break;
-      case "fault":
-        this.#out.push(output);
-        break;
-    }
-  }
-
-  #deliver(delivery: Extract<BroadcastOutput, { type: "deliver" }>, now: Instant): void {
-    const { topic, payload, id, from } = delivery;
-    switch (topic) {
-      case Topic.membership:
-        this.#toMembership({ type: "delivered", from, id, bytes: payload }, now);
-        break;
-      case Topic.replication:
-        this.#toReplication({ type: "delivered", id, from, payload }, now);
-        break;
-      case Topic.application:
-        this.#toTopics({ type: "delivered", from, id, payload }, now);
-        break;
-    }
-  }
-
-  #verdict(id: MessageId, verdict: Verdict, now: Instant): void {
-    this.#toBroadcast({ type: "verdict", id, verdict }, now);
-  }
-
-  #toTopics(input: TopicsInput, now: Instant): void {
-    for (const output of this.#topics.handle(input, now)) this.#fromTopics(output, now);
-  }
-
-  #fromTopics(output: TopicsOutput, now: Instant): void {
-    switch (output.type) {
-      case "broadcast":
-        this.#toBroadcast({ type: "publish", topic: Topic.application, payload: output.payload }, now);
-        break;
-      case "verdict":
-        this.#verdict(output.id, output.verdict, now);
-        break;
-      case "sign":
-        this.#out.push({ ...output, resume: { of: "topics", resume: output.resume } });
-        break;
-      case "verify":
-        this.#out.push({ ...output, resume: { of: "topics", resume: output.resume } });
-        break;
       default:
         this.#out.push(output);
     }
   }
 
-  /** What the token of a member grants; undefined: it is none, or its token has expired. */
-  #scopesOf(peer: PeerId): readonly string[] | undefined {
-    const member = this.membership.member(peer);
-    return member === undefined || member.lapsed ? undefined : member.facts.scopes;
+  #deliver({ topic, payload, id, from }: Extract<DisseminationOutput, { type: "deliver" }>, now: Instant): void {
+    if (topic === Topic.membership) this.#toMembership({ type: "delivered", from, id, bytes: payload }, now);
+    else if (topic === Topic.replication) this.#toReplication({ type: "delivered", id, from, payload }, now);
+    else if (topic === Topic.decrees) this.#toDecrees({ type: "delivered", from, id, payload }, now);
+  }
+
+  #verdict(id: MessageId, verdict: Verdict, now: Instant): void {
+    this.#toBroadcast({ type: "verdict", id, verdict }, now);
   }
 
   #route(to: PeerId, purpose: Exclude<Purpose, 0>, contents: Uint8Array, now: Instant, request?: number): void {
@@ -359,12 +364,6 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
     else if (purpose === Purpose.signal) this.#out.push({ type: "signal", from, letter: contents });
   }
 
-  /** Where a member sits, or would sit if it came back; one whose token has expired is none. */
-  #seatOf(peer: PeerId): RingSeat | undefined {
-    const member = this.membership.member(peer);
-    return member === undefined || member.lapsed ? undefined : member.seat;
-  }
-
   #toReplication(input: ReplicationInput, now: Instant): void {
     for (const output of this.#replication.handle(input, now)) this.#fromReplication(output, now);
   }
@@ -378,10 +377,10 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
         this.#verdict(output.id, output.verdict, now);
         break;
       case "sign":
-        this.#out.push({ ...output, resume: { of: "replication", draft: output.resume } });
+        this.#out.push({ ...output, resume: { of: "replication", resume: output.resume } });
         break;
       case "verify":
-        this.#out.push({ ...output, resume: { of: "replication", arrival: output.resume } });
+        this.#out.push({ ...output, resume: { of: "replication", resume: output.resume } });
         break;
       case "route":
         this.#route(output.to, Purpose.replication, output.bytes, now);

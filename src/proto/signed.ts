@@ -36,11 +36,16 @@ export type SignatureLabel =
   | "starling/suspicion/1";
 
 /**
- * Every purpose for which a key of the cluster itself signs: the root its list of issuers, an issuing key a revocation or
- * its desk.
+ * Every purpose for which a key of the cluster itself signs: the root its list of issuers and its successor, both
+ * revocations and rotations, an issuing key its desk.
  * Node keys never sign under these labels, nor these keys under a {@link SignatureLabel}.
  */
-export type AuthorityLabel = "starling/desk/1" | "starling/issuers/1" | "starling/revocation/1";
+export type AuthorityLabel =
+  | "starling/desk/1"
+  | "starling/issuers/1"
+  | "starling/revocation/1"
+  | "starling/rotation/1"
+  | "starling/succession/1";
 
 /** Effect: sign `body` with this node's key and answer {@link Signature}. */
 export interface Sign<Resume> {
@@ -85,6 +90,9 @@ export interface TokenFacts {
   readonly scopes: readonly string[];
   /** 16 bytes from the issuers' secret: equal across renewals, unknown before the member has joined. */
   readonly place: Uint8Array;
+  /** Its `jti`, and the name of the key that signed it: what a revocation may name. Absent where nobody revokes. */
+  readonly id?: string;
+  readonly kid?: string;
 }
 
 /** The exact bytes that a signature covers. */

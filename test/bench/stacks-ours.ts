@@ -177,7 +177,7 @@ export async function ourEnd(
   const keyFile = join(folder, "issuing.key");
   const mint = await openMint({ keyFile, clusterId: facts.clusterId, issuers: () => issuers, crypto });
   const identity = crypto.nodeIdentity(crypto.generateNodeKey());
-  const trust = new Trust({ identity, crypto, cluster: facts, verifier: createTokenVerifier(), now });
+  const trust = new Trust({ decrees: [], identity, crypto, cluster: facts, verifier: createTokenVerifier(), now });
   const issued = await mint.issueMemberToken({ subject: identity.id }, now());
   if (!issued.ok || (await trust.holdToken(issued.token)) !== undefined) throw new Error("no token");
   const stack = await chooseStack(stackName);

@@ -6,6 +6,9 @@ import { createTokenVerifier } from "../../src/drivers/tokens.ts";
 import { StarlingError } from "../../src/errors.ts";
 import { parseAuditHead, parseAuditLine } from "../../src/proto/audit/entry.ts";
 import { utf8 } from "../../src/proto/bytes.ts";
+import { decodeDecree, KINDS } from "../../src/proto/decrees/decree.ts";
+import { decodeDecreeMessage } from "../../src/proto/decrees/messages.ts";
+import { readDecree } from "../../src/proto/decrees/rank.ts";
 import { parseSdp } from "../../src/proto/negotiation/sdp.ts";
 import { decodeSignalBody } from "../../src/proto/negotiation/signal.ts";
 import { SeededRandom } from "../../src/proto/random.ts";
@@ -16,7 +19,7 @@ import { Link } from "../../src/proto/streams/link.ts";
 import { parseClusterId } from "../../src/proto/trust/cluster-id.ts";
 import { parseInvite } from "../../src/proto/trust/invite.ts";
 import { decodeIssuers, decodeSignedIssuers } from "../../src/proto/trust/issuers.ts";
-import { decodeSignedRevocation } from "../../src/proto/trust/revocation.ts";
+import { decodeSecrets } from "../../src/proto/trust/keychain.ts";
 import { optionsOf, Side } from "../proto/admission/handshake.ts";
 import { Agent as ClientAgent } from "../proto/signaling/client-agent.ts";
 import { CLUSTER, instanceOf, SERVER, Server, testPeer } from "../proto/signaling/rooms-harness.ts";
@@ -286,7 +289,10 @@ function parserTarget(): Target {
     decodeLetter,
     decodeIssuers,
     decodeSignedIssuers,
-    decodeSignedRevocation,
+    decodeDecree,
+    decodeDecreeMessage,
+    decodeSecrets,
+    (input) => KINDS.map((kind) => readDecree({ kind, signer: "", body: input, signature: one })),
     (bytes) => parseInvite(text(bytes)),
     (bytes) => parseSdp(text(bytes)),
     (bytes) => parseAuditLine(text(bytes)),
@@ -329,16 +335,20 @@ function controlTarget(): Target {
     delete: async () => ({}),
     list: async () => [entry],
     watch: async function* () {},
+    policy: () => ({}),
+    setPolicy: async () => undefined,
   };
   const agent = {
     id: testPeer(1),
     audit: { record: () => undefined },
-    status: () => ({}),
+    status: () => ({ buckets: [] }),
     members: () => [],
     ping: async () => ({}),
+    netcheck: async () => ({}),
     publish: () => undefined,
     subscribe: async function* () {},
     bucket: () => bucket,
+    administration: { revoke: async () => true, rekey: async () => 1, keys: async () => [] },
   };
   // A stub of the few methods that commands call: what is tried here is what stands before them.
   const handlers = auditedHandlers(
@@ -353,6 +363,9 @@ function controlTarget(): Target {
       line("kv.put", { bucket: "app", key: "k", value: "AAAA", replicas: 2, timeoutMs: 10 }),
       line("kv.list", { bucket: "app", prefix: "k", limit: 10, values: true }),
       line("ping", { peer: "node", timeoutMs: 10 }),
+      line("token.revoke", { target: testPeer(2), keyFile: "/k", rekey: false }),
+      line("keys.change", { change: { what: "cluster", graceMs: 10 } }),
+      line("keys.change", { change: { what: "install", key: "AAAA" } }),
       line("topic.publish", { topic: "news", payload: "AAAA" }),
     ],
     async take(bytes) {

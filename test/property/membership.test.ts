@@ -206,7 +206,7 @@ function apply(agent: Agent, one: typeof step extends fc.Arbitrary<infer Step> ?
       lane(one.by, encodeReport(one.peer, "reached"), Lane.probe);
       break;
     case "revoke":
-      if (one.peer !== 0) agent.do({ type: "revoke", peer: id(one.peer) });
+      if (one.peer !== 0) agent.do({ type: "revoke", target: { of: "member", peer: id(one.peer) } });
       break;
     case "leave":
       if (one.peer === 0) agent.do({ type: "leave" });

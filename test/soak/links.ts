@@ -47,7 +47,7 @@ async function openSide(cluster: LocalCluster, stack: Awaited<ReturnType<typeof 
   const mint = await openMint({ keyFile, clusterId: facts.clusterId, issuers: () => issuers, crypto });
   const identity = crypto.nodeIdentity(crypto.generateNodeKey());
   const now = Date.now;
-  const trust = new Trust({ identity, crypto, cluster: facts, verifier: createTokenVerifier(), now });
+  const trust = new Trust({ decrees: [], identity, crypto, cluster: facts, verifier: createTokenVerifier(), now });
   const issued = await mint.issueMemberToken({ subject: identity.id }, Date.now());
   if (!issued.ok || (await trust.holdToken(issued.token)) !== undefined) throw new Error("no token");
   const side: Side = {

@@ -1,6 +1,6 @@
 /**
  * What a state directory keeps of the cluster, in three files: `cluster.json` for people to read, `cluster.key` with the
- * secret that only members share (a line `EPOCH BASE64` for each epoch, newest first), `keyring` with the keys of gossip
+ * secret that only members share (a line `EPOCH BASE64` for each epoch, newest first, those before with their end in Unix ms), `keyring` with the keys of gossip
  * (a line each, the one in use first). All have mode 0600: the JSON may hold a TURN credential.
  */
 import { join } from "node:path";
@@ -41,6 +41,7 @@ const clusterSchema = z.strictObject({
   name: z.string().refine(isClusterName, "must be 1 to 64 printable characters"),
   rootPublicKey: z.base64(),
   issuers: z.base64(),
+  epoch: z.int().min(1).max(0xffff_ffff).optional(),
   signaling: z.array(z.string().refine(isSignalingUrl, "must start with ws:// or wss://")).max(MAX_SIGNALING_URLS),
   iceServers: z
     .array(
@@ -61,7 +62,7 @@ export async function readClusterFiles(folder: string, crypto: Crypto): Promise<
   const path = join(folder, CLUSTER_FILE);
   const text = await readPrivateText(path, MAX_CLUSTER_FILE_BYTES);
   if (text === undefined) return undefined;
-  const { id, name, rootPublicKey: root, issuers: list, signaling, iceServers } = parseClusterJson(path, text);
+  const { id, name, rootPublicKey: root, issuers: list, epoch, signaling, iceServers } = parseClusterJson(path, text);
   const rootPublicKey = fromBase64(root);
   const encoded = fromBase64(list);
   const issuers = encoded === undefined ? undefined : decodeSignedIssuers(encoded);
@@ -74,7 +75,8 @@ export async function readClusterFiles(folder: string, crypto: Crypto): Promise<
   const clusterKeys = await readClusterKeys(join(folder, CLUSTER_KEY_FILE));
   const keyring = await readKeyring(join(folder, KEYRING_FILE));
   const servers = iceServers.map(iceServerOf);
-  return { clusterId, name, rootPublicKey, issuers, clusterKeys, keyring, signaling, iceServers: servers };
+  const secrets = { ...(epoch !== undefined && { epoch }), clusterKeys, keyring };
+  return { clusterId, name, rootPublicKey, issuers, ...secrets, signaling, iceServers: servers };
 }
 
 /** Keeps `cluster` in `folder`, whose list of issuers the caller has accepted. `cluster.json` is written last. */
@@ -82,7 +84,9 @@ export async function writeClusterFiles(folder: string, cluster: Cluster, crypto
   const { clusterId, name, rootPublicKey, issuers, clusterKeys, keyring, signaling, iceServers } = cluster;
   const accepted = acceptIssuers(issuers, rootPublicKey, crypto.verifyAuthority);
   assert(accepted !== undefined && clusterId === clusterIdOf(rootPublicKey), "a cluster is checked before it is kept");
-  const keyLines = clusterKeys.map(({ epoch, key }) => `${epoch} ${base64(key)}\n`);
+  const keyLines = clusterKeys.map(
+    ({ epoch, key, until }) => `${[epoch, base64(key), ...(until === undefined ? [] : [until])].join(" ")}\n`,
+  );
   await writePrivate(join(folder, CLUSTER_KEY_FILE), keyLines.join(""));
   await writePrivate(join(folder, KEYRING_FILE), keyring.map((key) => `${base64(key)}\n`).join(""));
   const json = {
@@ -90,6 +94,7 @@ export async function writeClusterFiles(folder: string, cluster: Cluster, crypto
     name,
     rootPublicKey: base64(rootPublicKey),
     issuers: base64(encodeSignedIssuers(issuers)),
+    ...(cluster.epoch !== undefined && { epoch: cluster.epoch }),
     signaling,
     iceServers: iceServers.map((server) => ({ ...server, urls: [server.urls].flat() })),
   };
@@ -121,15 +126,16 @@ function iceServerOf(server: z.infer<typeof clusterSchema>["iceServers"][number]
 async function readClusterKeys(path: string): Promise<readonly ClusterKey[]> {
   const keys: ClusterKey[] = [];
   for (const line of await readLines(path, MAX_CLUSTER_KEYS)) {
-    const match = /^([1-9]\d{0,9}) (\S+)$/.exec(line);
+    const match = /^([1-9]\d{0,9}) (\S+)(?: (\d{1,15}))?$/.exec(line);
     const epoch = Number(match?.[1]);
     const key = fromBase64(match?.[2] ?? "");
+    const until = match?.[3];
     const previous = keys.at(-1)?.epoch ?? 2 ** 32;
     if (match === null || key === undefined || epoch >= previous) {
-      throw corrupt(path, "a line is not EPOCH BASE64, newest epoch first");
+      throw corrupt(path, "a line is not EPOCH BASE64 [END], newest epoch first");
     }
     refuseWeak(path, key);
-    keys.push({ epoch, key });
+    keys.push({ epoch, key, ...(until !== undefined && { until: Number(until) }) });
   }
   return keys;
 }

@@ -16,6 +16,10 @@ import { sha256 } from "../hash.ts";
 export const AUDIT_ACTIONS = [
   "audit.open",
   "control.call",
+  "decree.issuers",
+  "decree.revocation",
+  "decree.rotation",
+  "decree.succession",
   "issuer.exchange",
   "issuer.renew",
   "link.admit",

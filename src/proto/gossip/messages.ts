@@ -20,7 +20,7 @@ export const BroadcastKind = { payload: 64, announce: 65, graft: 66, prune: 67 }
 export const FIRST_BROADCAST_KIND = 64;
 
 /** What may be broadcast, and who is asked for the verdict on it. */
-export const Topic = { membership: 0, replication: 1, application: 2 } as const;
+export const Topic = { membership: 0, replication: 1, application: 2, decrees: 3 } as const;
 
 export type Topic = (typeof Topic)[keyof typeof Topic];
 
@@ -145,7 +145,7 @@ const SCAN_LIMITS = { depth: 1, items: 6 };
 function readPayload(items: readonly WireValue[]): BroadcastMessage | "malformed" | "oversized" {
   const route = integer(items[1], 0, MAX_U32);
   const hops = integer(items[2], 1, MAX_HOPS);
-  const topic = integer(items[3], 0, Topic.application);
+  const topic = integer(items[3], 0, Topic.decrees);
   const payload = items[4];
   if (route === undefined || hops === undefined || topic === undefined) return "malformed";
   // Only the shared tree is ever rebuilt.

@@ -1,3 +1,4 @@
+import type { RevocationTarget } from "../decrees/revocation.ts";
 import type { MessageId } from "../gossip/messages.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { Sign, Signature, TokenFacts, Verified, Verify } from "../signed.ts";
@@ -33,8 +34,8 @@ export type MembershipInput =
   | { readonly type: "update"; readonly profile?: Partial<MemberProfile>; readonly token?: MemberToken }
   /** Announces that we leave; `event` `left` about ourselves follows when the announcement is on its way. */
   | { readonly type: "leave" }
-  /** This member is out for good, whatever it signs. */
-  | { readonly type: "revoke"; readonly peer: PeerId }
+  /** A member is out for good, whatever it signs; or a token, or all of an issuing key, is void, and who shows it is down until it shows another. */
+  | { readonly type: "revoke"; readonly target: RevocationTarget }
   | { readonly type: "timeout" };
 
 /** A member token with what its check has told. */

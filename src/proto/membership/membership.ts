@@ -191,7 +191,7 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
         this.#own.leave();
         break;
       case "revoke":
-        this.#records.revoke(input.peer);
+        this.#records.revoke(input.target, now);
         break;
     }
   }

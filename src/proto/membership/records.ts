@@ -1,5 +1,6 @@
 import { RecentMap } from "../bounded.ts";
 import { equalBytes } from "../bytes.ts";
+import type { RevocationTarget } from "../decrees/revocation.ts";
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { TokenFacts } from "../signed.ts";
@@ -89,8 +90,28 @@ export class Records {
     return this.#apply(record, facts, standing, now);
   }
 
-  /** A member is out for good. */
-  revoke(id: PeerId): void {
+  /** A member is out for good, or a token counts no more. */
+  revoke(target: RevocationTarget, now: Instant): void {
+    if (target.of === "member") {
+      this.#outlaw(target.peer);
+      return;
+    }
+    const held = [...this.#context.table.all()].filter(({ facts }) =>
+      target.of === "token" ? facts.id === target.id : facts.kid === target.kid,
+    );
+    for (const { record } of held) this.#lapse(record.id, "revoked", now);
+  }
+
+  /** What the clock alone does: tokens expire, and members that have been gone for long are forgotten. */
+  timeout(now: Instant): void {
+    const { table, self } = this.#context;
+    if (table.dueAt > now) return;
+    const { lapsed, forgotten } = table.due(now);
+    for (const { record } of lapsed) if (record.id !== self) this.#lapse(record.id, "expired", now);
+    for (const { record } of forgotten) if (record.id !== self) table.remove(record.id);
+  }
+
+  #outlaw(id: PeerId): void {
     const { table, out } = this.#context;
     this.#revoked.set(id, true);
     const member = table.get(id);
@@ -101,18 +122,14 @@ export class Records {
     out.push({ type: "event", event: "down", peer: id, record, previous: state, cause: "revoked" });
   }
 
-  /** What the clock alone does: tokens expire, and members that have been gone for long are forgotten. */
-  timeout(now: Instant): void {
+  /** The token in a member's record does not count any more: it is down until it shows another. */
+  #lapse(id: PeerId, cause: "expired" | "revoked", now: Instant): void {
     const { table, self } = this.#context;
-    if (table.dueAt > now) return;
-    const { lapsed, forgotten } = table.due(now);
-    for (const { record, state } of lapsed) {
-      if (record.id === self) continue;
-      this.#accusations.close(record.id);
-      table.lapse(record.id, now);
-      if (state !== "down") announce(this.#context, "down", record.id, state, "expired");
-    }
-    for (const { record } of forgotten) if (record.id !== self) table.remove(record.id);
+    const state = table.get(id)?.state;
+    if (state === undefined || id === self) return;
+    this.#accusations.close(id);
+    table.lapse(id, now);
+    if (state !== "down") announce(this.#context, "down", id, state, cause);
   }
 
   #apply(record: MemberRecord, facts: TokenFacts, standing: Standing, now: Instant): boolean {

@@ -41,7 +41,7 @@ export interface AdmissionOptions {
   readonly token: string;
   /** Our X25519 public key of this start, 32 bytes. */
   readonly boxKey: Uint8Array;
-  /** The cluster-key epoch under which we prove; {@link macKey} knows it. */
+  /** The newest cluster-key epoch that we hold; {@link macKey} knows it. Both sides prove under the older of theirs. */
   readonly epoch: number;
   /** The key of `admissionMacKey` for each epoch that is still accepted; undefined for any other. */
   readonly macKey: (epoch: number) => Uint8Array | undefined;
@@ -77,7 +77,7 @@ export interface AdmittedPeer {
   readonly boxKey: Uint8Array;
   /** The version to speak on this link. */
   readonly version: number;
-  /** The cluster-key epoch under which it proved itself. */
+  /** The cluster-key epoch under which both proved themselves. */
   readonly epoch: number;
 }
 
@@ -105,9 +105,10 @@ type State =
       readonly until: Instant;
       readonly peer: Omit<AdmittedPeer, "token">;
       readonly peerToken: string;
-      /** What the peer must prove, and the key for it. */
+      /** The key that both prove to hold. */
+      readonly key: Uint8Array;
+      /** What the peer must prove. */
       readonly expectedBody: Uint8Array;
-      readonly peerKey: Uint8Array;
       /** What we prove. */
       readonly ownBody: Uint8Array;
       check: Check;
@@ -123,18 +124,15 @@ export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
   readonly #versions: frames.VersionRange;
   readonly #nonce: Uint8Array;
   readonly #hello: Uint8Array;
-  readonly #ownKey: Uint8Array;
   #state: State = { type: "fresh" };
 
   constructor(options: AdmissionOptions) {
-    const key = options.macKey(options.epoch);
-    assert(key !== undefined, "an agent holds the cluster key of its own epoch");
+    assert(options.macKey(options.epoch) !== undefined, "an agent holds the cluster key of its own epoch");
     assert(options.localFingerprint.length === 32, "a SHA-256 fingerprint has 32 bytes");
     assert(options.remoteFingerprint.length === 32, "a SHA-256 fingerprint has 32 bytes");
     this.#options = options;
     this.#versions = options.versions ?? frames.LINK_VERSIONS;
     this.#nonce = randomBytes(options.random, 32);
-    this.#ownKey = key;
     this.#hello = frames.encodeHello({
       versions: this.#versions,
       id: options.self,
@@ -217,17 +215,19 @@ export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
     const { hello, version } = parsed;
     if (hello.id === self) return this.#refuse("self", true);
     if (expected !== undefined && hello.id !== expected) return this.#refuse("unexpected-peer", true);
-    const peerKey = macKey(hello.epoch);
-    if (peerKey === undefined) return this.#refuse("unknown-epoch", true);
+    // Who was away while the key changed proves itself by the one before, as long as that is accepted; both sides do.
+    const epoch = Math.min(hello.epoch, this.#options.epoch);
+    const key = macKey(epoch);
+    if (key === undefined) return this.#refuse("unknown-epoch", true);
     const transcript = this.#transcript(hello, frame);
     const ownBody = proofBody(role, transcript);
     this.#state = {
       type: "proving",
       until,
-      peer: { id: hello.id, boxKey: hello.boxKey, version, epoch: hello.epoch },
+      peer: { id: hello.id, boxKey: hello.boxKey, version, epoch },
       peerToken: hello.token,
       expectedBody: proofBody(otherRole(role), transcript),
-      peerKey,
+      key,
       ownBody,
       check: { step: "awaited" },
       proofSent: false,
@@ -252,7 +252,7 @@ export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
   #examine(state: Proving, frame: Uint8Array): readonly AdmissionOutput[] {
     const proof = frames.parseProof(frame);
     if (proof === undefined) return this.#refuse("malformed");
-    if (!equalBytes(proof.mac, proofMac(state.peerKey, state.expectedBody))) return this.#refuse("bad-mac");
+    if (!equalBytes(proof.mac, proofMac(state.key, state.expectedBody))) return this.#refuse("bad-mac");
     state.check = { step: "running" };
     const statement = {
       signer: state.peer.id,
@@ -267,7 +267,7 @@ export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
 
   #prove(state: Proving, signature: Uint8Array): readonly AdmissionOutput[] {
     state.proofSent = true;
-    const frame = frames.encodeProof({ signature, mac: proofMac(this.#ownKey, state.ownBody) });
+    const frame = frames.encodeProof({ signature, mac: proofMac(state.key, state.ownBody) });
     const sent: AdmissionOutput = { type: "send", frame };
     return state.check.step === "passed" ? [sent, ...this.#satisfied(state)] : [sent];
   }

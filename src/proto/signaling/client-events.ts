@@ -1,7 +1,7 @@
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { Sign, Signature, Verified, Verify } from "../signed.ts";
-import type { IceGrant, RefusalCode, UndeliveredReason } from "./messages.ts";
+import type { IceGrant, RefusalCode, ServerMessage, UndeliveredReason } from "./messages.ts";
 
 /** What goes into and comes out of a {@link SignalingClient}. */
 
@@ -66,6 +66,10 @@ export type SignalingInput =
   | { readonly type: "introduce"; readonly count: number }
   /** Ask for the STUN and TURN servers again. */
   | { readonly type: "ice" }
+  /** Say what the cluster has decreed, as sums over its parts; `wanted` follows if the server lacks some. */
+  | { readonly type: "compare"; readonly sums: Uint8Array }
+  /** Hand over decrees, 64 KiB at most. */
+  | { readonly type: "decrees"; readonly decrees: readonly Uint8Array[] }
   /** Ask for a new token in place of this one. */
   | { readonly type: "renew"; readonly token: string }
   /** The network has changed, or patience has ended: try at once, or find out at once whether the server is there. */
@@ -162,6 +166,8 @@ export type SignalingOutput =
       readonly iceServers: readonly IceGrant[];
     }
   | { readonly type: "granted"; readonly iceServers: readonly IceGrant[] }
+  /** The server lacks decrees: those are its sums. */
+  | { readonly type: "wanted"; readonly sums: Uint8Array }
   | { readonly type: "unrenewed"; readonly code: RefusalCode; readonly detail: string }
   /** The session's token expires soon, by the server's clock. */
   | { readonly type: "expiring"; readonly expiresAt: Instant }
@@ -188,3 +194,11 @@ export type ClientStage =
   | { readonly at: "ready"; readonly attempt: Attempt; readonly since: Instant }
   /** For good after `identity-in-use` and `left`; after a refusal until there is another credential or a nudge. */
   | { readonly at: "stopped"; readonly reason: "identity-in-use" | "left" | "refused" };
+
+/** Whether the agent is told of this message as it is. */
+export function isForAgent(message: ServerMessage): message is Extract<ServerMessage, { type: ForAgent }> {
+  return (FOR_AGENT as readonly string[]).includes(message.type);
+}
+
+const FOR_AGENT = ["signal", "undelivered", "unrenewed", "wanted", "expiring", "granted"] as const;
+type ForAgent = (typeof FOR_AGENT)[number];

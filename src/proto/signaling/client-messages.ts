@@ -41,6 +41,10 @@ export function encodeClientMessage(message: Exclude<ClientMessage, { type: "for
       return encode([Kind.desk, message.desk]);
     case "answer":
       return encode([Kind.answer, message.id, message.bytes]);
+    case "compare":
+      return encode([Kind.compare, message.sums]);
+    case "decrees":
+      return encode([Kind.decrees, message.decrees]);
     case "goodbye":
       return encode([Kind.goodbye]);
   }
@@ -105,6 +109,14 @@ function parse(items: readonly WireValue[]): ClientMessage | undefined {
     }
     case Kind.ice:
       return items.length === 1 ? { type: "ice" } : undefined;
+    case Kind.compare: {
+      const sums = bytesOf(items[1], limits.sumsBytes);
+      return items.length === 2 && sums !== undefined ? { type: "compare", sums } : undefined;
+    }
+    case Kind.decrees: {
+      const decrees = list(items[1], limits.decrees, (decree) => bytes(decree, limits.decreeBytes));
+      return items.length === 2 && decrees?.length ? { type: "decrees", decrees } : undefined;
+    }
     case Kind.goodbye:
       return items.length === 1 ? { type: "goodbye" } : undefined;
     default:

@@ -6,7 +6,7 @@ import type { ClientMessage } from "./messages.ts";
 /** What an agent asks of a server that it is logged in to. */
 export type Order = Extract<
   SignalingInput,
-  { type: "present" | "desk" | "answer" | "signal" | "introduce" | "ice" | "renew" }
+  { type: "present" | "desk" | "answer" | "signal" | "introduce" | "ice" | "renew" | "compare" | "decrees" }
 >;
 
 type Said = Exclude<ClientMessage, { type: "foreign-hello" }>;
@@ -43,6 +43,10 @@ export class Orders {
         assert(bytes.length <= signalingLimits.signalBytes, "a signal fits its message");
         return { type: "signal", to, bytes, id };
       }
+      case "compare":
+        return { type: "compare", sums: order.sums };
+      case "decrees":
+        return { type: "decrees", decrees: order.decrees };
       case "introduce":
         return { type: "introduce", count: order.count };
       case "ice":

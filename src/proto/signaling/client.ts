@@ -5,17 +5,18 @@ import type { Random } from "../random.ts";
 import { TokenBucket } from "../token-bucket.ts";
 import { CLOCK_LEEWAY_MS } from "../trust/times.ts";
 import { backoffMs } from "./backoff.ts";
-import type {
-  AgentRun,
-  Attempt,
-  Challenge,
-  ClientStage,
-  HeldCredential,
-  LoginResume,
-  OfflineReason,
-  SignalingFault,
-  SignalingInput,
-  SignalingOutput,
+import {
+  type AgentRun,
+  type Attempt,
+  type Challenge,
+  type ClientStage,
+  type HeldCredential,
+  isForAgent,
+  type LoginResume,
+  type OfflineReason,
+  type SignalingFault,
+  type SignalingInput,
+  type SignalingOutput,
 } from "./client-events.ts";
 import { encodeClientMessage } from "./client-messages.ts";
 import { type Order, Orders, refuseOrder } from "./client-orders.ts";
@@ -282,14 +283,11 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   }
 
   #news(message: ServerMessage, now: Instant): void {
+    if (isForAgent(message)) {
+      this.#out.push(message);
+      return;
+    }
     switch (message.type) {
-      case "signal":
-      case "undelivered":
-      case "unrenewed":
-      case "expiring":
-      case "granted":
-        this.#out.push(message);
-        return;
       case "introductions":
         this.#out.push({ type: "introduced", records: message.records });
         return;

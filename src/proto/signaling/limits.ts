@@ -1,3 +1,4 @@
+import { BUCKETS, MAX_DECREE_BYTES } from "../decrees/limits.ts";
 import { MAX_TOKEN_LENGTH } from "../limits.ts";
 import { MAX_DESK_BYTES } from "../trust/desk.ts";
 import { MAX_REQUEST_BYTES } from "../trust/exchange.ts";
@@ -32,6 +33,11 @@ export const signalingLimits = {
   kidLength: 16,
   /** A sealed request to a desk, and its answer, bytes. */
   exchangeBytes: MAX_REQUEST_BYTES,
+  /** Sums over the parts of the cluster's decrees, bytes. */
+  sumsBytes: BUCKETS * 8,
+  /** One decree, bytes, and how many travel in one message: 64 KiB of revocations. */
+  decreeBytes: MAX_DECREE_BYTES,
+  decrees: 240,
   /** The text that explains a refusal, characters: a sentence or two. */
   detailLength: 256,
   /** STUN and TURN servers in one grant. Every further server costs the agent candidates. */

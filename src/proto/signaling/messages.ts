@@ -12,8 +12,8 @@ import type { ScanFault } from "../wire/scan.ts";
  *                                     ←    exchanged(sealed)
  *     login(signature, member token)  →
  *                                     ←    welcome(issuers, introductions, ICE servers)
- *     present, desk, answer, introduce, signal, renew, ice, time, goodbye  →
- *                                     ←    introductions, signal, undelivered, asked, renewed, unrenewed, time,
+ *     present, desk, answer, introduce, signal, renew, ice, time, compare, decrees, goodbye  →
+ *                                     ←    introductions, signal, undelivered, asked, wanted, renewed, unrenewed, time,
  *                                          granted, expiring, fenced, refused, going-away
  *
  * A login shows a member token, which is worthless without the key that signs the login. A join token, or a member token
@@ -45,6 +45,8 @@ export const Kind = {
   desk: 10,
   answer: 11,
   ice: 12,
+  compare: 13,
+  decrees: 14,
   challenge: 64,
   welcome: 65,
   introductions: 66,
@@ -60,6 +62,7 @@ export const Kind = {
   exchanged: 76,
   asked: 77,
   granted: 78,
+  wanted: 79,
 } as const;
 
 /** Time-limited access to a STUN or TURN server. */
@@ -113,6 +116,10 @@ export type ClientMessage =
   | { readonly type: "desk"; readonly desk: Uint8Array }
   /** The desk's sealed answer to the request `id`. */
   | { readonly type: "answer"; readonly id: number; readonly bytes: Uint8Array }
+  /** What the cluster has decreed, as sums over its parts (`decrees/`): the server asks for what it lacks. */
+  | { readonly type: "compare"; readonly sums: Uint8Array }
+  /** What the server lacks, or some of it. */
+  | { readonly type: "decrees"; readonly decrees: readonly Uint8Array[] }
   | { readonly type: "goodbye" };
 
 /** Why a signal was not handed on: nobody of that name is here, or the sender is over its rate. */
@@ -155,6 +162,8 @@ export type ServerMessage =
       readonly iceServers: readonly IceGrant[];
     }
   | { readonly type: "granted"; readonly iceServers: readonly IceGrant[] }
+  /** The server's own sums, which differ from ours: hand over the decrees of the parts that do. */
+  | { readonly type: "wanted"; readonly sums: Uint8Array }
   | { readonly type: "unrenewed"; readonly code: RefusalCode; readonly detail: string }
   | { readonly type: "time"; readonly id: number; readonly serverTime: Instant }
   /** The session's token expires soon: the last call to renew. */

@@ -56,6 +56,8 @@ export function encodeServerMessage(message: ServerMessage): Uint8Array {
       return encode([Kind.renewed, message.token, Math.round(message.expiresAt), message.iceServers.map(iceItems)]);
     case "granted":
       return encode([Kind.granted, message.iceServers.map(iceItems)]);
+    case "wanted":
+      return encode([Kind.wanted, message.sums]);
     case "unrenewed":
       return encode([Kind.unrenewed, message.code, message.detail.slice(0, limits.detailLength)]);
     case "time":
@@ -152,6 +154,10 @@ function parse(items: readonly WireValue[]): ServerMessage | undefined {
       return items.length === 3 && id !== undefined && sealed?.length
         ? { type: "asked", id, bytes: sealed }
         : undefined;
+    }
+    case Kind.wanted: {
+      const sums = bytesOf(items[1], limits.sumsBytes);
+      return items.length === 2 && sums !== undefined ? { type: "wanted", sums } : undefined;
     }
     case Kind.goingAway: {
       const reconnectAfterMs = integer(items[1]);

@@ -54,6 +54,8 @@ export type TokenFault =
   | "expired"
   /** The token outlives its issuing key. */
   | "issuer-expired"
+  /** It, its subject or its issuing key was revoked. */
+  | "revoked"
   | "scope-above-ceiling"
   /** A scope that is needed is not granted. */
   | "missing-scope";
@@ -76,7 +78,9 @@ export interface CommonClaims {
 }
 
 /** What a member token says. */
-export interface MemberClaims extends CommonClaims, TokenFacts {}
+export interface MemberClaims extends CommonClaims, TokenFacts {
+  readonly id: string;
+}
 
 /** What a join token says. */
 export interface JoinClaims extends CommonClaims {

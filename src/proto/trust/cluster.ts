@@ -1,4 +1,5 @@
 import { MAX_NAME_LENGTH } from "../limits.ts";
+import type { Instant } from "../machine.ts";
 import type { IceServer } from "../negotiation/rtc.ts";
 import type { ClusterId } from "./cluster-id.ts";
 import type { SignedIssuers } from "./issuers.ts";
@@ -14,6 +15,8 @@ export interface Cluster {
   readonly rootPublicKey: Uint8Array;
   /** Not verified: whoever takes it in calls `acceptIssuers`. */
   readonly issuers: SignedIssuers;
+  /** Of which rotation the secrets below are. Default: the epoch of the newest cluster key. */
+  readonly epoch?: number;
   /** Newest first, 1 to {@link MAX_CLUSTER_KEYS}. */
   readonly clusterKeys: readonly ClusterKey[];
   /** Symmetric keys of gossip, 32 bytes each, 1 to {@link MAX_KEYRING}; the first is the one to use. */
@@ -30,6 +33,8 @@ export interface ClusterKey {
   readonly epoch: number;
   /** 32 bytes. */
   readonly key: Uint8Array;
+  /** From here on it opens nothing any more; absent for the newest one. */
+  readonly until?: Instant;
 }
 
 /** Epochs that overlap while a new cluster key spreads. */

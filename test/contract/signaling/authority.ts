@@ -73,6 +73,7 @@ export class FakeAuthority {
       authenticate: async (request) => this.judge(request),
       renew: async (request) => this.extend(request),
       exchange: async ({ cluster, bytes }) => this.answer(cluster, bytes),
+      decree: async () => ({}),
       checkDesk: async ({ peer, desk }) => this.known(peer, desk),
     };
   }

@@ -36,6 +36,7 @@ const PATIENCE_MS = 15_000;
 export class Lab {
   readonly cluster: Cluster;
   readonly issuingKey: SigningKey;
+  readonly issuingKeyFile: string;
   readonly mint: Mint;
   readonly server: SignalingServer;
   readonly #folder: string;
@@ -43,8 +44,16 @@ export class Lab {
   readonly #closing: (() => Promise<void>)[] = [];
   #nodes = 0;
 
-  private constructor(folder: string, cluster: Cluster, issuingKey: SigningKey, mint: Mint, server: SignalingServer) {
+  private constructor(
+    folder: string,
+    cluster: Cluster,
+    issuingKey: SigningKey,
+    issuingKeyFile: string,
+    mint: Mint,
+    server: SignalingServer,
+  ) {
     this.#folder = folder;
+    this.issuingKeyFile = issuingKeyFile;
     this.cluster = cluster;
     this.issuingKey = issuingKey;
     this.mint = mint;
@@ -65,7 +74,7 @@ export class Lab {
     if (issuingKey === undefined) throw new Error("a cluster has an issuing key");
     const server = await startSignalingService({ cluster, listen: { host: "127.0.0.1", port: 0 }, log: SILENT });
     const signaling = [`ws://127.0.0.1:${server.port}`];
-    return new Lab(folder, { ...cluster, signaling }, issuingKey, mint, server);
+    return new Lab(folder, { ...cluster, signaling }, issuingKey, issuingKeyFile, mint, server);
   }
 
   /** Where the honest server listens. */

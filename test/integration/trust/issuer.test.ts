@@ -5,12 +5,12 @@ import { expect, test } from "vitest";
 import { createSigningKeyFile } from "../../../src/drivers/state/key-file.ts";
 import { openUseJournal } from "../../../src/drivers/state/use-journal.ts";
 import { createTokenSigner, createTokenVerifier } from "../../../src/drivers/tokens.ts";
+import { decreesOf } from "../../../src/issuer/decrees-of.ts";
 import { type Issuer, openIssuer } from "../../../src/issuer/issuer.ts";
 import type { IssuedMember } from "../../../src/issuer/mint.ts";
 import type { PeerId } from "../../../src/proto/peer-id.ts";
 import { peerIdOf } from "../../../src/proto/peer-id.ts";
 import { type IssuerList, kidOf } from "../../../src/proto/trust/issuers.ts";
-import { acceptRevocation } from "../../../src/proto/trust/revocation.ts";
 import { crypto, freshCluster, freshFolder, freshKey, HOUR, type Lab, NOW, stranger } from "./lab.ts";
 
 const DAY = 24 * HOUR;
@@ -242,10 +242,9 @@ test("a revoked node gets no token by any way, also after a restart", async () =
     joinToken = await joinTokenOf(issuer, { uses: 5 });
     ({ token } = await memberOf(issuer.exchange(joinToken, alice, NOW)));
     const revocation = await issuer.revoke(alice, NOW + 5);
-    expect(acceptRevocation(revocation as never, lab.issuers, crypto.verifyAuthority)).toMatchObject({
-      subject: alice,
-      since: NOW + 5,
-    });
+    const decrees = decreesOf(lab.cluster, [], crypto, NOW);
+    expect(revocation && decrees.accept(revocation, NOW)).toMatchObject({ outcome: "news" });
+    expect(decrees.revokedSince(alice)).toBe(NOW + 5);
   }
   await using issuer = await lab.issuer();
   expect(said(await issuer.renew(token, alice, NOW))).toBe("revoked");
@@ -256,7 +255,7 @@ test("a revoked node gets no token by any way, also after a restart", async () =
 test("a revocation that the cluster knows counts like the issuer's own", async () => {
   const lab = await freshCluster();
   const alice = stranger();
-  await using issuer = await lab.issuer({ isRevoked: (subject: PeerId) => subject === alice });
+  await using issuer = await lab.issuer({ voids: ({ subject }) => subject === alice });
   const { token } = await memberOf(issuer.issueMemberToken({ subject: alice }, NOW));
   expect(said(await issuer.renew(token, alice, NOW))).toBe("revoked");
 });
@@ -283,7 +282,8 @@ test("an issuer makes nothing that members would refuse", async () => {
       fault: "bad-request",
     });
   }
-  expect(issuer.signRevocation(subject, NOW)).toBeUndefined();
+  expect(issuer.decree("revocation", new Uint8Array(1))).toBeUndefined();
+  expect(issuer.decree("rotation", new Uint8Array(1))).toBeUndefined();
   expect(await issuer.revoke(subject, NOW)).toBeUndefined();
 });
 

@@ -67,7 +67,7 @@ test.each([
   ["a missing item", encode([64, 4, 1, 0])],
   ["an item too many", encode([64, 4, 1, 0, payload, 0])],
   ["a payload that is text", encode([64, 4, 1, 0, "payload"])],
-  ["an unknown topic", encode([64, 4, 1, 3, payload])],
+  ["an unknown topic", encode([64, 4, 1, 4, payload])],
   ["no hops", encode([64, 4, 0, 0, payload])],
   ["a route that both follows an own tree and rebuilds", encode([64, 3, 1, 0, payload])],
   ["no announcement", encode([65, new Uint8Array(0)])],

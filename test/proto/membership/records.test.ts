@@ -183,7 +183,9 @@ describe("the record of another", () => {
 
   test("is refused for good once its subject is revoked", () => {
     const agent = new Agent({ members: 1 });
-    expect(events(agent.do({ type: "revoke", peer: id(1) }))).toEqual(["alive -> down (revoked)"]);
+    expect(events(agent.do({ type: "revoke", target: { of: "member", peer: id(1) } }))).toEqual([
+      "alive -> down (revoked)",
+    ]);
     expect(faults(agent.deliver(recordPayload(id(1), { boot: 9 })))).toEqual(["not-a-member"]);
     expect(agent.machine.member(id(1))).toBeUndefined();
     expect(agent.machine.rings.has(id(1))).toBe(false);
