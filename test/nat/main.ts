@@ -5,7 +5,7 @@
  * Two fresh agents in each cell, behind every pair of NAT types, with signaling, STUN and TURN of our own in the middle. Which
  * path they must find is known from theory; what they find, and how long it takes, is printed. Every NAT is looked at with a
  * probe first: a lab that is not what it claims proves nothing. With `--live` the network changes under pairs that are linked;
- * `--changes TEXT` takes only the changes that have the text in their name.
+ * `--only TEXT` takes only the cells or changes that have the text in their names.
  *
  * Exits with 0 when all is as it should be, 1 when it is not, 77 when it cannot run here.
  */
@@ -69,7 +69,7 @@ const { values } = parseArgs({
     loss: { type: "string", default: "0" },
     turn: { type: "string", default: "starling" },
     live: { type: "boolean", default: false },
-    changes: { type: "string", default: "" },
+    only: { type: "string", default: "" },
     json: { type: "boolean", default: false },
   },
 });
@@ -95,13 +95,14 @@ try {
   await verifyTypes(lab.network, types);
   say(`every NAT is what it claims to be: ${types.join(", ")}`);
   if (values.live) {
-    const changes = CHANGES.filter(({ name }) => name.includes(values.changes));
+    const changes = CHANGES.filter(({ name }) => name.includes(values.only));
     const results = await runLive(lab, changes, stacks);
     if (values.json) process.stdout.write(`${JSON.stringify({ results }, null, 2)}\n`);
     process.exitCode = results.every(({ failure }) => failure === null) ? 0 : 1;
   } else {
     const cells = types.length === NAT_NAMES.length ? [...pairCells(types), ...SPECIAL_CELLS] : pairCells(types);
-    const results = await runMatrix(lab, cells, stacks);
+    const chosen = cells.filter(({ name }) => name.includes(values.only));
+    const results = await runMatrix(lab, chosen, stacks);
     const summaries = summarise(results, lossPercent > 0);
     if (values.json) process.stdout.write(`${JSON.stringify({ results, summaries }, null, 2)}\n`);
     else process.stdout.write(`${summaries.map(summaryLine).join("\n")}\n`);

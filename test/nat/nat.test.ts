@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Cell, pairCell, SPECIAL_CELLS } from "./cells.ts";
 import { buildLab, type Lab, removeLab } from "./lab.ts";
 import { NAT_NAMES } from "./nat-types.ts";
+import { netcheckEach, verdictOn } from "./netcheck.ts";
 import { verifyTypes } from "./probing.ts";
 import { missingForLab } from "./requirements.ts";
 import { runCell } from "./run-cell.ts";
@@ -24,6 +25,11 @@ describe.skipIf(missing !== undefined)(`in the NAT lab${because(missing)}`, () =
 
   test("every NAT is what it claims to be", async () => {
     await verifyTypes(lab.network, NAT_NAMES);
+  }, 60_000);
+
+  test("netcheck tells each NAT for what it is", async () => {
+    const expected = Object.fromEntries(NAT_NAMES.map((nat) => [nat, verdictOn(nat)]));
+    expect(await netcheckEach(lab.network, NAT_NAMES)).toEqual(expected);
   }, 60_000);
 
   test.each([

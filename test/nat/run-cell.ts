@@ -89,7 +89,7 @@ function misfit(cell: Cell, there: LinkStatus, here: LinkStatus): string | undef
   if (path !== "direct" && path !== "turn") return `one side says ${there.path}, the other ${here.path}`;
   if (cell.expected === "direct" && path !== "direct") return "relayed, and direct was possible";
   if (cell.expected === "relayed" && path === "direct") return "direct, which is not possible here: the lab is wrong";
-  if (cell.local && !here.remoteCandidate?.startsWith("host")) return `not over the LAN but ${here.remoteCandidate}`;
+  if (cell.local && !here.remoteCandidate?.includes(" 192.168.")) return `not over the LAN but ${here.remoteCandidate}`;
   return undefined;
 }
 

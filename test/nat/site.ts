@@ -5,7 +5,7 @@ import type { AgentStatus, LinkStatus } from "../../src/status.ts";
 import { type Child, output, startChild } from "./child.ts";
 import { type Namespace, runTool } from "./namespace.ts";
 import { type Network, SERVER_ADDRESSES } from "./network.ts";
-import { STUN_PORT, startTurn, TLS_PORT, type TurnWord, USER } from "./turn-servers.ts";
+import { ICE_URLS, SECRET, startTurn, TLS_PORT, type TurnWord } from "./turn-servers.ts";
 
 /** What stands on the lab's server, a cluster with its signaling and its STUN and TURN server, and agents that use it. */
 
@@ -38,7 +38,7 @@ export class Site {
         ...["-addext", `subjectAltName=IP:${FIRST}`],
         ...["-keyout", site.#path("key.pem"), "-out", site.#path("cert.pem")],
       ]),
-      writeFile(site.#path("users"), `${USER.username}:${USER.password}\n`, { mode: 0o600 }),
+      writeFile(site.#path("secret"), `${SECRET}\n`, { mode: 0o600 }),
     ];
     await Promise.all(made);
     await Promise.all([site.startStun(), site.#startSignaling(), site.#invite()]);
@@ -47,7 +47,7 @@ export class Site {
 
   /** Starts the STUN and TURN server, again if it was stopped. */
   async startStun(): Promise<void> {
-    const files = { users: this.#path("users"), cert: this.#path("cert.pem"), key: this.#path("key.pem") };
+    const files = { secret: this.#path("secret"), cert: this.#path("cert.pem"), key: this.#path("key.pem") };
     this.#stun = await startTurn(this.#turn, this.#network.server, files);
   }
 
@@ -59,7 +59,7 @@ export class Site {
   async agent(host: Namespace, stack: StackWord): Promise<LabAgent> {
     const state = this.#path(`agent-${++this.#agents}`);
     await mkdir(state, { mode: 0o700 });
-    await writeFile(join(state, "config.yaml"), JSON.stringify({ iceServers: this.#iceServers(), log: "debug" }));
+    await writeFile(join(state, "config.yaml"), "log: debug\n");
     const args = ["--state", state, "--name", `agent-${this.#agents}`, "--rtc", stack];
     const child = startChild(host, "agent.ts", [...args, "--invite-file", this.#path("invite"), "--json"], {
       NODE_EXTRA_CA_CERTS: this.#path("cert.pem"),
@@ -70,8 +70,10 @@ export class Site {
   }
 
   async #startSignaling(): Promise<void> {
-    const args = ["signal", "--json", "--state", this.#path("cluster"), "--listen", `${SECOND}:${TLS_PORT}`];
-    this.#signaling = startChild(this.#network.server, COMMAND, args);
+    this.#signaling = startChild(this.#network.server, COMMAND, [
+      ...["signal", "--json", "--state", this.#path("cluster"), "--listen", `${SECOND}:${TLS_PORT}`],
+      ...["--turn", ...ICE_URLS, "--turn-secret-file", this.#path("secret")],
+    ]);
     await this.#signaling.line();
   }
 
@@ -83,15 +85,6 @@ export class Site {
 
   #command(...args: readonly string[]): Promise<string> {
     return output(startChild(this.#network.server, COMMAND, [...args, "--state", this.#path("cluster")]));
-  }
-
-  #iceServers(): readonly object[] {
-    const login = { username: USER.username, credential: USER.password };
-    const relay = `turn:${FIRST}:${STUN_PORT}`;
-    return [
-      { urls: `stun:${FIRST}:${STUN_PORT}` },
-      { urls: [relay, `${relay}?transport=tcp`, `turns:${FIRST}:${TLS_PORT}?transport=tcp`], ...login },
-    ];
   }
 
   #path(name: string): string {

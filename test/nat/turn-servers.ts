@@ -4,19 +4,27 @@ import type { Namespace } from "./namespace.ts";
 import { OPEN_TCP_PORTS } from "./nat-types.ts";
 import { SERVER_ADDRESSES } from "./network.ts";
 
-/** The STUN and TURN servers that the lab can run, at the same place and for the same user. */
+/** The STUN and TURN servers that the lab can run, at the same place and with the same secret of time-limited credentials. */
 
 export type TurnWord = "starling" | "coturn";
 
 export const [TLS_PORT, STUN_PORT] = OPEN_TCP_PORTS;
-export const USER = { username: "lab", password: "a password of the lab" };
+export const SECRET = "a secret of the lab";
 export const HAS_COTURN = spawnSync("turnserver", ["--help"]).error === undefined;
 
 const [FIRST, SECOND] = SERVER_ADDRESSES;
 
+/** Where all of it is found, by the words of signaling. */
+export const ICE_URLS = [
+  `stun:${FIRST}:${STUN_PORT}`,
+  `turn:${FIRST}:${STUN_PORT}`,
+  `turn:${FIRST}:${STUN_PORT}?transport=tcp`,
+  `turns:${FIRST}:${TLS_PORT}?transport=tcp`,
+];
+
 /** Files of the server, by their paths. */
 export interface TurnFiles {
-  readonly users: string;
+  readonly secret: string;
   readonly cert: string;
   readonly key: string;
 }
@@ -29,9 +37,9 @@ export async function startTurn(word: TurnWord, where: Namespace, files: TurnFil
   return child;
 }
 
-function startOurs(where: Namespace, { users, cert, key }: TurnFiles): Child {
+function startOurs(where: Namespace, { secret, cert, key }: TurnFiles): Child {
   return startChild(where, "../../src/cli/starling.js", [
-    ...["stun", "--json", "--realm=lab", `--user-file=${users}`, `--relay-address=${FIRST}`],
+    ...["stun", "--json", "--realm=lab", `--secret-file=${secret}`, `--relay-address=${FIRST}`],
     ...[`--listen=${FIRST}:${STUN_PORT}`, `--alternate=${SECOND}:${STUN_PORT + 1}`],
     ...[`--tls-listen=${FIRST}:${TLS_PORT}`, `--tls-cert=${cert}`, `--tls-key=${key}`],
   ]);
@@ -39,8 +47,16 @@ function startOurs(where: Namespace, { users, cert, key }: TurnFiles): Child {
 
 async function startCoturn(where: Namespace, { cert, key }: TurnFiles): Promise<Child> {
   const child = startProgram(where, "turnserver", [
-    ...["-n", "--no-cli", "--fingerprint", "--lt-cred-mech", "--realm=lab", "--log-file=stdout", "--pidfile=/dev/null"],
-    ...[`--user=${USER.username}:${USER.password}`, `--listening-ip=${FIRST}`, `--relay-ip=${FIRST}`],
+    ...[
+      "-n",
+      "--no-cli",
+      "--fingerprint",
+      "--use-auth-secret",
+      "--realm=lab",
+      "--log-file=stdout",
+      "--pidfile=/dev/null",
+    ],
+    ...[`--static-auth-secret=${SECRET}`, `--listening-ip=${FIRST}`, `--relay-ip=${FIRST}`],
     ...[`--listening-port=${STUN_PORT}`, `--tls-listening-port=${TLS_PORT}`, `--cert=${cert}`, `--pkey=${key}`],
   ]);
   // It says nothing when it is ready.
