@@ -15,6 +15,7 @@ import { type AgentOptions, checkOptions } from "./options.ts";
 import type { PeerId } from "./proto/peer-id.ts";
 import type { StreamPriority } from "./proto/streams/events.ts";
 import type { AgentStatus, MemberPath } from "./status.ts";
+import type { WhyReport } from "./why.ts";
 
 /** Takes a stream that a member has opened. When it throws, or what it returns rejects, the stream is reset. */
 export type StreamHandler = (stream: MeshStream, from: PeerId) => void | Promise<void>;
@@ -151,6 +152,14 @@ export class Agent extends TopicAgent {
   backup(file: string, passphrase: string): Promise<number> {
     const { prepared, mesh } = this.#core;
     return writeBackup(file, prepared.trust.cluster.clusterId, passphrase, portions(mesh.replication.snapshot()));
+  }
+
+  /**
+   * Why the path to a member is what it is: what its side and ours know of their networks and of their last dial, what it comes to and what
+   * would make it direct. Rejects with `not-found`; a member that does not answer is part of the report.
+   */
+  why(peer: PeerId, options: { readonly signal?: AbortSignal } = {}): Promise<WhyReport> {
+    return this.#core.why(peer, options.signal);
   }
 
   /** Announces that this member leaves, hands over what is queued, then closes. Others show it as `left`. */

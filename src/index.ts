@@ -53,3 +53,4 @@ export type {
   StoreStatus,
 } from "./status.ts";
 export { version } from "./version.ts";
+export type { PathAccount, RoundAccount, WhyReport } from "./why.ts";

@@ -10,6 +10,7 @@ import type { Post } from "../proto/topics/post.ts";
 import type { SelfStatus } from "../status.ts";
 import { Administration } from "./administration.ts";
 import { Buckets, bucketHost } from "./buckets.ts";
+import type { WhyReport } from "../why.ts";
 import { Connections } from "./connections.ts";
 import { member as memberCredential } from "./credential.ts";
 import { type AgentEventTarget, LinkChangeEvent, MemberChangeEvent } from "./events.ts";
@@ -37,6 +38,7 @@ import type { MeshStream } from "./stream.ts";
 import { Tenure } from "./tenure.ts";
 import { remember, Upkeep } from "./upkeep.ts";
 import { Ways } from "./ways.ts";
+import { Accounts, WHY_PROTOCOL } from "./why.ts";
 
 /** How long `leave` waits for what is queued, ms. */
 const DRAIN_MS = 2_000;
@@ -69,6 +71,13 @@ export class AgentCore {
   readonly #upkeep = new Upkeep();
   readonly #admitted = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<StarlingError | undefined>();
+  readonly #accounts = new Accounts({
+    now: () => this.prepared.now(),
+    netcheck: () => this.netcheck(),
+    trace: (peer) => this.paths.trace(peer),
+    path: (peer) => this.connections.link(peer)?.status() ?? { path: "none", rtc: null },
+    open: (peer, protocol, signal) => this.open(peer, protocol, { signal }),
+  });
   #host: MeshHost | undefined;
   #ways: Ways | undefined;
   #state: SelfStatus["state"] = "joining";
@@ -164,6 +173,7 @@ export class AgentCore {
     );
     this.buckets = new Buckets(guardReads(replicated, () => trust.token?.facts.scopes ?? []));
     this.services.provide(KEYS_PROTOCOL, (stream) => serveKeys(stream, this.id, trust.keychain));
+    this.services.provide(WHY_PROTOCOL, (stream, from) => this.#accounts.serve(stream, from));
     if (issuing) {
       this.services.provide(ISSUER_PROTOCOL, (stream, from) => issuing.serve(stream, from));
       this.servers.desk(issuing.desk.encoded);
@@ -246,6 +256,13 @@ export class AgentCore {
       this.servers.status().flatMap(({ url, skewMs }) => (skewMs === undefined ? [] : [[url, skewMs]])),
     );
     return netcheck({ iceServers: this.paths.servers, signaling, skews, random, now });
+  }
+
+  /** Why the path to a member is what it is. */
+  async why(peer: PeerId, signal: AbortSignal | undefined): Promise<WhyReport> {
+    if (this.mesh.membership.member(peer) === undefined || peer === this.id)
+      throw new StarlingError("not-found", `${peer} is no other member of the cluster`);
+    return this.#accounts.why(peer, signal);
   }
 
   publish(topic: string, payload: Uint8Array): void {

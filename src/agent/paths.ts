@@ -17,6 +17,9 @@ import type { Stacks } from "./stacks.ts";
 /** Peers whose last dial is remembered for people who ask: more than an agent is linked with. */
 const MAX_TRACES = 256;
 
+/** Without a server's answer over UDP for so long the next rung is prepared, ms: most answer within 100 ms. */
+const DOUBT_MS = 300;
+
 /** The last dial with a peer. */
 export interface DialTrace {
   readonly at: Instant;
@@ -103,7 +106,7 @@ export class Paths {
   /** Begins a connection by `plan`. */
   connect(plan: DialPlan, initiator: boolean, notify: (event: RtcEvent) => void): DialedConnection {
     const { stack, iceServers } = this.#means(plan);
-    const watch = this.#watch(iceServers);
+    const watch = this.#watch(iceServers, plan.udpWithinMs !== undefined);
     const { extraAddresses, skipInterfaces, portRange, announce = [], localNames = false } = this.#network;
     const { skipped, extra } = sortAddresses(readInterfaces(), skipInterfaces);
     const own = new OwnCandidates(skipped, announce);
@@ -159,11 +162,12 @@ export class Paths {
   }
 
   /** Learns from what a connection gathers which of its servers answer, and how fast. */
-  #watch(iceServers: readonly IceServer[]): (event: RtcEvent) => void {
+  #watch(iceServers: readonly IceServer[], isJudged: boolean): (event: RtcEvent) => void {
     const [stun, turn] = (["stun", "turn"] as const).map(
       (kind) => iceServers.find(({ urls }) => typeof urls === "string" && urls.startsWith(kind))?.urls as string,
     );
     let since = 0;
+    let doubt: NodeJS.Timeout | undefined;
     const answers = new Set<string>();
     const answered = (url: string | undefined): void => {
       if (url === undefined || answers.has(url)) return;
@@ -171,8 +175,12 @@ export class Paths {
       this.#pool.answered(url, this.#now() - since);
     };
     return (event) => {
-      if (event.type === "description") since = this.#now();
-      else if (event.type === "candidate" && event.candidate.includes(" typ srflx")) answered(stun ?? turn);
+      if (event.type === "ice-connected" || event.type === "closed") clearTimeout(doubt);
+      if (event.type === "description") {
+        since = this.#now();
+        // Should UDP turn out to be blocked, the other stack is there when its turn comes.
+        if (isJudged) doubt = setTimeout(() => answers.size === 0 && this.#stacks.warm(), DOUBT_MS).unref();
+      } else if (event.type === "candidate" && event.candidate.includes(" typ srflx")) answered(stun ?? turn);
       else if (event.type === "candidate" && event.candidate.includes(" typ relay")) answered(turn);
       else if (event.type === "closed" && answers.size === 0 && this.#now() - since >= UDP_WITHIN_MS) {
         for (const url of [stun, turn]) if (url !== undefined && since > 0) this.#pool.silent(url, this.#now());

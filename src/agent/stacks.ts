@@ -32,6 +32,8 @@ export interface Stacks {
   readonly best: RtcStack;
   /** What speaks TURN over TCP and TLS, which may be the same; undefined where nothing does. */
   readonly streams: RtcStack | undefined;
+  /** Loads what `streams` needs, where that is put off until it is needed. */
+  warm(): void;
   /** A stack of the application's own, which gets all servers at once and chooses by itself. */
   readonly isCustom: boolean;
   /** Releases what they hold beyond their connections, which must be closed first. */
@@ -42,20 +44,20 @@ export interface Stacks {
 export async function openStacks(rtc: "auto" | "native" | "werift" | RtcStack): Promise<Stacks> {
   if (typeof rtc === "object") return customStacks(rtc);
   const best = await chooseStack(rtc);
-  const streams = streamsBeside(best, rtc);
+  const late = rtc === "auto" && best.name !== "werift" ? lateWerift(best.maxFrameBytes) : undefined;
+  const streams = late ?? (best.name === "werift" ? best : undefined);
   const close = async (): Promise<void> => {
     await Promise.all([best.close(), streams === best ? undefined : streams?.close()]);
   };
-  return { best, streams, isCustom: false, close };
+  return { best, streams, warm: () => late?.warm(), isCustom: false, close };
 }
 
 /** A stack of the application's own, alone. */
 export function customStacks(stack: RtcStack): Stacks {
-  return { best: stack, streams: undefined, isCustom: true, close: () => stack.close() };
+  return { best: stack, streams: undefined, warm: () => undefined, isCustom: true, close: () => stack.close() };
 }
 
-/** werift; loaded late where `auto` has found the native stack, and not at all where only that was wanted. */
-function streamsBeside(best: RtcStack, word: "auto" | "native" | "werift"): RtcStack | undefined {
-  if (best.name === "werift") return best;
-  return word === "auto" ? lazyStack("werift", best.maxFrameBytes, () => chooseStack("werift")) : undefined;
+/** werift beside the native stack: most agents never need it. */
+function lateWerift(maxFrameBytes: number): ReturnType<typeof lazyStack> {
+  return lazyStack("werift", maxFrameBytes, () => chooseStack("werift"));
 }

@@ -25,6 +25,12 @@ export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<s
     ["netcheck", async () => agent.netcheck()],
     ...administrationHandlers(agent),
     [
+      "why",
+      checked(z.strictObject({ peer: z.string() }), async ({ peer }, _emit, signal) =>
+        agent.why(resolvePeer(agent, peer), { signal }),
+      ),
+    ],
+    [
       "ping",
       checked(z.strictObject({ peer: z.string(), timeoutMs }), async (input, _emit, signal) => {
         const peer = resolvePeer(agent, input.peer);

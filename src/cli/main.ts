@@ -22,6 +22,7 @@ import { stunCommand } from "./stun.ts";
 import { tokenCommand } from "./token.ts";
 import { publishCommand, subscribeCommand } from "./topics.ts";
 import { upCommand } from "./up.ts";
+import { whyCommand } from "./why.ts";
 
 // The launcher's end of the channel closes when the launcher dies, even by SIGKILL: then so does this process.
 if (process.env["STARLING_LAUNCHER"] && process.channel) {
@@ -44,6 +45,7 @@ for (const register of [
   membersCommand,
   pingCommand,
   netcheckCommand,
+  whyCommand,
   kvCommand,
   bucketCommand,
   backupCommand,

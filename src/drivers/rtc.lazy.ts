@@ -7,7 +7,7 @@ import { RtcOutlet, reasonOf } from "./rtc-outlet.ts";
  * A stack that is loaded when it is first asked for a connection: werift costs a third of a second and 30 MiB, and an agent whose
  * UDP passes never needs it beside the native one. What a connection is told meanwhile is done as soon as the stack is there.
  */
-export function lazyStack(name: string, maxFrameBytes: number, load: () => Promise<RtcStack>): RtcStack {
+export function lazyStack(name: string, maxFrameBytes: number, load: () => Promise<RtcStack>): LazyStack {
   return new LazyStack(name, maxFrameBytes, load);
 }
 
@@ -24,8 +24,17 @@ class LazyStack implements RtcStack {
   }
 
   connect(options: RtcOptions, notify: (event: RtcEvent) => void): RtcConnection {
+    return new LazyConnection(this.#loaded(), options, notify);
+  }
+
+  /** Loads the stack, as it will probably be needed soon. */
+  warm(): void {
+    this.#loaded().catch(() => undefined);
+  }
+
+  #loaded(): Promise<RtcStack> {
     this.#loading ??= this.#load();
-    return new LazyConnection(this.#loading, options, notify);
+    return this.#loading;
   }
 
   async close(): Promise<void> {

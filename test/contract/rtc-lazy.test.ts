@@ -11,7 +11,7 @@ function lab(): {
   loads: () => number;
   arrive(): Promise<void>;
   fail(): Promise<void>;
-  stack: RtcStack;
+  stack: ReturnType<typeof lazyStack>;
 } {
   const said: string[] = [];
   const loaded = Promise.withResolvers<RtcStack>();
@@ -92,6 +92,17 @@ test("what a connection is told before its stack is there is done then, in order
   connection.candidate("two", "0");
   expect(said).toEqual(["connect", "mark 5", "offer", "accept sdp", "candidate one 0", "candidate two 0"]);
   expect([connection.send(Uint8Array.of(1)), connection.bufferedAmount]).toEqual([true, 7]);
+});
+
+test("a stack that is warmed is there when a connection wants it, and one that cannot be loaded harms nobody", async () => {
+  const { stack, loads, arrive } = lab();
+  stack.warm();
+  await arrive();
+  stack.connect(options, () => undefined).offer();
+  expect(loads()).toBe(1);
+  const broken = lab();
+  broken.stack.warm();
+  await broken.fail();
 });
 
 test("a connection that is closed before its stack is there never begins", async () => {

@@ -36,7 +36,13 @@ function lab(kind: "both" | "custom" | "native only", servers: typeof SERVERS | 
   const stacks: Stacks =
     kind === "custom"
       ? customStacks(best)
-      : { best, streams: kind === "both" ? fake("werift") : undefined, isCustom: false, close: async () => undefined };
+      : {
+          best,
+          streams: kind === "both" ? fake("werift") : undefined,
+          warm: () => undefined,
+          isCustom: false,
+          close: async () => undefined,
+        };
   let now = 0;
   const network = { extraAddresses: ["127.0.0.1"], announce: ["203.0.113.9"], portRange: [50_000, 50_010] } as const;
   const paths = new Paths({ stacks, iceServers: servers, network, now: () => now }, () => undefined);
