@@ -29,13 +29,16 @@ export interface LocalCluster extends AsyncDisposable {
 
 const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Makes a cluster and starts its signaling server. @param options `turn`: relays that the server grants to members. */
-export async function openLocalCluster(options: { readonly turn?: TurnOptions } = {}): Promise<LocalCluster> {
+/** Makes a cluster and starts its signaling server. `turn`: relays that the server grants; `scopes`: of members. */
+export async function openLocalCluster(
+  options: { readonly turn?: TurnOptions; readonly scopes?: readonly string[] } = {},
+): Promise<LocalCluster> {
+  const { turn, scopes } = options;
   const crypto = nodeCrypto();
   const directory = await mkdtemp(join(tmpdir(), "starling-example-"));
   const { cluster, issuingKeyFile } = await createCluster(join(directory, "cluster"), { name: "example" }, crypto);
   const listen = { host: "127.0.0.1", port: 0 };
-  const server = await startSignalingService({ cluster, listen, issuingKeyFile, log: SILENT, ...options });
+  const server = await startSignalingService({ cluster, listen, issuingKeyFile, log: SILENT, ...(turn && { turn }) });
   const issuers = issuersOf(cluster, crypto);
   const mint = await openMint({
     keyFile: issuingKeyFile,
@@ -43,7 +46,7 @@ export async function openLocalCluster(options: { readonly turn?: TurnOptions } 
     issuers: () => issuers,
     crypto,
   });
-  const issued = await mint.issueJoinToken({ uses: 1_000 }, Date.now());
+  const issued = await mint.issueJoinToken({ uses: 1_000, ...(scopes && { scopes }) }, Date.now());
   if (!issued.ok) throw new Error(`no invite: ${issued.fault}`);
   const url = `ws://127.0.0.1:${server.port}`;
   const token = { kind: "join", text: issued.token } as const;

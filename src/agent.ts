@@ -142,7 +142,7 @@ export class Agent extends TopicAgent {
    * second, or five where something is silent.
    */
   netcheck(): Promise<NetcheckReport> {
-    return this.#core.netcheck();
+    return this.#core.network.netcheck();
   }
 
   /**
@@ -159,7 +159,7 @@ export class Agent extends TopicAgent {
    * would make it direct. Rejects with `not-found`; a member that does not answer is part of the report.
    */
   why(peer: PeerId, options: { readonly signal?: AbortSignal } = {}): Promise<WhyReport> {
-    return this.#core.why(peer, options.signal);
+    return this.#core.network.why(peer, options.signal);
   }
 
   /** Announces that this member leaves, hands over what is queued, then closes. Others show it as `left`. */

@@ -27,7 +27,7 @@ export type { TopicMessage } from "./agent/topics.ts";
 export { Agent, createAgent, type StreamHandler } from "./agent.ts";
 export { type DialStage, type ErrorCode, StarlingError } from "./errors.ts";
 export type { FamilyReport, NatReport, NetcheckReport, ServerReport, SignalingReport } from "./netcheck.ts";
-export type { AgentOptions, Logger } from "./options.ts";
+export type { AgentOptions, Logger, RelayOptions } from "./options.ts";
 export type {
   CandidatePair,
   CandidateSummary,

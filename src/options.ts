@@ -28,6 +28,18 @@ export interface SignalingTlsFiles {
   readonly key?: string;
 }
 
+/** A STUN and TURN server inside an agent, for the other members. */
+export interface RelayOptions {
+  /** `address:port` for UDP and TCP, of this machine. Default `0.0.0.0:3478`. */
+  readonly listen?: string;
+  /** The address by which others reach it, behind a one-to-one NAT. Default: the one that it listens on. */
+  readonly publicAddress?: string;
+  /** Ranges that it relays to although they are refused by default: loopback, private and the like. `address/bits`. */
+  readonly allowPeers?: readonly string[];
+  /** Allocations of one member at once. Default 32. */
+  readonly allocationsPerMember?: number;
+}
+
 export interface AgentOptions {
   /** Keys, token, cluster and lock of this agent. Default: `$XDG_STATE_HOME/starling`. Two agents never share one. */
   readonly stateDirectory?: string;
@@ -43,6 +55,8 @@ export interface AgentOptions {
   readonly signalingTls?: SignalingTlsFiles;
   /** STUN and TURN servers. Default: those of the invite. There is no public default. */
   readonly iceServers?: readonly IceServer[];
+  /** Relay for the other members, who get credentials from this one. Its token must grant the scope `relay`. Default: no. */
+  readonly relay?: RelayOptions;
   /** `auto` takes the native stack where it loads and werift otherwise. Default `auto`. */
   readonly rtc?: "auto" | "native" | "werift" | RtcStack;
   /** Offer 127.0.0.1 as an address too. Default `auto`: when a signaling server is on this machine. */
@@ -171,13 +185,14 @@ const CHECKED_OPTIONS = [
 
 /** Checks an app's options; throws `usage` that names the option and what it must be. */
 export function checkOptions(options: AgentOptions): void {
-  const { issuingKey, labels, joinTimeoutMs = 1 } = options;
+  const { issuingKey, relay, labels, joinTimeoutMs = 1 } = options;
   if (!(joinTimeoutMs > 0 && joinTimeoutMs <= MAX_JOIN_TIMEOUT_MS))
     throw new StarlingError("usage", `option joinTimeoutMs: must be above 0 and at most ${MAX_JOIN_TIMEOUT_MS}`);
-  if (issuingKey !== undefined && Object.keys(labels ?? {}).length >= MAX_LABELS)
+  const taken = (issuingKey === undefined ? 0 : 1) + (relay === undefined ? 0 : 1);
+  if (Object.keys(labels ?? {}).length + taken > MAX_LABELS)
     throw new StarlingError(
       "usage",
-      `option labels: an issuer has room for ${MAX_LABELS - 1}, since one label says what it is`,
+      `option labels: there is room for ${MAX_LABELS - taken}, since an issuer and a relay have a label each that says so`,
     );
   const present = Object.fromEntries(
     CHECKED_OPTIONS.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),

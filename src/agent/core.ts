@@ -1,5 +1,4 @@
 import { StarlingError } from "../errors.ts";
-import type { NetcheckReport } from "../netcheck.ts";
 import type { MemberEvent } from "../proto/membership/effects.ts";
 import type { Mesh } from "../proto/mesh.ts";
 import type { DialFailure } from "../proto/negotiation/outcome.ts";
@@ -7,10 +6,10 @@ import type { PeerId } from "../proto/peer-id.ts";
 import { STORE_LABEL } from "../proto/storers.ts";
 import type { StreamPriority } from "../proto/streams/events.ts";
 import type { Post } from "../proto/topics/post.ts";
+import { allows, SCOPE_RELAY } from "../proto/trust/scopes.ts";
 import type { SelfStatus } from "../status.ts";
 import { Administration } from "./administration.ts";
 import { Buckets, bucketHost } from "./buckets.ts";
-import type { WhyReport } from "../why.ts";
 import { Connections } from "./connections.ts";
 import { member as memberCredential } from "./credential.ts";
 import { type AgentEventTarget, LinkChangeEvent, MemberChangeEvent } from "./events.ts";
@@ -21,10 +20,9 @@ import { ISSUER_PROTOCOL, issuersAmong, renewAt, renewHere } from "./issuing.ts"
 import { KEYS_PROTOCOL, serveKeys, takeCensus } from "./key-census.ts";
 import { MeshHost } from "./mesh-host.ts";
 import { meshOptionsOf } from "./mesh-options.ts";
-import { netcheck } from "./netcheck.ts";
+import { Network } from "./network.ts";
 import { OpenLinks } from "./open-links.ts";
 import { expelOutlaws, outlawed } from "./outlawed.ts";
-import { Paths } from "./paths.ts";
 import type { PeerLink } from "./peer-link.ts";
 import { checkMayOpen, guardReads } from "./permissions.ts";
 import type { Preparation } from "./prepare.ts";
@@ -38,7 +36,6 @@ import type { MeshStream } from "./stream.ts";
 import { Tenure } from "./tenure.ts";
 import { remember, Upkeep } from "./upkeep.ts";
 import { Ways } from "./ways.ts";
-import { Accounts, WHY_PROTOCOL } from "./why.ts";
 
 /** How long `leave` waits for what is queued, ms. */
 const DRAIN_MS = 2_000;
@@ -57,7 +54,7 @@ export class AgentCore {
   readonly prepared: Preparation;
   readonly connections: Connections;
   readonly relayed: RelayedLinks;
-  readonly paths: Paths;
+  readonly network: Network;
   readonly servers: Servers;
   readonly buckets: Buckets;
   readonly services: Services;
@@ -71,13 +68,6 @@ export class AgentCore {
   readonly #upkeep = new Upkeep();
   readonly #admitted = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<StarlingError | undefined>();
-  readonly #accounts = new Accounts({
-    now: () => this.prepared.now(),
-    netcheck: () => this.netcheck(),
-    trace: (peer) => this.paths.trace(peer),
-    path: (peer) => this.connections.link(peer)?.status() ?? { path: "none", rtc: null },
-    open: (peer, protocol, signal) => this.open(peer, protocol, { signal }),
-  });
   #host: MeshHost | undefined;
   #ways: Ways | undefined;
   #state: SelfStatus["state"] = "joining";
@@ -103,7 +93,8 @@ export class AgentCore {
         members: (token) => this.#renewAtMembers(token),
       },
     });
-    this.paths = new Paths(prepared, (source) => this.servers.askIce(source));
+    this.network = new Network(prepared, this);
+    const { paths } = this.network;
     this.governance = new Governance({
       ...prepared,
       listener: {
@@ -120,7 +111,7 @@ export class AgentCore {
     this.administration = new Administration({ ...prepared, governance: this.governance, census });
     this.connections = new Connections({
       ...prepared,
-      paths: this.paths,
+      paths,
       listener: {
         linkUp: (link) => {
           this.#host?.input({ type: "link-up", peer: link.id, rttMs: link.rttMs ?? 0 });
@@ -159,7 +150,7 @@ export class AgentCore {
         asked: async (request) => issuing?.desk.answer(request),
         progress: (line) => (this.#host ? undefined : prepared.progress(line)),
         issuers: (encoded) => void this.governance.offerIssuers(encoded),
-        granted: (url, iceServers, skewMs) => this.paths.granted(url, iceServers, skewMs),
+        granted: (url, iceServers, skewMs) => paths.granted(url, iceServers, skewMs),
         introduced: (records) => this.#introduced(records),
         signal: (bytes) => this.connections.letter(bytes),
         undelivered: (peer, letter) => this.connections.undelivered(peer, letter),
@@ -173,7 +164,7 @@ export class AgentCore {
     );
     this.buckets = new Buckets(guardReads(replicated, () => trust.token?.facts.scopes ?? []));
     this.services.provide(KEYS_PROTOCOL, (stream) => serveKeys(stream, this.id, trust.keychain));
-    this.services.provide(WHY_PROTOCOL, (stream, from) => this.#accounts.serve(stream, from));
+    this.network.provide(this.services);
     if (issuing) {
       this.services.provide(ISSUER_PROTOCOL, (stream, from) => issuing.serve(stream, from));
       this.servers.desk(issuing.desk.encoded);
@@ -249,22 +240,6 @@ export class AgentCore {
     return link.open(protocol, options.priority ?? "normal");
   }
 
-  /** What stands between this machine and others. */
-  netcheck(): Promise<NetcheckReport> {
-    const { random, now, signaling } = this.prepared;
-    const skews = new Map(
-      this.servers.status().flatMap(({ url, skewMs }) => (skewMs === undefined ? [] : [[url, skewMs]])),
-    );
-    return netcheck({ iceServers: this.paths.servers, signaling, skews, random, now });
-  }
-
-  /** Why the path to a member is what it is. */
-  async why(peer: PeerId, signal: AbortSignal | undefined): Promise<WhyReport> {
-    if (this.mesh.membership.member(peer) === undefined || peer === this.id)
-      throw new StarlingError("not-found", `${peer} is no other member of the cluster`);
-    return this.#accounts.why(peer, signal);
-  }
-
   publish(topic: string, payload: Uint8Array): void {
     this.#host?.input({ type: "publish", topic, payload });
   }
@@ -301,12 +276,13 @@ export class AgentCore {
     this.#host?.close();
     this.relayed.close();
     this.connections.close();
-    this.paths.close();
+    this.network.paths.close();
     await this.servers.close();
     await Promise.race([this.prepared.stacks.close(), new Promise((resolve) => setTimeout(resolve, STACK_MS).unref())]);
     await this.governance.settled();
     await this.prepared.storage.close();
     await this.prepared.issuing?.issuer.close();
+    await this.prepared.relaying?.[Symbol.asyncDispose]();
     await this.prepared.audit.close();
     await state.close();
     this.#closed.resolve(failure);
@@ -317,6 +293,11 @@ export class AgentCore {
     const { trust, log, state } = this.prepared;
     const { token } = trust;
     if (!token || this.#host) return;
+    if (this.prepared.relaying && !allows(this.scopes, SCOPE_RELAY)) {
+      const hint = `this agent's token does not allow ${SCOPE_RELAY}; invite it with --scope ${SCOPE_RELAY} beside what else it needs`;
+      this.#admitted.reject(new StarlingError("permission-denied", hint));
+      return;
+    }
     const host = new MeshHost({
       ...this.prepared,
       mesh: meshOptionsOf(this.prepared, token, this.connections),
@@ -339,6 +320,7 @@ export class AgentCore {
     this.#ways = new Ways(trust.id, host.mesh.membership, () => this.connections.links());
     host.input({ type: "introduced", standing: "remembered", records: this.prepared.remembered });
     this.#upkeep.seek(host.mesh, this.servers);
+    this.#upkeep.lookForRelays(this.network.relays);
     this.#upkeep.remember(host.mesh, this.id, state, log);
     this.tenure.schedule();
     this.#admitted.resolve();

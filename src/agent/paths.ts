@@ -91,6 +91,11 @@ export class Paths {
     this.#grants.input({ type: "granted", source, servers });
   }
 
+  /** The source lends us nothing any more. */
+  withdrawn(source: GrantSource): void {
+    this.#grants.input({ type: "withdrawn", source });
+  }
+
   /** Ends its timers. */
   close(): void {
     this.#grants.close();

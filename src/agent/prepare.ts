@@ -18,6 +18,7 @@ import { FIRST_JOIN_MS } from "./first-join.ts";
 import { type Issuing, openIssuing, withIssuerLabel } from "./issuing.ts";
 import { outlawed } from "./outlawed.ts";
 import type { NetworkOptions } from "./paths.ts";
+import { openRelaying, type Relaying, withRelayLabel } from "./relaying.ts";
 import { readSignalingTls } from "./signaling-tls.ts";
 import { openStacks, type Stacks } from "./stacks.ts";
 import { openStorage, type Storage } from "./storage.ts";
@@ -30,6 +31,8 @@ export interface Preparation {
   readonly credential: HeldCredential;
   /** The issuer that this member is. */
   readonly issuing: Issuing | undefined;
+  /** The relay that this member is. */
+  readonly relaying: Relaying | undefined;
   readonly stacks: Stacks;
   readonly signaling: readonly string[];
   readonly signalingTls: SignalingTls | undefined;
@@ -65,6 +68,7 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
   let issuing: Issuing | undefined;
   let audit: AuditLog | undefined;
   let storage: Storage | undefined;
+  let relaying: Relaying | undefined;
   try {
     const cluster = await settleCluster(state, invite, crypto);
     audit = await openAuditLog({ folder: join(state.path, AUDIT_FOLDER), owner: identity, crypto, now, log });
@@ -73,6 +77,7 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
     if (trust.decrees.revokedSince(trust.id) !== undefined) throw outlawed(state.path);
     issuing = options.issuingKey === undefined ? undefined : await openIssuing(options.issuingKey, trust, now, audit);
     const credential = await settleCredential({ state, trust, crypto, invite, mint: issuing?.issuer, now: now() });
+    relaying = options.relay === undefined ? undefined : await openRelaying(options.relay, systemRandom(), now);
     const labels = Object.entries(options.labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
     const signaling = options.signaling ?? cluster.signaling;
     const remembered = await state.readMembers();
@@ -100,7 +105,8 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
         localNames: options.localNames ?? false,
       },
       name: options.name ?? defaultSettings().name,
-      labels: issuing ? withIssuerLabel(labels, issuing.issuer.kid) : labels,
+      labels: announced(labels, issuing, relaying),
+      relaying,
       remembered,
       storage,
       random: systemRandom(),
@@ -112,11 +118,18 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
     };
   } catch (error) {
     await storage?.close();
+    await relaying?.[Symbol.asyncDispose]();
     await issuing?.[Symbol.asyncDispose]();
     await audit?.close();
     await state.close();
     throw error;
   }
+}
+
+/** The labels that others find this member's services by, beside those that the operator gave. */
+function announced(labels: readonly Label[], issuing?: Issuing, relaying?: Relaying): readonly Label[] {
+  const issuer = issuing ? withIssuerLabel(labels, issuing.issuer.kid) : labels;
+  return relaying ? withRelayLabel(issuer, relaying.address) : issuer;
 }
 
 /** A cluster whose front door is on this machine lives on this machine. */

@@ -1,6 +1,7 @@
 import { MAX_CACHED_RECORDS } from "../drivers/state/member-cache.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { Mesh } from "../proto/mesh.ts";
+import { RELAY_LABEL, type RelayCandidate } from "../proto/negotiation/relays.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { AgentStatus, MemberStatus, SelfStatus } from "../status.ts";
 import { version } from "../version.ts";
@@ -86,6 +87,19 @@ export function memberInfos(mesh: Mesh): MemberInfo[] {
     if (member) members.push(member);
   }
   return members;
+}
+
+/** Everybody in the list, as far as choosing relays goes. */
+export function* relayCandidates(mesh: Mesh): Generator<RelayCandidate> {
+  for (const { record, facts, state } of mesh.membership.members()) {
+    if (!record.labels.some(([key]) => key === RELAY_LABEL)) continue;
+    yield {
+      id: record.id,
+      isAlive: state === "alive",
+      labels: Object.fromEntries(record.labels),
+      scopes: facts.scopes,
+    };
+  }
 }
 
 /** Encoded records of the members other than `self` that may be met again, for the next start. */

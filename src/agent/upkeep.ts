@@ -2,6 +2,7 @@ import type { StateDirectory } from "../drivers/state-directory.ts";
 import type { Logger } from "../options.ts";
 import type { Mesh } from "../proto/mesh.ts";
 import type { PeerId } from "../proto/peer-id.ts";
+import type { RelayFinder } from "./relay-finder.ts";
 import type { Servers } from "./servers.ts";
 import { recordsOf } from "./status-view.ts";
 
@@ -11,6 +12,9 @@ const LONGEST_SEEK_MS = 15_000;
 const MERGE_MS = 60_000;
 /** Records of members are kept for the next start at this pace, ms: a crash loses a minute of news. */
 const REMEMBER_MS = 60_000;
+/** When members that relay are looked for, ms: when the first records are there, and then at the pace of people who start one. */
+const FIRST_RELAY_LOOK_MS = 1_000;
+const RELAY_LOOK_MS = 15_000;
 /** setTimeout fires at once beyond 2^31 - 1 ms. */
 const MAX_TIMER_MS = 2_147_483_647;
 
@@ -46,6 +50,21 @@ export class Upkeep {
       this.#seekMs = linked ? SEEK_MS : Math.min(this.#seekMs * 2, LONGEST_SEEK_MS);
       if (linked) this.later(MERGE_MS - SEEK_MS, () => this.seek(mesh, servers));
       else this.seek(mesh, servers);
+    });
+  }
+
+  /** Looks for members that relay, soon and then again and again. */
+  lookForRelays(relays: RelayFinder): void {
+    this.later(FIRST_RELAY_LOOK_MS, () => {
+      relays.look();
+      this.#lookAgain(relays);
+    });
+  }
+
+  #lookAgain(relays: RelayFinder): void {
+    this.later(RELAY_LOOK_MS, () => {
+      relays.look();
+      this.#lookAgain(relays);
     });
   }
 

@@ -7,7 +7,7 @@ import { type ControlHandler, serveControl } from "../drivers/control.ts";
 import { type Observation, SCOPE_METRICS, serveObservation } from "../drivers/observation.ts";
 import { readApiKeys } from "../drivers/state/api-keys.ts";
 import { StarlingError } from "../errors.ts";
-import type { AgentOptions } from "../options.ts";
+import type { AgentOptions, RelayOptions } from "../options.ts";
 import { checkApiKey } from "../proto/trust/api-key.ts";
 import { auditedHandlers } from "./audited-handlers.ts";
 import { addSettingFlags, flagsOf } from "./flags.ts";
@@ -22,6 +22,9 @@ const EXIT_GRACE_MS = 2_000;
 
 interface UpFlags {
   readonly inviteFile?: string;
+  readonly relay?: string | true;
+  readonly relayPublic?: string;
+  readonly relayAllow?: readonly string[];
   readonly issuingKey?: string;
   readonly joinTimeout?: string;
   readonly json?: boolean;
@@ -31,6 +34,9 @@ interface UpFlags {
 export function addUpFlags(command: Command): Command {
   return addSettingFlags(command)
     .option("--invite-file <file>", "read the invite from a file; - for stdin")
+    .option("--relay [address:port]", "relay for the other members at this address (default: 0.0.0.0:3478)")
+    .option("--relay-public <address>", "the address by which others reach the relay, behind a one-to-one NAT")
+    .option("--relay-allow <range...>", "relay to these peers, which are refused by default, such as 10.1.0.0/16")
     .option("--issuing-key <file>", "issue and renew tokens for others with this key (place.key lies beside it)")
     .option("--join-timeout <duration>", "how long a first join may take before it fails (default: 60s)")
     .option("--json", "print one line of JSON when it runs");
@@ -63,6 +69,7 @@ export async function runAgent(
   const passphrase = process.env["STARLING_STORE_PASSPHRASE"];
   const { values, stateDirectory } = resolveSettings(flagsOf(command));
   const { issuingKey, joinTimeout, json } = command.opts<UpFlags>();
+  const relay = relayOf(command.opts<UpFlags>());
   const metricsOn = values.metrics === undefined ? undefined : parseListen(values.metrics);
   const interrupted = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
@@ -82,6 +89,7 @@ export async function runAgent(
     signal: interrupted.signal,
     onProgress: (line) => say(`joining: ${line}`),
     ...(issuingKey !== undefined && { issuingKey }),
+    ...(relay !== undefined && { relay }),
     ...(joinTimeout !== undefined && { joinTimeoutMs: parseDuration(joinTimeout) }),
     ...(values.signalingTls && { signalingTls: values.signalingTls }),
     ...(values.signaling.length > 0 && { signaling: values.signaling }),
@@ -128,6 +136,18 @@ async function observe(
   const host = observation.host.includes(":") ? `[${observation.host}]` : observation.host;
   say(`metrics on http://${host}:${observation.port}/metrics`);
   return observation;
+}
+
+/** The relay that the flags describe; undefined where they ask for none. */
+function relayOf({ relay, relayPublic, relayAllow }: UpFlags): RelayOptions | undefined {
+  if (relay === undefined && (relayPublic !== undefined || relayAllow !== undefined))
+    throw new StarlingError("usage", "--relay-public and --relay-allow go with --relay");
+  if (relay === undefined) return undefined;
+  return {
+    ...(typeof relay === "string" && { listen: relay }),
+    ...(relayPublic !== undefined && { publicAddress: relayPublic }),
+    ...(relayAllow !== undefined && { allowPeers: relayAllow }),
+  };
 }
 
 function announce(agent: Agent, json: boolean): void {

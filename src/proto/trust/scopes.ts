@@ -19,6 +19,8 @@ const MAX_SCOPES_LENGTH = 1_536;
 
 /** What every member needs to be in the mesh at all. */
 export const SCOPE_JOIN = "mesh:join";
+/** Lets a member relay for the others: without it nobody sends packets to the server that it announces. */
+export const SCOPE_RELAY = "relay";
 /** Allows everything: the ceiling of a cluster's first issuing key. */
 export const SCOPE_ALL = "*";
 /** What an invite grants unless told otherwise: the mesh, and its values, streams and topics. */

@@ -1,0 +1,79 @@
+import { defaultRelayAddresses, parseListenAddress, STUN_PORT } from "../../stun/listen-address.ts";
+import { canonicalAddress, endpointText } from "../../stun/proto/address.ts";
+import { issueCredential } from "../../stun/proto/credentials.ts";
+import { type StunServer, startStunServer } from "../../stun/server.ts";
+import { StarlingError } from "../errors.ts";
+import type { RelayOptions } from "../options.ts";
+import { base64 } from "../proto/base64.ts";
+import type { Instant } from "../proto/machine.ts";
+import type { Label } from "../proto/membership/record.ts";
+import { encodeRelayGrant, RELAY_LABEL } from "../proto/negotiation/relays.ts";
+import type { PeerId } from "../proto/peer-id.ts";
+import { type Random, randomBytes } from "../proto/random.ts";
+import type { MeshStream } from "./stream.ts";
+
+/**
+ * A member that relays for the others: a STUN and TURN server inside the agent, whose secret nobody else knows. It gives every member
+ * that asks a credential in that member's name, which ends after an hour, so that the server's quotas count by member.
+ */
+
+/** The protocol of grants: nothing there, one grant back. */
+export const TURN_PROTOCOL = "starling/turn/1";
+
+const REALM = "starling";
+/** Long enough that a member asks a few dozen times a day, short enough that who has left soon loses the relay, ms. */
+const CREDENTIAL_MS = 3_600_000;
+const SECRET_BYTES = 32;
+/** Allocations of one member: a dozen links that are made and renewed, twice. */
+const ALLOCATIONS_PER_MEMBER = 32;
+
+/** The relay in this process. */
+export interface Relaying extends AsyncDisposable {
+  /** `address:port` by which others reach it. */
+  readonly address: string;
+  readonly server: StunServer;
+  /** Serves one stream of {@link TURN_PROTOCOL}. */
+  serve(stream: MeshStream, from: PeerId): Promise<void>;
+}
+
+/** Starts the server. Rejects with `usage` for addresses that cannot be. */
+export async function openRelaying(options: RelayOptions, random: Random, now: () => Instant): Promise<Relaying> {
+  const listen = parseListenAddress(options.listen ?? `0.0.0.0:${STUN_PORT}`, STUN_PORT);
+  const relayAddresses = defaultRelayAddresses([listen]);
+  const external = options.publicAddress === undefined ? undefined : canonicalAddress(options.publicAddress);
+  if (options.publicAddress !== undefined && external === undefined)
+    throw new StarlingError("usage", `${JSON.stringify(options.publicAddress)} is no IP address`);
+  const secret = base64(randomBytes(random, SECRET_BYTES));
+  const server = await startStunServer({
+    listen: [listen],
+    realm: REALM,
+    credentials: { users: [], secrets: [secret] },
+    relayAddresses,
+    ...(external !== undefined && { externalAddresses: [external] }),
+    ...(options.allowPeers && { allowPeers: options.allowPeers }),
+    limits: { allocationsPerUser: options.allocationsPerMember ?? ALLOCATIONS_PER_MEMBER },
+    now,
+  }).catch((cause: unknown) => {
+    const message = `the relay cannot listen on ${endpointText(listen)}: is something else there, or is it no address of this host?`;
+    throw new StarlingError("usage", message, { cause });
+  });
+  const host = external ?? relayAddresses[0] ?? listen.address;
+  const address = endpointText({ address: host, port: server.listening[0]?.port ?? listen.port });
+  const urls = [`stun:${address}`, `turn:${address}`, `turn:${address}?transport=tcp`];
+  return {
+    address,
+    server,
+    async serve(stream, from) {
+      const { username, password: credential, expiresAt } = issueCredential(secret, from, CREDENTIAL_MS, now());
+      await stream.send(encodeRelayGrant({ urls, username, credential, expiresAt }));
+      stream.end();
+    },
+    [Symbol.asyncDispose]: () => server.close(),
+  };
+}
+
+/** `labels` with the one that says where this member relays, in order. */
+export function withRelayLabel(labels: readonly Label[], address: string): readonly Label[] {
+  const others = labels.filter(([key]) => key !== RELAY_LABEL);
+  return [...others, [RELAY_LABEL, address] as const].sort(([a], [b]) => (a < b ? -1 : 1));
+}
