@@ -1,6 +1,7 @@
 /** Short forms of the scenarios in which much goes wrong; `npm run sim` runs them at full size. */
 import { expect, test } from "vitest";
 import { blackout } from "./scenarios/blackout.ts";
+import { hostile } from "./scenarios/hostile.ts";
 import { lifeguard } from "./scenarios/lifeguard.ts";
 import { partition } from "./scenarios/partition.ts";
 import { rapid } from "./scenarios/rapid.ts";
@@ -31,4 +32,13 @@ test("two halves that were cut off for ten minutes become one cluster again", { 
 
 test("a cluster that was down as a whole comes back as one", { timeout: TEST_TIMEOUT_MS }, () => {
   expect(blackout.run({ nodes: 50, seed: 1 }).failures).toEqual([]);
+});
+
+test("hostile members, alone and in league, evict nobody, keep nobody alive and hardly stop a broadcast", {
+  timeout: TEST_TIMEOUT_MS,
+}, () => {
+  const { failures, figures } = hostile.run({ nodes: 40, seed: 1 });
+  expect(failures).toEqual([]);
+  expect(figures["victimsWithThreeHostileObservers"]).toBeGreaterThan(0);
+  expect(figures["forgeries"]).toBeGreaterThan(100);
 });

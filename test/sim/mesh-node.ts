@@ -22,7 +22,7 @@ const REMEMBER_MS = 10_000;
 const MAX_REMEMBERED = 512;
 /** Beyond any run. */
 const TOKEN_LIFE_MS = 86_400_000;
-const SCOPES = ["mesh:join", "kv:*"];
+const SCOPES = ["mesh:join", "kv:*", "topic:*"];
 const MEMORY = "members";
 
 /** What a scenario asks of a node. */

@@ -6,6 +6,7 @@ import type { RingSeat } from "../../src/proto/overlay/seat.ts";
 import { overlayLimits } from "../../src/proto/overlay/timing.ts";
 import type { Level, Observation, ViewEntry } from "./checkers.ts";
 import { founder } from "./founder.ts";
+import { HostileNode, type Malice, type Plot } from "./hostile-node.ts";
 import type { MemberState } from "./member.ts";
 import { type MeshCommand, type MeshEvent, MeshNode } from "./mesh-node.ts";
 import { World } from "./world.ts";
@@ -20,6 +21,8 @@ export interface MeshRunOptions extends Omit<WorldOptions<MeshCommand, MeshEvent
   readonly broken?: (output: MeshOutput) => boolean;
   /** False: a build that does not watch its own health. Default true. */
   readonly localHealth?: boolean;
+  /** Who is hostile, and how; they act when `plot` has begun. Nobody by default. */
+  readonly cast?: { readonly plot: Plot; maliceOf(index: number): Malice | undefined };
   /** Sees what nodes tell their applications: member events and posts. */
   readonly witness?: (index: number, event: MeshEvent) => void;
 }
@@ -40,18 +43,22 @@ export class MeshRun implements Observation {
   #founder: Membership | undefined;
 
   constructor(options: MeshRunOptions) {
-    const { broken, localHealth = true, witness, ...worldOptions } = options;
+    const { broken, localHealth = true, cast, witness, ...worldOptions } = options;
     this.#witness = witness;
     this.world = new World<MeshCommand, MeshEvent>({
       ...worldOptions,
-      create: (context) =>
-        new MeshNode(context, {
+      create: (context) => {
+        const node = {
           signer: this.world.signer,
           localHealth,
           shelf: this.#shelf,
           ...(this.#founder && { like: this.#founder }),
           ...(broken !== undefined && { broken }),
-        }),
+        };
+        const malice = cast?.maliceOf(context.index);
+        if (cast === undefined || malice === undefined) return new MeshNode(context, node);
+        return new HostileNode(context, node, malice, cast.plot);
+      },
       observe: (index, event) => this.#observe(index, event),
     });
   }
@@ -90,7 +97,7 @@ export class MeshRun implements Observation {
   /** The mesh that runs at `index`; undefined while none does. */
   mesh(index: number): Mesh | undefined {
     const node = this.world.node(index);
-    return node instanceof MeshNode ? node.mesh : undefined;
+    return node instanceof MeshNode || node instanceof HostileNode ? node.mesh : undefined;
   }
 
   *view(index: number): Generator<ViewEntry> {

@@ -3,8 +3,14 @@ import type { MeshRun } from "./mesh-run.ts";
 /** A cluster that has not come together by then has a fault of its own. */
 const LONGEST_SETTLE_MS = 120_000;
 const LOOK_EVERY_MS = 1_000;
-/** After that, links that are no longer wanted are gone and the network's trees are laid. */
+/** After that, first rounds are over, links that are no longer wanted are gone and the network's trees are laid. */
 const REST_MS = 10_000;
+
+/** Starts all nodes as one mesh that has long been one, and lets what is drawn at a start pass. */
+export function beginSettled(run: MeshRun): void {
+  run.startAsOne();
+  run.world.run(REST_MS);
+}
 
 /** Starts every node within `joinMs`, evenly, and lets time pass until all know all and for a while longer; what failed, if anything. */
 export function settle(run: MeshRun, joinMs: number): string[] {

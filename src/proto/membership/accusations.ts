@@ -4,19 +4,22 @@ import { observersOf, wantedLinks } from "../overlay/neighbours.ts";
 import type { PeerId } from "../peer-id.ts";
 import { randomBytes } from "../random.ts";
 import { TokenBucket } from "../token-bucket.ts";
-import { CaseBook } from "./cases.ts";
+import { CaseBook, type Charge, type Review } from "./cases.ts";
 import { type Context, Meter, move } from "./context.ts";
 import type { MembershipResume, Source } from "./effects.ts";
 import {
   ACCUSER_RATE,
   CONFIRMATIONS,
   EVIDENCE_MS,
+  MAX_METERED,
   MAX_PAST_CHARGES,
   OWN_ACCUSATION_RATE,
   REFUTATION_WINDOW_MS,
+  ROUTED_LEAST_MS,
   ROUTED_UNPROVEN_MS,
   STATEMENT_RATE,
   UNPROVEN_MS,
+  VOID_MS,
 } from "./limits.ts";
 import { encodePayload, encodeTell } from "./messages.ts";
 import type { Finding, Prober } from "./probe.ts";
@@ -47,8 +50,12 @@ import { isThere, type Member } from "./table.ts";
  * it in its own words, and heard no answer since, it joins one later suspicion as well. After a cut both sides hold half
  * of the cluster for down, so more than one would be a storm.
  *
+ * That view may differ from everybody else's for a moment, and what only some believe is not carried to the accused. So before
+ * somebody is down on the word of few, the accusers must still be its observers, and the accused is asked in an envelope.
+ *
  * Nobody honest is ever at fault for what it says. Each member keeps its own accusations within a rate, and others take
- * so much more from it that even what comes late and all at once is within theirs; what exceeds that is hostile. Views
+ * so much more from it that even what comes late and all at once is within theirs; what exceeds that is hostile, and for a
+ * while nothing that its author says counts, for the accused must hear of whatever does. Views
  * differ after cuts and restarts, so an accuser that is no observer in ours is not blamed, and neither is whoever passes
  * on what others have said.
  */
@@ -60,6 +67,8 @@ export class Accusations {
   readonly #signing = new Set<PeerId>();
   readonly #handlers = new Meter(STATEMENT_RATE);
   readonly #accusers = new Meter(ACCUSER_RATE);
+  /** Accusers that have said more than anybody honest says, and until when nothing that they say counts. */
+  readonly #void = new RecentMap<PeerId, Instant>(MAX_METERED);
   readonly #own: TokenBucket;
   /** Whom we have accused, at which start, and have heard nothing of since. */
   readonly #unanswered = new RecentMap<PeerId, number>(MAX_PAST_CHARGES);
@@ -116,6 +125,11 @@ export class Accusations {
       // Of an earlier start, or answered: the news of that is merely faster than the suspicion.
       out.fault("stale");
       out.verdict(source, "ignore");
+    } else if (this.#isVoid(accuser, now)) {
+      // Until it has been silent for a while: members whose clocks differ would believe it again at different moments.
+      this.#void.set(accuser, now + VOID_MS);
+      out.fault("flood");
+      out.verdict(source, "ignore");
     } else if (this.mayCheck(source, now)) {
       const resume: MembershipResume = { of: "suspicion", suspicion, source };
       const from = source.via === "introduction" ? this.#context.self : source.from;
@@ -130,7 +144,9 @@ export class Accusations {
     const member = table.get(accused);
     if (member === undefined || member.record.boot !== boot || member.state === "left") {
       out.verdict(source, "ignore");
-    } else if (accuser !== self && !this.#accusers.admits(accuser, now)) {
+    } else if (accuser !== self && (this.#isVoid(accuser, now) || !this.#accusers.admits(accuser, now))) {
+      // Of a flood some would take one part and some another, and an accused who never hears of a charge cannot answer it.
+      this.#void.set(accuser, now + VOID_MS);
       out.fault("flood", accuser);
       out.verdict(source, "ignore");
     } else if (!table.mayAccuse(accuser, accused, now)) {
@@ -222,10 +238,16 @@ export class Accusations {
 
   timeout(now: Instant): void {
     const bootOf = (accused: PeerId): number => this.#context.table.get(accused)?.record.boot ?? 0;
+    const { table, self } = this.#context;
+    const review: Review = {
+      stands: (accuser, accused) => accuser === self || table.mayAccuse(accuser, accused, now),
+      ask: (charge) => this.#ask(charge, now),
+    };
     for (;;) {
-      const accused = this.#cases.takeDue(now, bootOf);
-      if (accused === undefined) return;
-      move(this.#context, accused, "down", "silence", now);
+      const due = this.#cases.takeDue(now, bootOf, review);
+      if (due === undefined) return;
+      if (due.verdict === "down") move(this.#context, due.accused, "down", "silence", now);
+      else move(this.#context, due.accused, "alive", "dismissed", now);
     }
   }
 
@@ -245,6 +267,20 @@ export class Accusations {
         ? now - Math.max(knownSince, clearedAt) >= ROUTED_UNPROVEN_MS
         : clearedAt === Number.NEGATIVE_INFINITY && now - knownSince >= UNPROVEN_MS;
     return (proven || unheard) && this.#isNeighbour(member);
+  }
+
+  /**
+   * Asks the accused itself, before it is down on the word of few whom nobody confirms: it may never have heard of this charge, if
+   * those between us did not believe its author. How long it has for its answer, ms.
+   */
+  #ask({ first, accusers }: Charge, now: Instant): number {
+    const { links, out, routing, self } = this.#context;
+    if (accusers.includes(self)) return 0;
+    const tell = encodeTell(encodePayload("suspicion", first));
+    if (links.has(first.accused)) out.send(first.accused, tell);
+    else if (routing) out.route(first.accused, tell);
+    else return 0;
+    return Math.max(ROUTED_LEAST_MS, links.windowMs(now));
   }
 
   /** Whether we should have a link with `member`. */
@@ -303,6 +339,10 @@ export class Accusations {
   #tell(suspicion: Suspicion): void {
     const { links, out } = this.#context;
     if (links.has(suspicion.accused)) out.send(suspicion.accused, encodeTell(encodePayload("suspicion", suspicion)));
+  }
+
+  #isVoid(accuser: PeerId, now: Instant): boolean {
+    return (this.#void.get(accuser) ?? now) > now;
   }
 
   /** Whether a statement from `source` may cost us a signature check; answers for it when it may not. */

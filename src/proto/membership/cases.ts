@@ -2,7 +2,14 @@ import { RecentMap } from "../bounded.ts";
 import { Deadlines } from "../deadlines.ts";
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
-import { BUMP_SPACING_MS, CONFIRMATIONS, MAX_CHARGES, MAX_PAST_CHARGES, SOLE_ACCUSER_MS } from "./limits.ts";
+import {
+  BUMP_SPACING_MS,
+  CONFIRMATIONS,
+  MAX_CHARGES,
+  MAX_PAST_CHARGES,
+  MAX_QUESTIONS,
+  SOLE_ACCUSER_MS,
+} from "./limits.ts";
 import type { Suspicion } from "./statements.ts";
 
 /**
@@ -42,6 +49,14 @@ export interface Measures {
   observers(accused: PeerId): number;
   /** The refutation window, ms. */
   windowMs(now: Instant): number;
+}
+
+/** What is looked at before a verdict on the word of few. */
+export interface Review {
+  /** Whether what `accuser` says of `accused` still has effect. */
+  stands(accuser: PeerId, accused: PeerId): boolean;
+  /** Puts a charge to its accused; how long it has for the answer, ms, and 0 where it need not or cannot be asked. */
+  ask(charge: Charge): number;
 }
 
 export class CaseBook {
@@ -162,20 +177,37 @@ export class CaseBook {
 
   /**
    * Takes the next accused whose time is up, and closes its case; undefined when there is none. `bootOf`: the start that
-   * it was accused at. Late answers to its charges are recognised by {@link isConcluded}.
+   * it was accused at. Late answers to its charges are recognised by {@link isConcluded}. A case that rests on too few accusers
+   * is reviewed first, and `dismissed` when nothing of it stands.
    */
-  takeDue(now: Instant, bootOf: (accused: PeerId) => number): PeerId | undefined {
+  takeDue(
+    now: Instant,
+    bootOf: (accused: PeerId) => number,
+    review: Review,
+  ): { readonly accused: PeerId; readonly verdict: "down" | "dismissed" } | undefined {
     for (let accused = this.#deadlines.take(now); accused !== undefined; accused = this.#deadlines.take(now)) {
       const entry = this.#cases.get(accused);
       if (entry === undefined) continue;
+      const isOfFew = this.#isOfFew(entry);
+      if (isOfFew) prune(entry, review);
+      if (isOfFew && entry.charges.size === 0 && entry.claimedAt === undefined) {
+        this.close(accused);
+        return { accused, verdict: "dismissed" };
+      }
       // Observers have come or gone and stalls have been seen since the clock was set.
       if (this.#dueOf(entry, now) > now) {
         this.#arm(accused, now);
         continue;
       }
+      const patienceMs = isOfFew ? askAgain(entry, review) : 0;
+      if (patienceMs > 0) {
+        entry.notBefore = now + patienceMs;
+        this.#arm(accused, now);
+        continue;
+      }
       for (const id of entry.charges.keys()) this.conclude(id, accused, bootOf(accused));
       this.close(accused);
-      return accused;
+      return { accused, verdict: "down" };
     }
     return undefined;
   }
@@ -188,11 +220,18 @@ export class CaseBook {
     }
   }
 
+  /** Whether there are charges, and none of them has the confirmations that end it early. */
+  #isOfFew({ accused, charges }: MutableCase): boolean {
+    const needed = Math.min(CONFIRMATIONS, this.#measures.observers(accused) - 1);
+    for (const { accusers } of charges.values()) if (needed > 0 && accusers.length > needed) return false;
+    return charges.size > 0;
+  }
+
   #open(accused: PeerId): MutableCase {
     let entry = this.#cases.get(accused);
     if (entry === undefined) {
       const never = Number.NEGATIVE_INFINITY;
-      entry = { accused, charges: new Map(), claimedAt: undefined, silentAt: never, notBefore: never };
+      entry = { accused, charges: new Map(), claimedAt: undefined, silentAt: never, notBefore: never, asked: 0 };
       this.#cases.set(accused, entry);
     }
     return entry;
@@ -252,4 +291,24 @@ interface MutableCase extends Case {
   silentAt: Instant;
   /** The case is not decided before this. */
   notBefore: Instant;
+  /** How often the accused was asked before a verdict on the word of few. */
+  asked: number;
+}
+
+/** Takes out who accuses without effect by now, and charges of nobody else. */
+function prune({ accused, charges }: MutableCase, review: Review): void {
+  for (const [id, { accusers }] of charges) {
+    for (let index = accusers.length - 1; index >= 0; index--) {
+      if (!review.stands(accusers[index] as PeerId, accused)) accusers.splice(index, 1);
+    }
+    if (accusers.length === 0) charges.delete(id);
+  }
+}
+
+/** Puts a charge to the accused, a few times in all; how long it has for the answer, ms. */
+function askAgain(entry: MutableCase, review: Review): number {
+  const [charge] = entry.charges.values();
+  if (charge === undefined || entry.asked >= MAX_QUESTIONS) return 0;
+  entry.asked++;
+  return review.ask(charge);
 }

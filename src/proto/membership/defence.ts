@@ -10,7 +10,7 @@ import { encodeRefutation, readRefutation, type Suspicion, suspicionStatement } 
 
 /**
  * What a member does when it is suspected: it signs the suspicion's id, once, broadcasts the answer, and gives it to
- * whoever told it, over their link, since that is the way that has just been seen to work. It answers any accuser, observer or
+ * whoever told it, over their link or in an envelope, since that is the way that has just been seen to work. It answers any accuser, observer or
  * not, known or not, for somebody's view may differ, and takes each accusation as a sign that it may be unwell itself.
  */
 export class Defence {
@@ -33,7 +33,7 @@ export class Defence {
       return;
     }
     const answer = this.#answers.get(suspicion.id);
-    if (answer !== undefined && source.via === "link") {
+    if (answer !== undefined && (source.via === "link" || source.via === "route")) {
       if (this.#accusations.mayCheck(source, now)) this.#reply(source.from, answer);
     } else if (this.#accusations.mayCheck(source, now)) {
       const from = source.via === "introduction" ? self : source.from;
@@ -47,11 +47,11 @@ export class Defence {
     const { out, self, health, table } = this.#context;
     // An accuser whom we do not know yet may be known to others, but we cannot vouch for it.
     out.verdict(source, table.get(accuser) === undefined ? "ignore" : "accept");
-    const askedBy: PeerId[] = [accuser];
-    if (source.via !== "introduction" && source.from !== accuser) askedBy.push(source.from);
+    const askedBy: PeerId[] = this.#context.links.has(accuser) ? [accuser] : [];
+    if (source.via === "route" || (source.via !== "introduction" && source.from !== accuser)) askedBy.push(source.from);
     if (this.#answers.has(id)) {
       const answer = this.#answers.get(id);
-      if (answer !== undefined && source.via === "link") this.#reply(source.from, answer);
+      if (answer !== undefined && (source.via === "link" || source.via === "route")) this.#reply(source.from, answer);
       return;
     }
     this.#answers.set(id, undefined);
@@ -76,6 +76,8 @@ export class Defence {
   }
 
   #reply(peer: PeerId, answer: Uint8Array): void {
-    if (this.#context.links.has(peer)) this.#context.out.send(peer, encodeTell(answer));
+    const { links, out, routing } = this.#context;
+    if (links.has(peer)) out.send(peer, encodeTell(answer));
+    else if (routing) out.route(peer, encodeTell(answer));
   }
 }

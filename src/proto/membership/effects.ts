@@ -74,8 +74,8 @@ export interface MemberEvent {
   readonly record: MemberRecord;
   /** What it was held for before; undefined: it was unknown. */
   readonly previous: MemberState | undefined;
-  /** Why; of `up`: `record`, a newer record, or `answer`, to a suspicion. */
-  readonly cause: "record" | "answer" | "silence" | "claim" | "expired" | "revoked";
+  /** Why; of `up`: `record`, a newer record, `answer`, to a suspicion, or `dismissed`: its accusers are not its observers. */
+  readonly cause: "record" | "answer" | "dismissed" | "silence" | "claim" | "expired" | "revoked";
 }
 
 export type MembershipFault =
@@ -112,6 +112,8 @@ export type MembershipResume =
 export type Source =
   | { readonly via: "broadcast"; readonly from: PeerId; readonly id: MessageId }
   | { readonly via: "link"; readonly from: PeerId }
+  /** In an envelope of `from`, which it has signed. */
+  | { readonly via: "route"; readonly from: PeerId }
   /** From outside the mesh: nobody is to blame. */
   | { readonly via: "introduction" };
 

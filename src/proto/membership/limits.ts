@@ -76,6 +76,9 @@ export const CONFIRMATIONS = 3;
 /** A sole accuser waits this long for each binary digit of the number of members: 3 s for 2, 7.5 s for 30, 21 s for 10,000. */
 export const SOLE_ACCUSER_MS = 1_500;
 
+/** Envelopes that ask an accused for an answer before it is down on the word of few: one in five may pass a member that drops it. */
+export const MAX_QUESTIONS = 3;
+
 /** A member without a link that has given no sign may be accused after this; a dial ladder takes less. */
 export const UNPROVEN_MS = 60_000;
 
@@ -111,6 +114,9 @@ export const OWN_ACCUSATION_RATE = { perSecond: 2, burst: 64 } as const;
  * for grafts, 30 s in our own sleep): 64 + 2 * 90 is what an honest one reaches, and nobody honest exceeds it.
  */
 export const ACCUSER_RATE = { perSecond: 2, burst: 256 } as const;
+
+/** How long nothing counts that an accuser says which has exceeded that, ms: long enough that one which goes on never comes back. */
+export const VOID_MS = 60_000;
 
 // Records.
 

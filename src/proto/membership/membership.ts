@@ -163,7 +163,7 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
         this.#timeout(now);
         break;
       case "routed":
-        this.#prober.routed(input.from, input.bytes, now);
+        this.#routed(input.from, input.bytes, now);
         break;
       case "delivered":
         this.#delivered(input.bytes, { via: "broadcast", from: input.from, id: input.id }, now);
@@ -209,6 +209,17 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
     if (message === undefined) out.fault("malformed", peer);
     else if (message.type === "tell") this.#payload(message.payload, { via: "link", from: peer }, now);
     else this.#exchange.message(peer, message, now);
+  }
+
+  /** Out of an envelope: a frame of a probe, or a word about a suspicion for want of a link. */
+  #routed(from: PeerId, bytes: Uint8Array, now: Instant): void {
+    if ((bytes[0] ?? 0) < FIRST_MESSAGE_BYTE) {
+      this.#prober.routed(from, bytes, now);
+      return;
+    }
+    const message = decodeMessage(bytes, this.#context.shelf);
+    if (message?.type === "tell") this.#payload(message.payload, { via: "route", from }, now);
+    else this.#context.out.fault("malformed", from);
   }
 
   #delivered(bytes: Uint8Array, source: Source, now: Instant): void {
@@ -388,3 +399,6 @@ export interface MembershipStatistics {
 }
 
 const HERE: Standing = { there: true };
+
+/** Messages are arrays, whose first byte in msgpack is above all kinds of probe frames. */
+const FIRST_MESSAGE_BYTE = 0x90;

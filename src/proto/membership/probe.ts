@@ -329,7 +329,10 @@ export class Prober {
   }
 
   #conclude(probe: Probe): void {
-    if (probe.helpers.some((helper) => helper.verdict === "none")) this.#context.health.worse();
+    // One silent helper may be unwell itself; that none of them speaks points at us.
+    if (probe.helpers.length > 0 && probe.helpers.every(({ verdict }) => verdict === "none")) {
+      this.#context.health.worse();
+    }
     this.#end(probe, "silent");
     const tried = probe.helpers.some((helper) => helper.verdict === "silent");
     const by = probe.link !== undefined ? "link" : tried ? "helper" : probe.routedSequence >= 0 ? "route" : "no-path";

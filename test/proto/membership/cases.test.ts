@@ -19,7 +19,7 @@ function accuse(number: number, fill: number, at: number): boolean {
 }
 
 function due(at: number): string | undefined {
-  return book.takeDue(at, () => 1);
+  return book.takeDue(at, () => 1, { stands: () => true, ask: () => 0 })?.accused;
 }
 
 describe("how long a suspicion runs", () => {
@@ -150,5 +150,56 @@ describe("a case", () => {
     for (let number = 10; number < 10 + 32; number++) expect(accuse(number, number, NOW)).toBe(true);
     expect(accuse(50, 50, NOW)).toBe(false);
     expect(book.of(accused)?.charges.size).toBe(32);
+  });
+});
+
+describe("a case that rests on few accusers", () => {
+  const asked: string[] = [];
+  const take = (at: number, stands: (accuser: string) => boolean = () => true) =>
+    book.takeDue(at, () => 1, {
+      stands,
+      ask: ({ id: charge }) => {
+        asked.push(charge.slice(0, 2));
+        return 500;
+      },
+    });
+  const AT = NOW + soleAccuserMs(30);
+
+  beforeEach(() => {
+    asked.length = 0;
+  });
+
+  test("is put to its accused three times, and then decided", () => {
+    accuse(1, 1, NOW);
+    for (let question = 0; question < 3; question++) {
+      expect(take(AT + 500 * question)).toBeUndefined();
+      expect(take(AT + 500 * question + 499)).toBeUndefined();
+    }
+    expect(asked).toEqual(["01", "01", "01"]);
+    expect(take(AT + 1_500)).toEqual({ accused, verdict: "down" });
+  });
+
+  test("is dismissed when none of them observes the accused any more", () => {
+    accuse(1, 1, NOW);
+    accuse(2, 1, NOW);
+    expect(take(AT, () => false)).toEqual({ accused, verdict: "dismissed" });
+    expect(book.of(accused)).toBeUndefined();
+  });
+
+  test("goes on without those that do not", () => {
+    accuse(1, 1, NOW);
+    accuse(2, 1, NOW);
+    const early = NOW + suspicionMs(1, 11, 30, WINDOW);
+    expect(take(early, (accuser) => accuser === id(1))).toBeUndefined();
+    expect(book.of(accused)?.charges.size).toBe(1);
+    expect(asked).toEqual([]);
+    expect(take(AT)).toBeUndefined();
+    expect(asked).toEqual(["01"]);
+  });
+
+  test("is not reviewed when it is confirmed", () => {
+    for (let number = 1; number <= 4; number++) accuse(number, 2, NOW);
+    expect(take(NOW + WINDOW, () => false)).toEqual({ accused, verdict: "down" });
+    expect(asked).toEqual([]);
   });
 });

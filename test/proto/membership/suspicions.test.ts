@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { messageIdOf, Topic } from "../../../src/proto/gossip/messages.ts";
+import { soleAccuserMs } from "../../../src/proto/membership/cases.ts";
 import type { MembershipInput, MembershipResume } from "../../../src/proto/membership/effects.ts";
-import { ACCUSER_RATE, OWN_ACCUSATION_RATE } from "../../../src/proto/membership/limits.ts";
+import { ACCUSER_RATE, OWN_ACCUSATION_RATE, VOID_MS } from "../../../src/proto/membership/limits.ts";
 import { encodePayload, encodeTell } from "../../../src/proto/membership/messages.ts";
 import { decodeProbeFrame, encodeProbe } from "../../../src/proto/membership/probe-frames.ts";
 import { encodeRefutation } from "../../../src/proto/membership/statements.ts";
@@ -352,15 +353,59 @@ describe("checks that come back late", () => {
   });
 });
 
+describe("the word of few", () => {
+  test("is put to the accused in an envelope before it is down, which answers in one, and stays", () => {
+    const asking = new Agent({ members: MEMBERS, routing: true });
+    const told = suspicion(observers[0] as PeerId, accused);
+    asking.deliver(encodePayload("suspicion", told));
+    const routed = of(asking.pass(soleAccuserMs(MEMBERS + 1)), "route").filter(({ to }) => to === accused);
+    expect(routed).toHaveLength(1);
+    const question = (routed[0] as { readonly bytes: Uint8Array }).bytes;
+    expect(question).toEqual(encodeTell(encodePayload("suspicion", told)));
+    expect(asking.state(accused)).toBe("suspect");
+    const answer = encodeTell(encodePayload("refutation", refutation(accused)));
+    expect(events(asking.do({ type: "routed", from: accused, bytes: answer }))).toEqual(["suspect -> up (answer)"]);
+  });
+
+  test("takes a member down that does not answer that either", () => {
+    const asking = new Agent({ members: MEMBERS, routing: true });
+    asking.deliver(encodePayload("suspicion", suspicion(observers[0] as PeerId, accused)));
+    asking.pass(soleAccuserMs(MEMBERS + 1) + 3_100);
+    expect(asking.state(accused)).toBe("down");
+  });
+
+  test("put to ourselves in an envelope is answered in one, each time", () => {
+    const asked = new Agent({ members: MEMBERS, routing: true });
+    const question = encodeTell(encodePayload("suspicion", suspicion(id(1), asked.self)));
+    for (let time = 0; time < 2; time++) {
+      const out = asked.do({ type: "routed", from: id(7), bytes: question });
+      expect(of(out, "route").map(({ to }) => to)).toEqual([id(7)]);
+    }
+  });
+});
+
 describe("floods", () => {
   test("of accusations by one observer are cut off, and it is at fault", () => {
-    let flooded = 0;
-    for (let index = 0; index < 300; index++) {
-      const out = accuse(observers[0] as PeerId, { incarnation: index });
-      flooded += of(out, "fault").filter(({ fault, peer }) => fault === "flood" && peer === observers[0]).length;
-    }
-    expect(flooded).toBe(300 - ACCUSER_RATE.burst);
+    const accuser = observers[0] as PeerId;
+    const out = Array.from({ length: 300 }, (_, incarnation) => accuse(accuser, { incarnation })).flat();
+    const floods = of(out, "fault").filter(({ fault }) => fault === "flood");
+    expect(floods).toHaveLength(300 - ACCUSER_RATE.burst);
+    // The rest is not even checked, so that it may be anybody's.
+    expect(floods.filter(({ peer }) => peer === accuser)).toHaveLength(1);
     expect(agent.machine.suspicion(accused)?.charges.size).toBe(1);
+  });
+
+  test("void whatever an accuser says until it has been silent for a minute, for some would hear of it and others not", () => {
+    const accuser = observers[0] as PeerId;
+    for (let incarnation = 0; incarnation < 300; incarnation++) accuse(accuser, { incarnation });
+    refute();
+    const say = (incarnation: number, pauseMs: number): readonly string[] => {
+      agent.pass(pauseMs);
+      return of(accuse(accuser, { incarnation, id: incarnation & 255 }), "verdict").map(({ verdict }) => verdict);
+    };
+    expect(say(301, VOID_MS - 1)).toEqual(["ignore"]);
+    expect(say(302, VOID_MS - 1)).toEqual(["ignore"]);
+    expect(say(303, VOID_MS)).toEqual(["accept"]);
   });
 
   test("of statements over one link are cut off before they cost a check", () => {

@@ -2,6 +2,7 @@ import { blackout } from "./blackout.ts";
 import { broadcastDeaths } from "./broadcast-deaths.ts";
 import { broadcastSwarm } from "./broadcast-swarm.ts";
 import { broadcastTree } from "./broadcast-tree.ts";
+import { hostile } from "./hostile.ts";
 import { lifeguard } from "./lifeguard.ts";
 import { partition } from "./partition.ts";
 import { pulse } from "./pulse.ts";
@@ -22,4 +23,5 @@ export const scenarios: readonly Scenario[] = [
   partition,
   blackout,
   steady,
+  hostile,
 ];

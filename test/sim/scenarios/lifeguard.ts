@@ -11,7 +11,7 @@ import { below, fraction, SeededRandom, shuffle } from "../../../src/proto/rando
 import { Census, quantile } from "../census.ts";
 import type { MeshEvent } from "../mesh-node.ts";
 import { MeshRun } from "../mesh-run.ts";
-import { isTogether, runUntil, settle } from "../settle.ts";
+import { beginSettled, isTogether, runUntil } from "../settle.ts";
 import type { Scenario, ScenarioOptions } from "./scenario.ts";
 
 const FROZEN_COUNTS = [1, 4, 8, 16, 32];
@@ -52,7 +52,8 @@ function experiment({ nodes, seed }: ScenarioOptions, count: number, localHealth
   const witness = (index: number, event: MeshEvent): void => census.watch(index, event);
   const run: MeshRun = new MeshRun({ nodes, seed, localHealth, witness });
   const { world } = run;
-  const failures = settle(run, 5_000);
+  const failures: string[] = [];
+  beginSettled(run);
   const end = world.now + TROUBLE_MS;
   const freeze = (index: number): void => {
     if (world.now >= end) return;

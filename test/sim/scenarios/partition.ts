@@ -8,7 +8,7 @@
 import { SeededRandom, shuffle } from "../../../src/proto/random.ts";
 import { Census } from "../census.ts";
 import { MeshRun } from "../mesh-run.ts";
-import { isTogether, runUntil, settle } from "../settle.ts";
+import { beginSettled, isTogether, runUntil } from "../settle.ts";
 import type { Scenario } from "./scenario.ts";
 
 const CUT_MS = 600_000;
@@ -23,7 +23,8 @@ export const partition: Scenario = {
     const census = new Census(() => run);
     const run: MeshRun = new MeshRun({ nodes, seed, witness: (index, event) => census.watch(index, event) });
     const { world } = run;
-    const failures = settle(run, 5_000);
+    const failures: string[] = [];
+    beginSettled(run);
     const sides = Array.from({ length: nodes }, (_, index) => index % 2);
     shuffle(new SeededRandom(seed).fork("partition"), sides);
     census.counting = false;

@@ -12,10 +12,9 @@ import { agreement } from "../agreement.ts";
 import { Census } from "../census.ts";
 import { MeshRun } from "../mesh-run.ts";
 import type { Network } from "../network.ts";
-import { isTogether, runUntil, settle } from "../settle.ts";
+import { beginSettled, isTogether, runUntil } from "../settle.ts";
 import type { Scenario, ScenarioOptions } from "./scenario.ts";
 
-const JOIN_MS = 10_000;
 const FAULTY_SHARE = 0.01;
 const FAULT_MS = 120_000;
 const AGREE_BY_MS = 60_000;
@@ -51,7 +50,8 @@ function experiment({ nodes, seed }: ScenarioOptions, kind: Kind): Outcome {
   const census = new Census(() => run, faulty);
   const run: MeshRun = new MeshRun({ nodes, seed, witness: (index, event) => census.watch(index, event) });
   const { world } = run;
-  const failures = settle(run, JOIN_MS);
+  const failures: string[] = [];
+  beginSettled(run);
   const change = (afflicted: boolean): void => {
     world.change((network) => {
       for (const node of faulty) afflict(network, kind, node, afflicted);
