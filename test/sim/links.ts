@@ -127,6 +127,8 @@ export interface LinkHost {
 
 /** All links of a world. */
 export class Links {
+  /** The most messages that one direction of a link has ever held. */
+  deepest = 0;
   readonly #host: LinkHost;
   readonly #network: Network;
   readonly #random: Random;
@@ -169,6 +171,7 @@ export class Links {
     }
     const rescheduled = this.#reportLoss(direction, now);
     direction.push(input, now, this.#arrival(direction, input.bytes.length, now));
+    if (direction.length > this.deepest) this.deepest = direction.length;
     if (direction.length === 1 || rescheduled) heap.set(direction.source, this.#due(direction));
   }
 

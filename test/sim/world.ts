@@ -82,6 +82,11 @@ export class World<Command extends Typed = never, Event extends Typed = never>
     return this.now - EPOCH_MS;
   }
 
+  /** The most messages that one direction of a link has ever held. */
+  get queuePeak(): number {
+    return this.#links.deepest;
+  }
+
   /** How many nodes there are, running or not. */
   get size(): number {
     return this.#members.length;

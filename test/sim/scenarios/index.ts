@@ -7,6 +7,7 @@ import { lifeguard } from "./lifeguard.ts";
 import { partition } from "./partition.ts";
 import { pulse } from "./pulse.ts";
 import { rapid } from "./rapid.ts";
+import { report } from "./report.ts";
 import type { Scenario } from "./scenario.ts";
 import { steady } from "./steady.ts";
 import { meshHeals } from "./swarm.ts";
@@ -24,4 +25,5 @@ export const scenarios: readonly Scenario[] = [
   blackout,
   steady,
   hostile,
+  report,
 ];
