@@ -24,7 +24,7 @@ import { Exchange } from "./exchange.ts";
 import { SETTLING_MS } from "./limits.ts";
 import { Links } from "./links.ts";
 import { LocalHealth } from "./local-health.ts";
-import { decodeMessage, decodePayload, encodePayload, type Payload } from "./messages.ts";
+import { decodeMessage, decodePayload, decodeTell, encodePayload, type Payload } from "./messages.ts";
 import { Prober } from "./probe.ts";
 import { type MemberProfile, RecordShelf } from "./record.ts";
 import { Records } from "./records.ts";
@@ -211,15 +211,11 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
     else this.#exchange.message(peer, message, now);
   }
 
-  /** Out of an envelope: a frame of a probe, or a word about a suspicion for want of a link. */
+  /** Out of an envelope: a word about a suspicion, for want of a link, or a frame of a probe. */
   #routed(from: PeerId, bytes: Uint8Array, now: Instant): void {
-    if ((bytes[0] ?? 0) < FIRST_MESSAGE_BYTE) {
-      this.#prober.routed(from, bytes, now);
-      return;
-    }
-    const message = decodeMessage(bytes, this.#context.shelf);
-    if (message?.type === "tell") this.#payload(message.payload, { via: "route", from }, now);
-    else this.#context.out.fault("malformed", from);
+    const told = decodeTell(bytes, this.#context.shelf);
+    if (told === undefined) this.#prober.routed(from, bytes, now);
+    else this.#payload(told, { via: "route", from }, now);
   }
 
   #delivered(bytes: Uint8Array, source: Source, now: Instant): void {
@@ -399,6 +395,3 @@ export interface MembershipStatistics {
 }
 
 const HERE: Standing = { there: true };
-
-/** Messages are arrays, whose first byte in msgpack is above all kinds of probe frames. */
-const FIRST_MESSAGE_BYTE = 0x90;

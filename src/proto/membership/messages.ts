@@ -138,6 +138,16 @@ export function decodeMessage(message: Uint8Array, shelf: RecordShelf): LinkMess
   }
 }
 
+/**
+ * The payload of a `tell` that came where probe frames come too; undefined when it is none. Messages are arrays, whose first byte is
+ * above the kinds of all probe frames.
+ */
+export function decodeTell(message: Uint8Array, shelf: RecordShelf): Payload | undefined {
+  if ((message[0] ?? 0) < 0x90) return undefined;
+  const decoded = decodeMessage(message, shelf);
+  return decoded?.type === "tell" ? decoded.payload : undefined;
+}
+
 /** Decodes a broadcast payload; undefined when it is malformed. Never throws. */
 export function decodePayload(payload: Uint8Array, shelf: RecordShelf): Payload | undefined {
   const items = itemsOf(payload);
