@@ -16,8 +16,9 @@ const IDLE_MS = 60_000;
 const EARLY_MS = 10_000;
 /** How many are tried for one wish, each by other first hops than the ones that failed. */
 const TRIES = 3;
-/** Links of this kind that a member holds at once; beyond, none is taken. */
+/** Links of this kind that a member holds at once, and channels on which admission is under way; beyond, none is taken. */
 const MAX_RELAYED = 64;
+const MAX_ADMITTING = 16;
 
 export interface RelayedLinksOptions {
   readonly trust: Trust;
@@ -45,6 +46,7 @@ export class RelayedLinks {
   readonly #open = new Map<PeerLink, { usedAt: Instant }>();
   readonly #dials = new Map<PeerId, Promise<PeerLink | undefined>>();
   readonly #sweep: NodeJS.Timeout;
+  #admitting = 0;
   #closed = false;
 
   constructor(options: RelayedLinksOptions) {
@@ -68,11 +70,6 @@ export class RelayedLinks {
 
   links(): IterableIterator<PeerLink> {
     return this.#links.values();
-  }
-
-  /** Channels of others that this member carries. */
-  get carried(): number {
-    return this.#relays.carried;
   }
 
   /** A link to `peer` through others; undefined when there is no way. Never rejects. */
@@ -119,7 +116,8 @@ export class RelayedLinks {
     const { trust, random, now, fault } = this.#options;
     const { peer, role, via, localFingerprint, remoteFingerprint } = circuit;
     const connection = new RelayedConnection(circuit, () => fault(via, "relay-tampered"));
-    if (this.#closed || this.#open.size >= MAX_RELAYED || !trust.token) {
+    const isFull = this.#open.size >= MAX_RELAYED || this.#admitting >= MAX_ADMITTING;
+    if (this.#closed || isFull || !trust.token) {
       connection.close();
       return undefined;
     }
@@ -165,12 +163,14 @@ export class RelayedLinks {
       () => ({ type: "timeout" }),
       perform,
     );
+    this.#admitting++;
     runner.input({ type: "open" });
     connection.listen((event) => {
       if (event.type === "frame") runner.input({ type: "frame", bytes: event.bytes });
       else if (event.type === "closed") runner.input({ type: "closed" });
     });
     const admitted = await ended.promise;
+    this.#admitting--;
     runner.close();
     if (admitted !== undefined && !this.#closed) return this.#linked(admitted, circuit, connection);
     connection.close();

@@ -2,6 +2,7 @@ import { StarlingError } from "../errors.ts";
 import { RecentMap } from "../proto/bounded.ts";
 import { equalBytes } from "../proto/bytes.ts";
 import type { Instant } from "../proto/machine.ts";
+import { Meter } from "../proto/membership/context.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import {
   MAX_RELAY_HOPS,
@@ -9,6 +10,7 @@ import {
   RELAY_AVOID_MS,
   RELAY_PATIENCE_MS,
   RELAY_RACERS,
+  RELAY_REQUEST_RATE,
   RELAY_TRIES,
 } from "../proto/routing/limits.ts";
 import {
@@ -76,6 +78,7 @@ export interface RelayHost {
 export class Relays {
   readonly #host: RelayHost;
   readonly #carriage: Carriage;
+  readonly #requests = new Meter(RELAY_REQUEST_RATE);
   /** Requests that were seen lately, by origin and channel. */
   readonly #seen = new RecentMap<string, true>(MAX_RELAY_REQUESTS);
   /** First hops whose channels ended early, and until when others are better. */
@@ -84,11 +87,6 @@ export class Relays {
   constructor(host: RelayHost) {
     this.#host = host;
     this.#carriage = new Carriage(host.now);
-  }
-
-  /** Channels of others that this member carries. */
-  get carried(): number {
-    return this.#carriage.size;
   }
 
   /** A channel that led through `hop` first ended before it was of use. */
@@ -134,6 +132,10 @@ export class Relays {
 
   /** Serves a stream of {@link RELAY_PROTOCOL}: a channel that ends here, or one to hand on. */
   async serve(stream: MeshStream, from: PeerId): Promise<void> {
+    if (!this.#requests.admits(from, this.#host.now())) {
+      this.#host.fault(from, "relay-flood");
+      return stream.reset(REFUSED.busy);
+    }
     const side = { stream, messages: stream[Symbol.asyncIterator]() };
     const message = await firstMessage(side);
     const read = message && readRelayRequest(message);
@@ -190,12 +192,12 @@ export class Relays {
 
   /** Why a request is not taken up, as the code of the reset; each is taken up once. */
   #refusal(request: RelayRequest, signed: SignedBody, from: PeerId): number | undefined {
-    const { trust, now, isMember, fault } = this.#host;
+    const { trust, now } = this.#host;
     const key = `${request.origin} ${request.channel.join()}`;
     if (!isFresh(request, now()) || this.#seen.has(key) || request.origin === trust.id) return REFUSED.unwanted;
-    if (!isMember(request.origin)) return REFUSED.unwanted;
+    if (!this.#host.isMember(request.origin)) return REFUSED.unwanted;
     if (!trust.crypto.verify(relayStatement(request.origin, signed))) {
-      fault.call(this.#host, from, "relay-forged");
+      this.#host.fault(from, "relay-forged");
       return REFUSED.unwanted;
     }
     this.#seen.set(key, true);

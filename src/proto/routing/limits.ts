@@ -100,6 +100,9 @@ export const MAX_CARRIED_ORIGINS = 256;
 /** Requests remembered, so that none is carried or answered twice within the time in which it is fresh. */
 export const MAX_RELAY_REQUESTS = 1_024;
 
+/** Requests taken from one link, before any signature is checked: a neighbour that carries for a few origins, each with a few tries. */
+export const RELAY_REQUEST_RATE = { perSecond: 4, burst: 64 } as const;
+
 /** How long a request may take to come, and to be answered, ms: eight hops there and back over slow links. */
 export const RELAY_PATIENCE_MS = 5_000;
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type LocalCluster, openLocalCluster } from "../../../examples/local-cluster.ts";
 import type { Account, CarriedSide } from "../../../src/agent/carriage.ts";
 import { type Agent, StarlingError } from "../../../src/index.ts";
+import { RELAY_REQUEST_RATE } from "../../../src/proto/routing/limits.ts";
 import { until } from "../until.ts";
 import { estrangedStack } from "./estranged-stack.ts";
 
@@ -153,6 +154,24 @@ test.each<[string, (message: Uint8Array, index: number) => readonly Uint8Array[]
     malice.tamper = undefined;
   },
 );
+
+test("a member that asks for channels without end is cut off, and what makes no sense is its fault", {
+  timeout: 60_000,
+}, async () => {
+  const { burst } = RELAY_REQUEST_RATE;
+  const asked = Array.from({ length: burst + 40 }, async () => {
+    const stream = await alice.open(carol.id, "starling/relay/1");
+    await stream.send(Uint8Array.of(1, 2, 3));
+    await expect(stream[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: "peer-refused" });
+  });
+  await Promise.all(asked);
+  const { faults } = carol.counters();
+  expect(faults["relay-flood"]).toBeGreaterThan(0);
+  expect(faults["relay-malformed"]).toBeGreaterThan(0);
+  expect(faults["relay-malformed"]).toBeLessThanOrEqual(burst + 8);
+  // Its rate comes back: the next test needs it.
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+});
 
 test("the end of the member in between ends the channel, and another member carries the next", {
   timeout: 60_000,
