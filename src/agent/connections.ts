@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "../options.ts";
 import { assert } from "../proto/assert.ts";
+import { equalBytes } from "../proto/bytes.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { DialFailure } from "../proto/negotiation/outcome.ts";
 import type { DialPlan } from "../proto/negotiation/plan.ts";
@@ -8,13 +9,17 @@ import type { RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
 import { decline, type Signal } from "../proto/negotiation/signal.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { Random } from "../proto/random.ts";
+import { type RenewalReason, Renewals, type RenewalsInput, type RenewalsOutput } from "../proto/session/renewals.ts";
+import { type Change, isStranded } from "../proto/session/surroundings.ts";
 import type { GoodbyeReason } from "../proto/streams/events.ts";
 import type { Lane } from "../proto/streams/lanes.ts";
 import { Courier, type SignalPath } from "./courier.ts";
 import { Letters } from "./letters.ts";
+import type { LinkStreamHandler } from "./link-streams.ts";
 import { type AdmittedChannel, Pairing, type PairingContext } from "./pairing.ts";
 import type { Paths } from "./paths.ts";
-import { type LinkStreamHandler, PeerLink } from "./peer-link.ts";
+import { PeerLink } from "./peer-link.ts";
+import { Runner } from "./runner.ts";
 import { linkOptionsFor } from "./stacks.ts";
 import type { Trust } from "./trust.ts";
 
@@ -23,6 +28,12 @@ const MAX_ENGAGED = 64;
 
 /** How long the last word to a peer that is expelled may take, ms. */
 const LAST_WORD_MS = 200;
+
+/**
+ * Sessions that wait for another connection at a time, at most 4 MiB each: more links than an agent has, all lost at once. Beyond
+ * it the one with nothing to lose goes, else the one that waits longest.
+ */
+const MAX_DETACHED = 64;
 
 /** What connections tell the agent. */
 export interface ConnectionsListener {
@@ -41,11 +52,18 @@ export interface ConnectionsListener {
   isNew?(peer: PeerId): boolean;
   /** The X25519 key in a member's record. */
   boxKeyOf(peer: PeerId): Uint8Array | undefined;
+  /** Whether it has left, or its membership is void. */
+  isOut(peer: PeerId): boolean;
+  /** A session waits for a connection: dial the peer. */
+  redial(peer: PeerId): void;
 }
 
 /** All pairings and links of one agent: at most one link to each peer, the newest. */
 export class Connections {
+  /** Those that have a connection. */
   readonly #links = new Map<PeerId, PeerLink>();
+  /** These, and those that wait for another, the longest waiting first. */
+  readonly #sessions = new Map<PeerId, PeerLink>();
   readonly #pairings = new Map<PeerId, Pairing>();
   /** Every connection that has not ended, also those that linger for a last frame and belong to nobody any more. */
   readonly #open = new Set<RtcConnection>();
@@ -58,6 +76,7 @@ export class Connections {
   readonly #now: () => Instant;
   readonly #log: Logger;
   readonly #pairingContext: PairingContext;
+  readonly #renewals: Runner<RenewalsInput, RenewalsOutput>;
   #closed = false;
 
   constructor(options: {
@@ -75,6 +94,12 @@ export class Connections {
     this.#log = options.log;
     this.#letters = new Letters(trust, now, (peer) => listener.boxKeyOf(peer));
     this.#courier = new Courier(listener, now);
+    this.#renewals = new Runner(
+      new Renewals(random),
+      now,
+      () => ({ type: "timeout" }),
+      (output) => this.#performRenewal(output),
+    );
     this.#pairingContext = {
       self: trust.id,
       trust,
@@ -83,6 +108,7 @@ export class Connections {
       ladder: (peer) => this.#paths.ladder(peer),
       connect: (plan, initiator, notify) => this.#connect(plan, initiator, notify),
       ended: (peer, result, rounds) => this.#paths.ended(peer, result, rounds),
+      session: (peer) => this.#sessions.get(peer)?.held,
       sendSignal: (peer, signal) => this.#sendSignal(peer, signal),
       linked: (channel) => this.#linked(channel),
       failed: (peer, failure, wanted) => this.#failed(peer, failure, wanted),
@@ -112,6 +138,27 @@ export class Connections {
     if (reason !== "expelled") link?.close(reason);
     // Why it is expelled is the last that it hears.
     else void Promise.race([link?.drain(), pause(LAST_WORD_MS)]).then(() => link?.close(reason));
+  }
+
+  /** Makes another connection beneath the link to `peer`, which carries on meanwhile; nothing where there is no link. */
+  renew(peer: PeerId, reason: RenewalReason): void {
+    if (!this.#links.has(peer)) return;
+    this.#log.debug("renewing a link", { peer, reason });
+    this.#renewals.input({ type: "renew", peer });
+  }
+
+  /** This machine's network has changed, or it slept. */
+  shaken(change: Change): void {
+    for (const [peer, link] of this.#links) {
+      if (isStranded(link.pair, change)) this.renew(peer, "moved");
+      else if (change.woke && link.busy) this.renew(peer, "woke");
+    }
+    this.retry();
+  }
+
+  /** Signals may get through that did not: whoever waits for an answer tries again. */
+  retry(): void {
+    this.#renewals.input({ type: "changed" });
   }
 
   /** What carried the signals of the link to `peer`. */
@@ -152,14 +199,17 @@ export class Connections {
     this.#forgetIdle(peer);
   }
 
-  /** Its record has come: later letters are sealed for the key in it. */
-  recordKnown(peer: PeerId): void {
+  /** Its record or its standing has changed: later letters are sealed for the key in it, and its session may be over. */
+  memberChanged(peer: PeerId): void {
     this.#letters.forget(peer);
+    const session = this.#sessions.get(peer);
+    if (session?.isDetached) this.#endVoid(session);
   }
 
   /** Says goodbye on every link once what is queued has left, within `limitMs`. */
   async leave(limitMs: number): Promise<void> {
     const links = [...this.#links.values()];
+    for (const session of [...this.#sessions.values()]) if (session.isDetached) session.close("leaving");
     const patience = Promise.withResolvers<void>();
     const timer = setTimeout(patience.resolve, limitMs);
     await Promise.race([Promise.all(links.map((link) => link.drain())), patience.promise]);
@@ -172,9 +222,16 @@ export class Connections {
   close(): void {
     this.#closed = true;
     for (const pairing of this.#pairings.values()) pairing.close();
-    for (const link of [...this.#links.values()]) link.abandon("closing");
+    this.#renewals.close();
+    for (const session of [...this.#sessions.values()]) session.abandon("closing");
     for (const connection of this.#open) connection.close();
     this.#pairings.clear();
+  }
+
+  #performRenewal({ type, peer }: RenewalsOutput): void {
+    if (type === "dial") this.#listener.redial(peer);
+    else if (type === "renew") this.#pairing(peer)?.dial();
+    else this.#pairings.get(peer)?.abort("unreachable");
   }
 
   #pairing(peer: PeerId): Pairing | undefined {
@@ -195,7 +252,7 @@ export class Connections {
 
   #forgetIdle(peer: PeerId): void {
     const pairing = this.#pairings.get(peer);
-    if (pairing && !pairing.engaged && !this.#links.has(peer)) this.#pairings.delete(peer);
+    if (pairing && !pairing.engaged && !this.#sessions.has(peer)) this.#pairings.delete(peer);
   }
 
   #connect(plan: DialPlan, initiator: boolean, notify: (event: RtcEvent) => void): RtcConnection {
@@ -215,10 +272,16 @@ export class Connections {
   }
 
   #linked(channel: AdmittedChannel): void {
-    const peer = channel.peer.id;
-    const before = this.#links.get(peer);
     const stack = this.#stackOf.get(channel.connection);
     assert(stack !== undefined, "links come of connections made here");
+    if (channel.session.resumed) this.#resumed(channel, channel.session.resumed.cut, stack);
+    else this.#began(channel, stack);
+  }
+
+  #began(channel: AdmittedChannel, stack: string): void {
+    const peer = channel.peer.id;
+    const before = this.#sessions.get(peer);
+    const isReplaced = this.#links.has(peer);
     const link = new PeerLink(channel, {
       stack,
       link: linkOptionsFor(stack),
@@ -229,32 +292,96 @@ export class Connections {
         handlerFailed: (from, protocol, error) =>
           this.#log.error("a stream handler failed", { from, protocol, error: String(error) }),
         fault: (from, fault) => this.#listener.fault(from, fault),
+        detached: (lost, reason) => this.#detached(lost, reason),
         lost: (lost, reason, deliberate) => this.#lost(lost, reason, deliberate),
       },
     });
-    this.#links.set(peer, link);
-    this.#courier.linked(peer);
-    if (before) {
-      this.#listener.linkDown(peer, "replaced", true);
-      before.close("replaced");
+    this.#sessions.set(peer, link);
+    if (isReplaced) this.#listener.linkDown(peer, "replaced", true);
+    before?.close("replaced");
+    this.#up(link);
+  }
+
+  /** The session goes on; `cut`: its mesh, or the peer's, took the link for down. */
+  #resumed(channel: AdmittedChannel, cut: boolean, stack: string): void {
+    const peer = channel.peer.id;
+    const link = this.#sessions.get(peer);
+    const isSame = link?.goesOn === true && equalBytes(link.session, channel.session.id);
+    if (!isSame || (link.isDetached && !cut)) {
+      // It has ended, or lost its connection, since the two agreed: the peer will notice, and the next admission sorts it out.
+      channel.connection.close();
+      this.#renewals.input({ type: "failed", peer });
+      return;
     }
-    this.#log.info("link up", { peer, rtc: link.stack, role: channel.role, signaledBy: this.signaledBy(peer) });
+    const { isDetached } = link;
+    link.attach(channel, stack, linkOptionsFor(stack));
+    if (this.#sessions.get(peer) !== link) return;
+    if (cut && !isDetached) this.#listener.linkDown(peer, "replaced", true);
+    if (cut) this.#up(link);
+    else {
+      this.#renewed(link);
+      link.start();
+    }
+  }
+
+  #up(link: PeerLink): void {
+    this.#links.set(link.id, link);
+    this.#renewed(link);
     this.#listener.linkUp(link);
-    link.start(channel);
+    link.start();
+  }
+
+  #renewed(link: PeerLink): void {
+    this.#courier.linked(link.id);
+    this.#renewals.input({ type: "attached", peer: link.id });
+    const { path, localCandidate, remoteCandidate } = link.status();
+    const facts = { path, local: localCandidate, remote: remoteCandidate, signaledBy: this.signaledBy(link.id) };
+    this.#log.info("link up", { peer: link.id, rtc: link.stack, ...facts });
+  }
+
+  /** A link has no connection: to the mesh it is down, its streams wait. */
+  #detached(link: PeerLink, reason: string): void {
+    const { id } = link;
+    this.#down(link, reason, false);
+    if (this.#endVoid(link)) return;
+    // Those that wait longest stand first.
+    this.#sessions.delete(id);
+    this.#sessions.set(id, link);
+    this.#renewals.input({ type: "detached", peer: id, busy: link.busy });
+    const waiting = [...this.#sessions.values()].filter(({ isDetached }) => isDetached);
+    if (waiting.length > MAX_DETACHED)
+      (waiting.find(({ busy }) => !busy) ?? waiting[0])?.abandon("too many links wait");
+  }
+
+  /** Ends a session that waits for a peer that is out, or that has started anew. */
+  #endVoid(session: PeerLink): boolean {
+    const boxKey = this.#listener.boxKeyOf(session.id);
+    const isVoid =
+      this.#listener.isOut(session.id) || (boxKey !== undefined && !equalBytes(boxKey, session.peer.boxKey));
+    if (isVoid) session.abandon("the member is not what it was");
+    return isVoid;
   }
 
   #lost(link: PeerLink, reason: string, deliberate: boolean): void {
+    if (this.#sessions.get(link.id) !== link) return;
+    this.#sessions.delete(link.id);
+    this.#renewals.input({ type: "over", peer: link.id });
+    this.#down(link, reason, deliberate);
+    this.#forgetIdle(link.id);
+  }
+
+  #down(link: PeerLink, reason: string, deliberate: boolean): void {
     if (this.#links.get(link.id) !== link) return;
     this.#links.delete(link.id);
     this.#courier.lost(link.id);
     this.#log.info("link down", { peer: link.id, reason });
     this.#listener.linkDown(link.id, reason, deliberate);
-    this.#forgetIdle(link.id);
   }
 
   #failed(peer: PeerId, failure: DialFailure, wanted: boolean): void {
     this.#log.debug("dial failed", { peer, stage: failure.stage, reason: failure.reason, wanted });
     if (wanted && !this.#links.has(peer)) this.#listener.dialFailed(peer, failure);
+    this.#renewals.input({ type: "failed", peer });
     queueMicrotask(() => this.#forgetIdle(peer));
   }
 }

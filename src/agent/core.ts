@@ -1,7 +1,6 @@
 import { StarlingError } from "../errors.ts";
 import type { MemberEvent } from "../proto/membership/effects.ts";
 import type { Mesh } from "../proto/mesh.ts";
-import type { DialFailure } from "../proto/negotiation/outcome.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { STORE_LABEL } from "../proto/storers.ts";
 import type { StreamPriority } from "../proto/streams/events.ts";
@@ -12,6 +11,7 @@ import { Administration } from "./administration.ts";
 import { Buckets, bucketHost } from "./buckets.ts";
 import { Connections } from "./connections.ts";
 import { member as memberCredential } from "./credential.ts";
+import { dialOutcome } from "./dial-outcome.ts";
 import { type AgentEventTarget, LinkChangeEvent, MemberChangeEvent } from "./events.ts";
 import { FaultLog } from "./fault-log.ts";
 import { joinFailure } from "./first-join.ts";
@@ -31,7 +31,7 @@ import { RelayedLinks } from "./relayed-links.ts";
 import { RELAY_PROTOCOL } from "./relays.ts";
 import { Servers } from "./servers.ts";
 import { Services } from "./services.ts";
-import { memberInfo, memberInfos } from "./status-view.ts";
+import { isOut, memberInfo, memberInfos } from "./status-view.ts";
 import type { MeshStream } from "./stream.ts";
 import { Tenure } from "./tenure.ts";
 import { remember, Upkeep } from "./upkeep.ts";
@@ -122,13 +122,18 @@ export class AgentCore {
           if (this.#open.close(peer)) this.#face.dispatchEvent(new LinkChangeEvent("linkdown", peer, reason));
         },
         message: (peer, lane, bytes) => this.#host?.input({ type: "message", peer, lane, bytes }),
-        dialFailed: (peer, failure) => this.#dialFailed(peer, failure),
+        dialFailed: (peer, failure) => {
+          const outcome = dialOutcome(peer, failure);
+          if (outcome) this.#host?.input(outcome);
+        },
         handler: (protocol) => this.#open.guard(this.services.handlerOf(protocol)),
         fault: (peer, fault) => this.faults.report(peer, fault),
         post: (to, letter) => this.servers.signal(to, letter),
         carry: (to, letter, request) => this.#host?.signal(to, letter, request) ?? false,
         isNew: (peer) => this.servers.ready && this.#host?.mesh.membership.isSettled(peer, now()) !== true,
         boxKeyOf: (peer) => this.#host?.mesh.membership.member(peer)?.record.exchangeKey,
+        isOut: (peer) => isOut(this.#host?.mesh, peer),
+        redial: (peer) => this.#host?.input({ type: "try", peer }),
       },
     });
     this.relayed = new RelayedLinks({
@@ -147,6 +152,7 @@ export class AgentCore {
       listener: {
         token: (text) => void this.#issued(text),
         unrenewed: () => void this.tenure.unrenewed(),
+        ready: () => this.connections.retry(),
         asked: async (request) => issuing?.desk.answer(request),
         progress: (line) => (this.#host ? undefined : prepared.progress(line)),
         issuers: (encoded) => void this.governance.offerIssuers(encoded),
@@ -322,6 +328,7 @@ export class AgentCore {
     this.#upkeep.seek(host.mesh, this.servers);
     this.#upkeep.lookForRelays(this.network.relays);
     this.#upkeep.remember(host.mesh, this.id, state, log);
+    this.#upkeep.look(this.prepared, this.servers, this.connections);
     this.tenure.schedule();
     this.#admitted.resolve();
   }
@@ -368,19 +375,11 @@ export class AgentCore {
     if (event.cause === "revoked" || event.cause === "expired") this.relayed.expel(event.peer);
     const member = memberInfo(this.mesh, event.peer);
     if (!member) return;
-    this.connections.recordKnown(event.peer);
+    this.connections.memberChanged(event.peer);
     if (event.event !== "updated")
       this.prepared.log.info(`member ${event.event}`, { peer: event.peer, name: member.name, cause: event.cause });
     const type = event.event === "updated" ? "memberupdate" : (`member${event.event}` as const);
     this.#face.dispatchEvent(new MemberChangeEvent(type, member, event.previous));
-  }
-
-  #dialFailed(peer: PeerId, failure: DialFailure): void {
-    if (failure.reason === "aborted" || failure.reason === "closing") return;
-    const refused =
-      failure.reason === "peer-busy" || failure.reason === "peer-refused" || failure.stage === "admission";
-    if (refused) this.#host?.input({ type: "dial-refused", peer });
-    else this.#host?.input({ type: "dial-failed", peer, reason: failure.stage === "signaling" ? "absent" : "no-path" });
   }
 
   #refused(code: string, detail: string, everywhere: boolean): void {

@@ -159,7 +159,7 @@ export class MeshHost {
         this.#listener.posted(output.post);
         break;
       case "link-silent":
-        this.#connections.link(output.peer)?.abandon("silent");
+        this.#connections.link(output.peer)?.unanswered();
         break;
       case "isolated":
         this.#listener.isolated();

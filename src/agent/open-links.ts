@@ -1,5 +1,5 @@
 import type { PeerId } from "../proto/peer-id.ts";
-import type { LinkStreamHandler } from "./peer-link.ts";
+import type { LinkStreamHandler } from "./link-streams.ts";
 
 /** The code of a stream whose link ended before it was open. Below 16, so no application's. */
 const NEVER_OPENED = 14;

@@ -9,6 +9,7 @@ import type { Signal } from "../proto/negotiation/signal.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { Random } from "../proto/random.ts";
 import { Admission, type AdmissionInput, type AdmissionOutput, type AdmittedPeer } from "../proto/session/admission.ts";
+import type { AdmittedSession, HeldSession } from "../proto/session/resumption.ts";
 import type { Role } from "../proto/session/transcript.ts";
 import { Runner } from "./runner.ts";
 import type { Trust } from "./trust.ts";
@@ -23,7 +24,9 @@ export interface PairingContext {
   ladder(peer: PeerId): readonly DialPlan[];
   connect(plan: DialPlan, initiator: boolean, notify: (event: RtcEvent) => void): RtcConnection;
   sendSignal(peer: PeerId, signal: Signal): void;
-  /** A channel was admitted. Frames that come on it from now on go to `onFrame` of the answer. */
+  /** The session with `peer` that a channel may carry on. */
+  session(peer: PeerId): HeldSession | undefined;
+  /** A channel was admitted: it waits for whoever takes it. */
   linked(link: AdmittedChannel): void;
   /** An effort is over, one way or the other. */
   ended(peer: PeerId, result: DialResult, rounds: readonly RoundReport[]): void;
@@ -35,6 +38,7 @@ export interface PairingContext {
 /** An open channel whose two ends have proved themselves to each other. */
 export interface AdmittedChannel {
   readonly peer: AdmittedPeer;
+  readonly session: AdmittedSession;
   readonly role: Role;
   readonly connection: RtcConnection;
   /** Sets who hears of the channel from here on; what came in between is replayed first. */
@@ -162,6 +166,7 @@ export class Pairing {
     const connection = channel?.connection;
     assert(channel !== undefined && connection !== undefined, "a channel that opened was asked for");
     const { trust, self, random, now } = this.#context;
+    const session = this.#context.session(this.peer);
     const admission = new Admission({
       ...trust.admissionFacts(),
       role,
@@ -170,6 +175,7 @@ export class Pairing {
       localFingerprint,
       remoteFingerprint: connection.remoteFingerprint() ?? remoteFingerprint,
       random,
+      ...(session && { session }),
     });
     const runner: Runner<AdmissionInput, AdmissionOutput> = new Runner(
       admission,
@@ -203,7 +209,7 @@ export class Pairing {
         });
         break;
       case "admitted":
-        channel.admitted = { peer: output.peer, role };
+        channel.admitted = { peer: output.peer, session: output.session, role };
         channel.hold();
         this.#runner.input({ type: "admitted", attempt });
         break;
@@ -225,8 +231,7 @@ export class Pairing {
     this.#channels.delete(result.attempt);
     assert(channel?.admitted !== undefined && channel.connection !== undefined, "a dial succeeds by admission");
     const { connection } = channel;
-    const { peer, role } = channel.admitted;
-    this.#context.linked({ peer, role, connection, take: (notify) => channel.release(notify) });
+    this.#context.linked({ ...channel.admitted, connection, take: (notify) => channel.release(notify) });
   }
 }
 
@@ -236,7 +241,7 @@ const REFUSAL_LINGER_MS = 500;
 /** One connection on its way through negotiation and admission to a link: its events go to whoever is in charge. */
 class Channel {
   connection: RtcConnection | undefined;
-  admitted: { readonly peer: AdmittedPeer; readonly role: Role } | undefined;
+  admitted: Pick<AdmittedChannel, "peer" | "session" | "role"> | undefined;
   #listener: (event: RtcEvent) => void;
   #admission: Runner<AdmissionInput, AdmissionOutput> | undefined;
   #held: RtcEvent[] | undefined;

@@ -1,30 +1,29 @@
 import { StarlingError } from "../errors.ts";
+import { assert } from "../proto/assert.ts";
 import type { Instant } from "../proto/machine.ts";
-import type { CandidatePair, RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
+import type { CandidatePair, RtcEvent } from "../proto/negotiation/rtc.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { AdmittedPeer } from "../proto/session/admission.ts";
-import type { Role } from "../proto/session/transcript.ts";
+import type { HeldSession } from "../proto/session/resumption.ts";
+import type { LinkOptions } from "../proto/streams/channel.ts";
 import { LANES } from "../proto/streams/chunk.ts";
 import type { GoodbyeReason, LinkInput, LinkOutput, StreamPriority } from "../proto/streams/events.ts";
 import type { Lane } from "../proto/streams/lanes.ts";
-import { Link, type LinkOptions } from "../proto/streams/link.ts";
+import { Link } from "../proto/streams/link.ts";
 import type { LinkStatus } from "../status.ts";
 import { abortedBy } from "./aborted.ts";
+import { LinkChannel } from "./link-channel.ts";
+import { LinkStreams, type StreamListener } from "./link-streams.ts";
 import type { AdmittedChannel } from "./pairing.ts";
 import { Runner } from "./runner.ts";
-import { MeshStream, type StreamCarrier } from "./stream.ts";
-
-/** Takes a stream that the peer has opened. */
-export type LinkStreamHandler = (stream: MeshStream, from: PeerId) => void | Promise<void>;
+import type { MeshStream, StreamCarrier } from "./stream.ts";
 
 /** What a link tells its agent. */
-export interface LinkListener {
+export interface LinkListener extends StreamListener {
   message(peer: PeerId, lane: Lane, bytes: Uint8Array): void;
-  /** The peer opened a stream; undefined refuses it as an unknown protocol. */
-  handler(protocol: string): LinkStreamHandler | undefined;
-  /** The application's handler threw; its stream is reset. */
-  handlerFailed(peer: PeerId, protocol: string, error: unknown): void;
   fault(peer: PeerId, fault: string): void;
+  /** The link has no channel; it waits for another, or for its end. */
+  detached(link: PeerLink, reason: string): void;
   /** The link is over; nothing follows. `deliberate`: one side ended it in good order, which says nothing about the peer. */
   lost(link: PeerLink, reason: string, deliberate: boolean): void;
 }
@@ -38,63 +37,129 @@ const GOODBYE_MS = { dialer: 100, answerer: 400 } as const;
 /** How long a channel whose peer said goodbye is left for the peer to close, ms. */
 const LINGER_MS = 1_000;
 
-/** An admitted channel and the {@link Link} that runs over it. */
+/** How long a channel that another took the place of stays open, ms: the peer may not have changed over yet. */
+const REPLACED_MS = 1_000;
+
+/** How long a probe of the mesh waits for its answer at most, ms: what was asked over the channel before may come to nothing. */
+const PROBES_LOST_MS = 3_000;
+
+/** A session with a peer: the {@link Link} that runs over one admitted channel after the other. */
 export class PeerLink implements StreamCarrier {
-  readonly peer: AdmittedPeer;
-  readonly stack: string;
-  readonly since: Instant;
-  readonly #role: Role;
-  readonly #connection: RtcConnection;
+  /** As the admission that began it derived it. */
+  readonly session: Uint8Array;
   readonly #listener: LinkListener;
   readonly #now: () => Instant;
   readonly #link: Link;
   readonly #runner: Runner<LinkInput, LinkOutput>;
-  readonly #streams = new Map<number, MeshStream>();
-  readonly #opening: PromiseWithResolvers<MeshStream>[] = [];
+  readonly #streams: LinkStreams;
   readonly #pongs = new Map<number, (rttMs: number | StarlingError) => void>();
   readonly #drained: (() => void)[] = [];
   readonly #ended = Promise.withResolvers<void>();
-  #state: "open" | "ending" | "over" = "open";
+  #state: "open" | "detached" | "ending" | "over" = "open";
+  #channel: LinkChannel;
+  /** The one that takes over when the link has dealt with what came before. */
+  #next: LinkChannel | undefined;
   #pings = 0;
   #txBytes = 0;
   #rxBytes = 0;
   /** Frames handed down and received: what the benchmarks count. */
   txFrames = 0;
   #heardAt: Instant;
+  /** Why the channel was given up. */
+  #reason = "";
 
   constructor(
     channel: AdmittedChannel,
     options: {
       readonly stack: string;
-      readonly link?: LinkOptions;
+      readonly link: LinkOptions;
       readonly now: () => Instant;
       readonly listener: LinkListener;
     },
   ) {
-    this.peer = channel.peer;
-    this.#role = channel.role;
-    this.stack = options.stack;
-    this.#connection = channel.connection;
+    this.session = channel.session.id;
     this.#listener = options.listener;
     this.#now = options.now;
-    this.since = options.now();
-    this.#heardAt = this.since;
+    this.#heardAt = options.now();
+    this.#channel = new LinkChannel(channel, options.stack, this.#heardAt, false);
     this.#link = new Link(channel.role, options.link);
     this.#runner = new Runner(
       this.#link,
       options.now,
-      () => ({ type: "timeout", bufferedBytes: this.#connection.bufferedAmount }),
+      () => ({ type: "timeout", bufferedBytes: this.#channel.bufferedAmount }),
       (output) => this.#perform(output),
     );
+    this.#streams = new LinkStreams(this, (input) => this.#runner.input(input), options.listener);
   }
 
-  /** Begins to listen to the channel: apart from the constructor, so that the agent knows the link before it speaks. */
-  start(channel: AdmittedChannel): void {
-    channel.take((event) => this.#event(event));
+  /** Begins to listen to the latest channel: apart from taking it, so that the agent knows the link before it speaks. */
+  start(): void {
+    const channel = this.#next ?? this.#channel;
+    channel.start((event) => this.#event(channel, event));
+  }
+
+  /** Goes on over a channel on which the session was resumed. */
+  attach(channel: AdmittedChannel, stack: string, options: LinkOptions): void {
+    const { resumed } = channel.session;
+    assert(resumed !== undefined, "a channel takes over when both sides go on with the session");
+    this.#next?.retire(0);
+    const lanes = resumed.cut ? "cut" : "kept";
+    this.#next = new LinkChannel(channel, stack, this.#now(), lanes === "kept");
+    this.#runner.input({ type: "attach", role: channel.role, received: resumed.received, lanes, options });
+  }
+
+  /** Probes of the mesh go unanswered: gives the channel up, unless they were lost with the one before it. */
+  unanswered(): void {
+    if (!this.#channel.isSuccessor || this.#now() - this.since > PROBES_LOST_MS) this.detach("silent");
+  }
+
+  /** Gives the channel up, and waits for another. */
+  detach(reason: string): void {
+    if (this.#state === "ending") this.#over(reason);
+    if (this.#state !== "open") return;
+    this.#reason = reason;
+    this.#runner.input({ type: "detach" });
   }
 
   get id(): PeerId {
     return this.peer.id;
+  }
+
+  get peer(): AdmittedPeer {
+    return this.#channel.peer;
+  }
+
+  /** When the channel in use was admitted. */
+  get since(): Instant {
+    return this.#channel.since;
+  }
+
+  get stack(): string {
+    return this.#channel.stack;
+  }
+
+  /** Whether it waits for another channel. */
+  get isDetached(): boolean {
+    return this.#state === "detached";
+  }
+
+  /** Whether neither side has ended it. */
+  get goesOn(): boolean {
+    return this.#state === "open" || this.isDetached;
+  }
+
+  /** The addresses in use, where the stack tells. */
+  get pair(): CandidatePair | undefined {
+    return this.#channel.pair;
+  }
+
+  /** This session, for an admission that may carry it on. */
+  get held(): HeldSession {
+    return {
+      id: this.session,
+      boxKey: this.peer.boxKey,
+      progress: () => (this.goesOn ? { received: this.#link.framesReceived, cut: this.isDetached } : undefined),
+    };
   }
 
   /** Resolves when the link is over. */
@@ -108,7 +173,7 @@ export class PeerLink implements StreamCarrier {
 
   /** Whether a stream is open, or a ping under way. */
   get busy(): boolean {
-    return this.#streams.size > 0 || this.#opening.length > 0 || this.#pongs.size > 0;
+    return this.#link.streamCount > 0 || this.#pongs.size > 0;
   }
 
   /** When the last frame came in. */
@@ -117,13 +182,9 @@ export class PeerLink implements StreamCarrier {
   }
 
   status(): LinkStatus {
-    const pair = this.#connection.selectedPair();
     return {
       peer: this.id,
-      path: pathOf(this.stack, pair),
-      rtc: this.stack,
-      localCandidate: pair ? `${pair.local.kind} ${pair.local.address}` : null,
-      remoteCandidate: pair ? `${pair.remote.kind} ${pair.remote.address}` : null,
+      ...this.#channel.status(),
       rttMs: this.#link.rttMs ?? null,
       txBytes: this.#txBytes,
       rxBytes: this.#rxBytes,
@@ -137,7 +198,7 @@ export class PeerLink implements StreamCarrier {
   }
 
   writable(stream: number): boolean {
-    return this.#state === "open" && this.#link.writable(stream);
+    return this.goesOn && this.#link.writable(stream);
   }
 
   consumed(stream: number, messages: number, bytes: number): void {
@@ -149,17 +210,13 @@ export class PeerLink implements StreamCarrier {
   }
 
   reset(stream: number, code: number): void {
-    this.#streams.delete(stream);
+    this.#streams.forget(stream);
     this.#runner.input({ type: "reset", stream, code });
   }
 
   /** Opens a stream; messages may be sent at once. Rejects when the peer has no handler for the protocol. */
   open(protocol: string, priority: StreamPriority): Promise<MeshStream> {
-    const opening = Promise.withResolvers<MeshStream>();
-    this.#opening.push(opening);
-    // The answer, `opening` or `unopened`, is an output of this very input.
-    this.#runner.input({ type: "open", protocol, priority });
-    return opening.promise;
+    return this.#streams.open(protocol, priority);
   }
 
   /** The round trip of one ping, ms, queues on the way included. */
@@ -191,13 +248,14 @@ export class PeerLink implements StreamCarrier {
     });
   }
 
-  /** Says goodbye, then closes the channel. */
+  /** Says goodbye, then closes the channel; without one it is over at once. */
   close(reason: GoodbyeReason): void {
+    if (this.isDetached) this.#over(reason, true);
     if (this.#state !== "open") return;
     this.#state = "ending";
     this.#runner.input({ type: "goodbye", reason });
-    this.#runner.input({ type: "flush", bufferedBytes: this.#connection.bufferedAmount });
-    setTimeout(() => this.#over(reason, true), GOODBYE_MS[this.#role]).unref();
+    this.#runner.input({ type: "flush", bufferedBytes: this.#channel.bufferedAmount });
+    setTimeout(() => this.#over(reason, true), GOODBYE_MS[this.#channel.role]).unref();
   }
 
   /** Closes the channel at once, without a word. */
@@ -205,7 +263,7 @@ export class PeerLink implements StreamCarrier {
     this.#over(reason);
   }
 
-  #event(event: RtcEvent): void {
+  #event(channel: LinkChannel, event: RtcEvent): void {
     if (this.#state === "over") return;
     switch (event.type) {
       case "frame":
@@ -214,10 +272,10 @@ export class PeerLink implements StreamCarrier {
         this.#runner.input({ type: "frame", bytes: event.bytes });
         break;
       case "drained":
-        this.#runner.input({ type: "flush", bufferedBytes: this.#connection.bufferedAmount });
+        this.#runner.input({ type: "flush", bufferedBytes: this.#channel.bufferedAmount });
         break;
       case "closed":
-        this.#over("channel closed");
+        if (channel === this.#channel) this.detach("channel closed");
         break;
     }
   }
@@ -227,11 +285,11 @@ export class PeerLink implements StreamCarrier {
       case "frame":
         this.#txBytes += output.bytes.length;
         this.txFrames++;
-        this.#connection.send(output.bytes);
+        this.#channel.send(output.bytes);
         break;
       case "message":
         if (output.stream < LANES) this.#listener.message(this.id, output.stream as Lane, output.bytes);
-        else this.#streams.get(output.stream)?.deliver(output.bytes);
+        else this.#streams.deliver(output.stream, output.bytes);
         break;
       case "pong":
         this.#pongs.get(output.id)?.(output.rttMs);
@@ -243,7 +301,7 @@ export class PeerLink implements StreamCarrier {
       case "goodbye":
         // Who said it closes the channel.
         this.#finish(`peer: ${output.reason}`, true);
-        setTimeout(() => this.#connection.close(), LINGER_MS).unref();
+        this.#channel.retire(LINGER_MS);
         break;
       case "dropped":
         this.#listener.fault(this.id, "lane-full");
@@ -251,82 +309,42 @@ export class PeerLink implements StreamCarrier {
       case "fault":
         this.#listener.fault(this.id, output.fault);
         break;
+      case "detached":
+        this.#detached(output.reason === "silent" ? "silent" : this.#reason);
+        break;
+      case "attached":
+        this.#attached();
+        break;
       case "dead":
         this.#over(output.reason);
         break;
       default:
-        this.#performStream(output);
+        this.#streams.perform(output);
     }
   }
 
-  #performStream(output: StreamOutput): void {
-    switch (output.type) {
-      case "opening":
-        this.#opening.shift()?.resolve(this.#addStream(output.protocol, output.stream));
-        break;
-      case "unopened":
-        this.#opening.shift()?.reject(new StarlingError("limit-reached", `no stream can be opened: ${output.reason}`));
-        break;
-      case "opened":
-        this.#opened(output.stream, output.protocol);
-        break;
-      case "accepted":
-        break;
-      case "writable":
-        this.#streams.get(output.stream)?.drained();
-        break;
-      case "ended":
-        this.#streams.get(output.stream)?.ended();
-        break;
-      case "closed":
-        this.#streams.get(output.stream)?.finish();
-        this.#streams.delete(output.stream);
-        break;
-      case "refused":
-        this.#failStream(output.stream, `the member refused the stream: ${output.reason}`);
-        break;
-      case "reset":
-        this.#failStream(output.stream, `the member reset the stream with code ${output.code}`);
-        break;
-    }
-  }
-
-  #opened(id: number, protocol: string): void {
-    const handler = this.#listener.handler(protocol);
-    if (!handler) {
-      this.#runner.input({ type: "refuse", stream: id, reason: "unknown-protocol" });
+  #detached(reason: string): void {
+    if (this.#state !== "open") {
+      this.#over(reason);
       return;
     }
-    const stream = this.#addStream(protocol, id);
-    this.#runner.input({ type: "accept", stream: id });
-    void this.#serve(stream, handler);
+    this.#state = "detached";
+    this.#channel.retire(0);
+    this.#listener.detached(this, reason);
   }
 
-  /** An application's mistake, or the loss of the link inside its handler, ends the stream, not the process. */
-  async #serve(stream: MeshStream, handler: LinkStreamHandler): Promise<void> {
-    try {
-      await handler(stream, this.id);
-    } catch (error) {
-      if (stream.failed) return;
-      stream.reset();
-      this.#listener.handlerFailed(this.id, stream.protocol, error);
-    }
-  }
-
-  #addStream(protocol: string, id: number): MeshStream {
-    const stream = new MeshStream(this.id, protocol, id, this);
-    this.#streams.set(id, stream);
-    return stream;
-  }
-
-  #failStream(id: number, message: string): void {
-    this.#streams.get(id)?.fail(new StarlingError("peer-refused", message));
-    this.#streams.delete(id);
+  #attached(): void {
+    assert(this.#next !== undefined, "a link goes on over the channel that it was given");
+    this.#channel.retire(REPLACED_MS);
+    this.#channel = this.#next;
+    this.#next = undefined;
+    if (this.isDetached) this.#state = "open";
   }
 
   #over(reason: string, deliberate = false): void {
     this.#finish(reason, deliberate || this.#state === "ending");
-    this.#connection.close();
+    this.#channel.retire(0);
+    this.#next?.retire(0);
   }
 
   /** The end of the link; its channel may linger. */
@@ -335,26 +353,11 @@ export class PeerLink implements StreamCarrier {
     this.#state = "over";
     this.#runner.close();
     const failure = new StarlingError("closed", `the link to the member ended: ${reason}`);
-    for (const stream of this.#streams.values()) stream.fail(failure);
-    for (const opening of this.#opening.splice(0)) opening.reject(failure);
+    this.#streams.fail(failure);
     for (const settle of this.#pongs.values()) settle(failure);
     for (const resolve of this.#drained.splice(0)) resolve();
     this.#pongs.clear();
-    this.#streams.clear();
     this.#ended.resolve();
     this.#listener.lost(this, reason, deliberate);
   }
 }
-
-/** What a link that leads through other members calls its stack. */
-export const ROUTED = "routed";
-
-function pathOf(stack: string, pair: CandidatePair | undefined): LinkStatus["path"] {
-  if (stack === ROUTED) return "routed";
-  return pair?.local.kind === "relay" || pair?.remote.kind === "relay" ? "turn" : "direct";
-}
-
-type StreamOutput = Extract<
-  LinkOutput,
-  { type: "opening" | "unopened" | "opened" | "accepted" | "writable" | "ended" | "closed" | "refused" | "reset" }
->;

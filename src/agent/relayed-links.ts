@@ -3,7 +3,10 @@ import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { Random } from "../proto/random.ts";
 import { Admission, type AdmissionInput, type AdmissionOutput, type AdmittedPeer } from "../proto/session/admission.ts";
-import { type LinkStreamHandler, PeerLink, ROUTED } from "./peer-link.ts";
+import type { AdmittedSession } from "../proto/session/resumption.ts";
+import { ROUTED } from "./link-channel.ts";
+import type { LinkStreamHandler } from "./link-streams.ts";
+import { PeerLink } from "./peer-link.ts";
 import { RelayedConnection } from "./relayed-connection.ts";
 import { type Circuit, Relays } from "./relays.ts";
 import { Runner } from "./runner.ts";
@@ -121,7 +124,7 @@ export class RelayedLinks {
       connection.close();
       return undefined;
     }
-    const ended = Promise.withResolvers<AdmittedPeer | undefined>();
+    const ended = Promise.withResolvers<{ peer: AdmittedPeer; session: AdmittedSession } | undefined>();
     const admission = new Admission({
       ...trust.admissionFacts(),
       role,
@@ -149,7 +152,7 @@ export class RelayedLinks {
           // The peer may speak as a link before ours listens.
           connection.listen(undefined);
           // Who still lacks the newest cluster key gets it over a direct link, before anything else.
-          ended.resolve(output.peer.epoch === trust.keychain.clusterEpoch ? output.peer : undefined);
+          ended.resolve(output.peer.epoch === trust.keychain.clusterEpoch ? output : undefined);
           break;
         case "refused":
           if (output.reason !== "closed") fault(peer, `admission-${output.reason}`);
@@ -177,16 +180,22 @@ export class RelayedLinks {
     return undefined;
   }
 
-  #linked(peer: AdmittedPeer, { role, via }: Circuit, connection: RelayedConnection): PeerLink {
+  #linked(
+    { peer, session }: { readonly peer: AdmittedPeer; readonly session: AdmittedSession },
+    { role, via }: Circuit,
+    connection: RelayedConnection,
+  ): PeerLink {
     const { now, log, handler, fault } = this.#options;
     const channel = {
       peer,
+      session,
       role,
       connection,
       take: (notify: Parameters<RelayedConnection["listen"]>[0]) => connection.listen(notify),
     };
     const link = new PeerLink(channel, {
       stack: ROUTED,
+      link: {},
       now,
       listener: {
         message: (from) => fault(from, "relayed-lane"),
@@ -194,13 +203,15 @@ export class RelayedLinks {
         handlerFailed: (from, protocol, error) =>
           log.error("a stream handler failed", { from, protocol, error: String(error) }),
         fault: (from, name) => fault(from, name),
+        // Its session is not gone on with: a direct link is sought all the while, and streams are opened anew there.
+        detached: (lost, reason) => lost.abandon(reason),
         lost: (lost, reason, deliberate) => this.#lost(lost, via, reason, deliberate),
       },
     });
     this.#open.set(link, { usedAt: now() });
     this.#links.set(peer.id, link);
     log.info("relayed link up", { peer: peer.id, via, role });
-    link.start(channel);
+    link.start();
     return link;
   }
 

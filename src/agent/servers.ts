@@ -24,6 +24,8 @@ export interface ServersListener {
   unrenewed(): void;
   /** Somebody asks our desk: the sealed answer, if there is one. */
   asked(request: Uint8Array): Promise<Uint8Array | undefined>;
+  /** A server listens: signals have a way again. */
+  ready(): void;
   /** A line for people on how a server stands. */
   progress(line: string): void;
   /** A signed list of issuing keys, unchecked. */
@@ -244,6 +246,7 @@ export class Servers {
         server.lacksIssuer = false;
         this.#log.info("signaling ready", { url: server.connection.url });
         this.#listener.progress(`${server.connection.url}: logged in`);
+        this.#listener.ready();
         this.#listener.issuers(event.issuers);
         this.#listener.introduced(event.introductions);
         this.#granted(server, event.iceServers);

@@ -1,7 +1,7 @@
 import { StarlingError } from "../errors.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { allows, streamScope } from "../proto/trust/scopes.ts";
-import type { LinkStreamHandler } from "./peer-link.ts";
+import type { LinkStreamHandler } from "./link-streams.ts";
 import { OWN_PREFIX } from "./permissions.ts";
 
 /** The code of a stream that its opener's token does not allow. Below 16, so no application's. */

@@ -1,5 +1,6 @@
 import { lazyStack } from "../drivers/rtc.lazy.ts";
-import type { LinkOptions } from "../proto/streams/link.ts";
+import type { LinkOptions } from "../proto/streams/channel.ts";
+import { MAX_RETAINED_BYTES } from "../proto/streams/limits.ts";
 import type { RtcStack } from "../rtc.ts";
 
 /**
@@ -17,7 +18,8 @@ export function linkOptionsFor(stack: string): LinkOptions {
   if (stack === "native") return { maxBytes: NATIVE_BYTES };
   // werift's cost grows with the messages it holds.
   if (stack === "werift") return { maxFrames: 64, maxBytes: WERIFT_BYTES, maxBufferedBytes: WERIFT_BUFFER_BYTES };
-  return {};
+  // Twice this may be unacknowledged, and all of it is to be kept.
+  return { maxBytes: MAX_RETAINED_BYTES / 2 };
 }
 
 /** The stack that `word` names. Rejects with `rtc-unavailable`. */

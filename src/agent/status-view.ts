@@ -79,6 +79,12 @@ export function memberInfo(mesh: Mesh, id: PeerId): MemberInfo | undefined {
   return { id, name: record.name, state, labels: Object.fromEntries(record.labels) };
 }
 
+/** Whether it has left, or its membership is void: nothing goes on with it. */
+export function isOut(mesh: Mesh | undefined, id: PeerId): boolean {
+  const member = mesh?.membership.member(id);
+  return member !== undefined && (member.state === "left" || member.lapsed);
+}
+
 /** Everybody in the list, as applications see them. */
 export function memberInfos(mesh: Mesh): MemberInfo[] {
   const members: MemberInfo[] = [];

@@ -1,7 +1,11 @@
+import { readInterfaces } from "../drivers/interfaces.ts";
 import type { StateDirectory } from "../drivers/state-directory.ts";
 import type { Logger } from "../options.ts";
 import type { Mesh } from "../proto/mesh.ts";
 import type { PeerId } from "../proto/peer-id.ts";
+import { LOOK_MS, Surroundings } from "../proto/session/surroundings.ts";
+import type { Connections } from "./connections.ts";
+import type { Preparation } from "./prepare.ts";
 import type { RelayFinder } from "./relay-finder.ts";
 import type { Servers } from "./servers.ts";
 import { recordsOf } from "./status-view.ts";
@@ -73,6 +77,23 @@ export class Upkeep {
     this.later(REMEMBER_MS, () => {
       void remember(mesh, self, state, log).then(() => this.remember(mesh, self, state, log));
     });
+  }
+
+  /** Looks again and again whether addresses of this machine have changed, or it slept: what stands may then be cut off. */
+  look({ now, log }: Pick<Preparation, "now" | "log">, servers: Servers, connections: Connections): void {
+    const surroundings = new Surroundings();
+    const look = (): void => {
+      const addresses = readInterfaces().map(({ address }) => address);
+      const change = surroundings.look(addresses, now());
+      const { moved, woke } = change;
+      if (moved || woke) {
+        log.info("the network of this machine has changed", { moved, woke });
+        servers.nudge();
+        connections.shaken(change);
+      }
+      this.later(LOOK_MS, look);
+    };
+    look();
   }
 
   /** Ends all timers; none is set any more. */

@@ -67,6 +67,8 @@ class OurEnd implements BenchEnd {
         },
         post: (_to, bytes) => options.send({ type: "letter", bytes }),
         boxKeyOf: () => this.#peer?.boxKey,
+        isOut: () => false,
+        redial: () => undefined,
       },
     });
     this.#introduce();

@@ -82,6 +82,8 @@ async function openSide(cluster: LocalCluster, stack: Awaited<ReturnType<typeof 
         },
         post: (_to, letter) => queueMicrotask(() => side.other?.connections.letter(letter)),
         boxKeyOf: () => side.other?.boxKey,
+        isOut: () => false,
+        redial: () => undefined,
       },
     }),
   };

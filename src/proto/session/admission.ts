@@ -7,6 +7,14 @@ import type { Sign, Signature, TokenFacts, Verified, Verify } from "../signed.ts
 import { FrameKind } from "../wire/frame-kind.ts";
 import * as frames from "./hello.ts";
 import { decodeRefusal, encodeRefusal, type RefusalReason, type TokenRefusal } from "./refusal.ts";
+import {
+  type AdmittedSession,
+  encodeReady,
+  type HeldSession,
+  type Progress,
+  parseReady,
+  sessionIdOf,
+} from "./resumption.ts";
 import { ADMISSION_LABEL, otherRole, proofBody, proofMac, type Role, transcriptHash } from "./transcript.ts";
 
 /**
@@ -23,6 +31,9 @@ import { ADMISSION_LABEL, otherRole, proofBody, proofMac, type Role, transcriptH
  * An echo fails because the role is in the proof; a replay because our nonce is in the transcript; a man in the middle
  * because the certificates are; a foreign cluster because of the MAC key. Anything else before admission ends it.
  * Everything takes {@link ADMISSION_LIMIT_MS} at most.
+ *
+ * The same gate lets a session go on over another channel (`resumption.ts`): nothing of it is spared, so a resumption is worth
+ * as much as a first admission.
  *
  * It trusts the caller for the two fingerprints: what the stack reports as presented, else what it enforces. It decides
  * neither scopes nor the fate of the channel: after `refused` the driver flushes the last frame and closes.
@@ -50,6 +61,8 @@ export interface AdmissionOptions {
   readonly remoteFingerprint: Uint8Array;
   /** For the nonce: the system's CSPRNG outside tests. */
   readonly random: Random;
+  /** The session with the expected peer that may go on over this channel. */
+  readonly session?: HeldSession;
   /** Default {@link frames.LINK_VERSIONS}. */
   readonly versions?: frames.VersionRange;
 }
@@ -86,7 +99,7 @@ export type AdmissionOutput =
   | Sign<AdmissionResume>
   | Verify<AdmissionResume>
   /** The end, well: further frames belong to the link. */
-  | { readonly type: "admitted"; readonly peer: AdmittedPeer }
+  | { readonly type: "admitted"; readonly peer: AdmittedPeer; readonly session: AdmittedSession }
   /** The end, badly; `by` says who ended it. */
   | { readonly type: "refused"; readonly by: "local" | "remote" | "channel"; readonly reason: RefusalReason };
 
@@ -113,9 +126,17 @@ type State =
       readonly ownBody: Uint8Array;
       check: Check;
       proofSent: boolean;
-      peerReady: boolean;
+      /** The session that this admission begins, or goes on with. */
+      readonly sessionId: Uint8Array;
+      readonly resumes: HeldSession | undefined;
+      /** Where we said that we stand, and the peer. */
+      ready: Progress | undefined;
+      peerReady: Progress | undefined;
     }
   | { readonly type: "over" };
+
+/** Where both sides stand in a session that begins. */
+const NEW: Progress = { received: 0, cut: false };
 
 type Proving = Extract<State, { type: "proving" }>;
 
@@ -140,6 +161,7 @@ export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
       token: options.token,
       boxKey: options.boxKey,
       epoch: options.epoch,
+      session: options.session?.id,
     });
   }
 
@@ -195,16 +217,19 @@ export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
           ? this.#examine(state, frame)
           : this.#refuse("out-of-order");
       case FrameKind.ready:
-        if (frame.length !== 1) return this.#refuse("malformed");
-        // The peer can only be satisfied with a proof that we have sent, and its own comes before that.
-        if (state.type !== "proving" || !state.proofSent || state.check.step === "awaited" || state.peerReady) {
-          return this.#refuse("out-of-order");
-        }
-        state.peerReady = true;
-        return this.#admitWhenBothAreReady(state);
+        return this.#readied(state, frame);
       default:
         return this.#refuse("frame-before-admission");
     }
+  }
+
+  #readied(state: Exclude<State, { type: "fresh" | "over" }>, frame: Uint8Array): readonly AdmissionOutput[] {
+    // The peer can only be satisfied with a proof that we have sent, and its own comes before that.
+    if (state.type !== "proving" || !state.proofSent || state.check.step === "awaited" || state.peerReady) {
+      return this.#refuse("out-of-order");
+    }
+    state.peerReady = parseReady(frame, state.resumes !== undefined);
+    return state.peerReady ? this.#admitWhenBothAreReady(state) : this.#refuse("malformed");
   }
 
   /** Takes the peer's hello, fixes the transcript and asks for our signature. */
@@ -221,6 +246,7 @@ export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
     if (key === undefined) return this.#refuse("unknown-epoch", true);
     const transcript = this.#transcript(hello, frame);
     const ownBody = proofBody(role, transcript);
+    const resumes = this.#resumable(hello);
     this.#state = {
       type: "proving",
       until,
@@ -231,9 +257,19 @@ export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
       ownBody,
       check: { step: "awaited" },
       proofSent: false,
-      peerReady: false,
+      sessionId: resumes?.id ?? sessionIdOf(transcript),
+      resumes,
+      ready: undefined,
+      peerReady: undefined,
     };
     return [{ type: "sign", label: ADMISSION_LABEL, body: ownBody, resume: "admission" }];
+  }
+
+  /** Our session, if the peer holds the same, in the same run of its process. */
+  #resumable(hello: frames.Hello): HeldSession | undefined {
+    const { session } = this.#options;
+    if (session === undefined || hello.session === undefined) return undefined;
+    return equalBytes(session.id, hello.session) && equalBytes(session.boxKey, hello.boxKey) ? session : undefined;
   }
 
   #transcript(hello: frames.Hello, frame: Uint8Array): Uint8Array {
@@ -274,13 +310,21 @@ export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
 
   /** The peer's proof holds and ours is sent. */
   #satisfied(state: Proving): readonly AdmissionOutput[] {
-    return [{ type: "send", frame: frames.encodeReady() }, ...this.#admitWhenBothAreReady(state)];
+    const { resumes } = state;
+    state.ready = resumes === undefined ? NEW : resumes.progress();
+    // It has ended since our hello: the next admission will begin another.
+    if (state.ready === undefined) return this.#refuse("closed");
+    const frame = resumes === undefined ? encodeReady() : encodeReady(state.ready);
+    return [{ type: "send", frame }, ...this.#admitWhenBothAreReady(state)];
   }
 
   #admitWhenBothAreReady(state: Proving): readonly AdmissionOutput[] {
-    if (!state.peerReady || state.check.step !== "passed") return NOTHING;
+    const { check, ready, peerReady, sessionId: id } = state;
+    if (ready === undefined || peerReady === undefined || check.step !== "passed") return NOTHING;
     this.#state = { type: "over" };
-    return [{ type: "admitted", peer: { ...state.peer, token: state.check.token } }];
+    const resumed = { received: peerReady.received, cut: ready.cut || peerReady.cut };
+    const session = state.resumes === undefined ? { id } : { id, resumed };
+    return [{ type: "admitted", peer: { ...state.peer, token: check.token }, session }];
   }
 
   /**

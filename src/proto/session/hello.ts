@@ -4,15 +4,16 @@ import { type PeerId, publicKeyOf } from "../peer-id.ts";
 import { decode, encode, type WireValue } from "../wire/codec.ts";
 import { FrameKind } from "../wire/frame-kind.ts";
 import { bytesOf, integer, list, peer, text } from "../wire/shape.ts";
+import { SESSION_ID_BYTES } from "./resumption.ts";
 
 /**
- * The three frames of admission as bytes.
+ * The first two frames of admission as bytes.
  *
  * A hello is its kind byte and a msgpack array: lowest and highest version spoken, PeerId, nonce, member token, X25519 key
  * of this start, cluster-key epoch, extensions. The two version fields keep their place in every future version, so a side
  * that shares no version with us can still be told so. Extensions is a list of anything; items that a version does not know
- * are ignored but, as part of the hello's bytes, proven all the same. A proof is its kind byte, 64 bytes of signature, 32
- * bytes of MAC. A ready is its kind byte alone.
+ * are ignored but, as part of the hello's bytes, proven all the same. One is known: `["session", id]` offers to go on with a
+ * session. A proof is its kind byte, 64 bytes of signature, 32 bytes of MAC. A ready is in `resumption.ts`.
  */
 
 /** The versions of the link protocol that this code speaks. */
@@ -35,6 +36,8 @@ export interface Hello {
   readonly boxKey: Uint8Array;
   /** Epoch of the cluster key with which this side makes its MAC. */
   readonly epoch: number;
+  /** The session that this side holds with whom it expects, 16 bytes. */
+  readonly session?: Uint8Array | undefined;
 }
 
 /** The proof of one side. */
@@ -45,11 +48,13 @@ export interface Proof {
   readonly mac: Uint8Array;
 }
 
+const SESSION_EXTENSION = "session";
+
 const helloLimits = {
   version: 65_535,
   /** Epochs are counted, one per rotation of the cluster key. */
   epoch: 4_294_967_295,
-  /** Extensions of one hello: version 1 sends none. */
+  /** Extensions of one hello: version 1 sends one at most. */
   extensions: 16,
   scan: { depth: 4, items: 128 },
 };
@@ -64,7 +69,7 @@ export function encodeHello(hello: Hello): Uint8Array {
     hello.token,
     hello.boxKey,
     hello.epoch,
-    [],
+    hello.session === undefined ? [] : [[SESSION_EXTENSION, hello.session]],
   ]);
   return concat(Uint8Array.of(FrameKind.hello), body);
 }
@@ -97,8 +102,28 @@ export function parseHello(frame: Uint8Array, spoken: VersionRange): ParsedHello
     return { ok: false, reason: "malformed" };
   }
   // Copies: the peer's key lives as long as the link, the frame's buffer need not.
-  const hello = { versions, id, nonce: nonce.slice(), token, boxKey: boxKey.slice(), epoch };
+  const hello = {
+    versions,
+    id,
+    nonce: nonce.slice(),
+    token,
+    boxKey: boxKey.slice(),
+    epoch,
+    session: sessionIn(extensions),
+  };
   return { ok: true, hello, version };
+}
+
+/** The first session that is offered; one in another form is an extension that we do not know. */
+function sessionIn(extensions: readonly WireValue[]): Uint8Array | undefined {
+  for (const extension of extensions) {
+    const id =
+      Array.isArray(extension) && extension[0] === SESSION_EXTENSION
+        ? bytesOf(extension[1], SESSION_ID_BYTES)
+        : undefined;
+    if (id !== undefined) return id.slice();
+  }
+  return undefined;
 }
 
 /** The highest version in both ranges; undefined when there is none. */
@@ -116,9 +141,4 @@ export function encodeProof(proof: Proof): Uint8Array {
 export function parseProof(frame: Uint8Array): Proof | undefined {
   if (frame.length !== 97) return undefined;
   return { signature: frame.slice(1, 65), mac: frame.slice(65) };
-}
-
-/** The ready frame. */
-export function encodeReady(): Uint8Array {
-  return Uint8Array.of(FrameKind.ready);
 }

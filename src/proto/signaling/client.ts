@@ -96,7 +96,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
         return this.#clock.askedAt === undefined
           ? this.#heardAt + clientLimits.keepaliveMs
           : // Whatever is heard is a sign of life.
-            Math.max(this.#clock.askedAt, this.#heardAt) + clientLimits.answerMs;
+            Math.max(this.#clock.askedAt, this.#heardAt) + this.#clock.patienceMs;
       default:
         return this.#stage.until;
     }
@@ -323,8 +323,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     }
     const statements = [loginStatement(this.#options.cluster, this.#options.peer, rival)];
     this.#out.push({ type: "verify", from: this.#options.peer, statements, resume: "fenced" });
-    const detail = "another agent with this identity took our place";
-    this.#offline("fenced", detail, now, { waitMs: clientLimits.fencedMs });
+    this.#offline("fenced", "another agent with this identity took our place", now, { waitMs: clientLimits.fencedMs });
   }
 
   #refused(code: RefusalCode, detail: string, now: Instant): void {
@@ -387,6 +386,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     const stage = this.#stage;
     if (stage.at === "ready") {
       if (this.#clock.askedAt === undefined) this.#ask(now);
+      this.#clock.hurry();
     } else if (stage.at === "waiting" || (stage.at === "stopped" && stage.reason === "refused")) this.#connect(now);
   }
 

@@ -73,6 +73,8 @@ export const clientLimits = {
   keepaliveMs: 6_000,
   /** Until it answers, ms. With `keepaliveMs`, a dead server is found out within 12 s. */
   answerMs: 6_000,
+  /** The same when the network is in doubt, ms: a lost packet's time, so that signals have a way again before people notice. */
+  doubtMs: 2_000,
   /** A connection that held this long is healthy: the next failure starts the back-off anew. */
   healthyMs: 30_000,
   /** How long to stay away after being fenced, ms: time to check the proof, so that two holders of one key do not fight. */

@@ -7,6 +7,7 @@ export class ServerClock {
   readonly #skew = new ClockSkew();
   #reportedMs: number | undefined;
   #question: { readonly id: number; readonly sentAt: Instant } | undefined;
+  #patienceMs: number = clientLimits.answerMs;
 
   /** The server's clock minus ours as it was last reported, ms. */
   get skewMs(): number | undefined {
@@ -18,8 +19,19 @@ export class ServerClock {
     return this.#question?.sentAt;
   }
 
+  /** How long the answer may take, ms. */
+  get patienceMs(): number {
+    return this.#patienceMs;
+  }
+
   ask(id: number, now: Instant): void {
     this.#question = { id, sentAt: now };
+    this.#patienceMs = clientLimits.answerMs;
+  }
+
+  /** There is reason to doubt that the question arrives: it has less time. */
+  hurry(): void {
+    this.#patienceMs = clientLimits.doubtMs;
   }
 
   /** Takes the answer to the question; what is worth a word. Any other answer may be late, and says nothing. */

@@ -8,6 +8,8 @@ import { encodeLinkControl } from "./control.ts";
  */
 export class Acknowledgements {
   #received = 0;
+  /** Frames still to come that have come by an earlier channel; undefined until the peer has said where it begins. */
+  #repeats: number | undefined = 0;
   #reported = 0;
   #bytes = 0;
   #dueAt: Instant | undefined;
@@ -18,9 +20,15 @@ export class Acknowledgements {
     return this.#received;
   }
 
+  /** What the next numbered frame is; `unexpected` before the peer has said which one it begins with. */
+  get next(): "fresh" | "repeated" | "unexpected" {
+    if (this.#repeats === undefined) return "unexpected";
+    return this.#repeats > 0 ? "repeated" : "fresh";
+  }
+
   /** Whether the peer has not been told of all. */
   get owed(): boolean {
-    return this.#reported < this.#received;
+    return this.#reported < this.#received - (this.#repeats ?? 0);
   }
 
   /** When an acknowledgement must go out by itself; in the past: at once; undefined when none is owed. */
@@ -30,19 +38,36 @@ export class Acknowledgements {
 
   /** A numbered frame has come. */
   received(bytes: number, now: Instant): void {
-    this.#received++;
+    if (this.#repeats !== undefined && this.#repeats > 0) this.#repeats--;
+    else this.#received++;
     this.#bytes += bytes;
     this.#latestAt = now;
     if (this.#bytes >= ACK_BYTES) this.#dueAt = now;
     else if (this.#dueAt === undefined) this.#dueAt = now + ACK_DELAY_MS;
   }
 
-  /** The control chunk to send now. */
-  take(now: Instant): Uint8Array {
+  /** Another channel, on which the peer has yet to say where it begins. */
+  restart(): void {
+    this.#repeats = undefined;
     this.#reported = this.#received;
     this.#bytes = 0;
     this.#dueAt = undefined;
-    return encodeLinkControl({ op: "ack", frames: this.#received, delayMs: now - this.#latestAt });
+  }
+
+  /** On this channel the peer begins after its first `frames`; false when that cannot be, or has been said. */
+  begin(frames: number): boolean {
+    if (this.#repeats !== undefined || frames > this.#received) return false;
+    this.#repeats = this.#received - frames;
+    this.#reported = frames;
+    return true;
+  }
+
+  /** The control chunk to send now. */
+  take(now: Instant): Uint8Array {
+    this.#reported = this.#received - (this.#repeats ?? 0);
+    this.#bytes = 0;
+    this.#dueAt = undefined;
+    return encodeLinkControl({ op: "ack", frames: this.#reported, delayMs: now - this.#latestAt });
   }
 }
 

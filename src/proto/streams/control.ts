@@ -16,6 +16,8 @@ export type LinkControl =
   | { readonly op: "ack"; readonly frames: number; readonly delayMs: number }
   | { readonly op: "ping"; readonly id: number }
   | { readonly op: "pong"; readonly id: number }
+  /** The first word on a channel that takes the place of another: the numbered frames after the first `frames` follow. */
+  | { readonly op: "begin"; readonly frames: number }
   | { readonly op: "goodbye"; readonly reason: GoodbyeReason };
 
 /** Controls of an application stream. */
@@ -46,6 +48,7 @@ const Op = {
   ping: 17,
   pong: 18,
   goodbye: 19,
+  begin: 20,
 } as const;
 
 // On the wire the position in these lists; append only.
@@ -65,6 +68,8 @@ export function encodeLinkControl(control: LinkControl): Uint8Array {
       return chunk(0, Op.ping, control.id);
     case "pong":
       return chunk(0, Op.pong, control.id);
+    case "begin":
+      return chunk(0, Op.begin, control.frames);
     case "goodbye":
       return chunk(0, Op.goodbye, GOODBYES.indexOf(control.reason));
     default:
@@ -112,7 +117,7 @@ function chunk(stream: number, op: number, first = NO_VARINT, second = NO_VARINT
 export function decodeLinkControl(bytes: Uint8Array, start: number, end: number): LinkControl | ControlFault {
   if (start >= end) return "malformed-control";
   const op = bytes[start] as number;
-  if (op < Op.ack || op > Op.goodbye) return "unknown-op";
+  if (op < Op.ack || op > Op.begin) return "unknown-op";
   const first = readVarint(bytes, start + 1, end);
   if (first === NO_VARINT) return "malformed-control";
   const after = start + 1 + varintSize(first);
@@ -124,6 +129,7 @@ export function decodeLinkControl(bytes: Uint8Array, start: number, end: number)
   if (after !== end) return "malformed-control";
   if (op === Op.ping) return { op: "ping", id: first };
   if (op === Op.pong) return { op: "pong", id: first };
+  if (op === Op.begin) return { op: "begin", frames: first };
   const reason = GOODBYES[first];
   return reason === undefined ? "malformed-control" : { op: "goodbye", reason };
 }

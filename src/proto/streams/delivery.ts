@@ -21,8 +21,8 @@ export class Delivery {
   #firstSentAt = new Float64Array(INITIAL_RECORDS);
   #limited = new Uint8Array(INITIAL_RECORDS);
 
-  #framesSent = 0;
-  #framesAcknowledged = 0;
+  #framesSent: number;
+  #framesAcknowledged: number;
   #outstanding = 0;
   #delivered = 0;
   #deliveredAt: Instant = 0;
@@ -31,7 +31,13 @@ export class Delivery {
   #limitedUntil = 1;
   readonly #sample: Mutable<Sample> = { elapsedMs: 0, intervalMs: 0, bytes: 0, limited: true, deliveredBefore: 0 };
 
-  /** Numbered frames sent since the session began. */
+  /** @param framesBefore numbered frames that were delivered before, by another channel. */
+  constructor(framesBefore = 0) {
+    this.#framesSent = framesBefore;
+    this.#framesAcknowledged = framesBefore;
+  }
+
+  /** The number of the last frame sent. */
   get framesSent(): number {
     return this.#framesSent;
   }
@@ -46,7 +52,7 @@ export class Delivery {
     return this.#outstanding;
   }
 
-  /** Bytes acknowledged since the session began. */
+  /** Bytes acknowledged. */
   get deliveredBytes(): number {
     return this.#delivered;
   }

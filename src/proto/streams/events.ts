@@ -1,3 +1,5 @@
+import type { LinkOptions } from "./channel.ts";
+
 /** What goes into a {@link Link} and what comes out. Streams are named by number, lanes (0 to 3) included. */
 
 /** Classes of application streams, below all lanes: a class is served only when those above it have nothing to send. */
@@ -59,6 +61,18 @@ export type LinkFault =
   /** More pings or refusable opens at once than deserve an answer. */
   | "flood";
 
+/** What both sides know when a link goes on over another channel. */
+export interface Attachment {
+  /** Which side of the channel we are. */
+  readonly role: "dialer" | "answerer";
+  /** Numbered frames that the peer says it had when it agreed to this channel. */
+  readonly received: number;
+  /** `cut`: on either side the mesh took the link for down, so what lanes held is dropped on both. */
+  readonly lanes: "kept" | "cut";
+  /** How much its stack takes; as the channel before when left out. */
+  readonly options?: LinkOptions;
+}
+
 export type LinkInput =
   /**
    * Queues a message on a lane, or on an application stream that is {@link Link.writable}. 0 bytes are a message too.
@@ -87,6 +101,13 @@ export type LinkInput =
   | { readonly type: "reset"; readonly stream: number; readonly code: number }
   /** Asks the peer for a sign of life; `pong` with the same `id` is the answer. */
   | { readonly type: "ping"; readonly id: number }
+  /**
+   * The channel is gone. What the peer may lack is kept for {@link SESSION_GRACE_MS}; messages on lanes are not taken
+   * meanwhile, on streams until {@link MAX_RETAINED_BYTES} wait.
+   */
+  | { readonly type: "detach" }
+  /** Goes on over another channel, whether the one before still works or not. */
+  | ({ readonly type: "attach" } & Attachment)
   /** Asks for one `drained`, when nothing is queued and every numbered frame is acknowledged. */
   | { readonly type: "drain" }
   /**
@@ -96,7 +117,7 @@ export type LinkInput =
 
 export type LinkOutput =
   /**
-   * Hand `bytes` to the channel; the link keeps no reference. `number`: its place in the count of numbered frames, else
+   * Hand `bytes` to the channel, and do not change them: they may have to be repeated on another. `number`: its place in the count of numbered frames, else
    * 0.
    */
   | { readonly type: "frame"; readonly bytes: Uint8Array; readonly number: number }
@@ -134,5 +155,12 @@ export type LinkOutput =
   /** The peer ends the link. */
   | { readonly type: "goodbye"; readonly reason: GoodbyeReason }
   | { readonly type: "fault"; readonly fault: LinkFault; readonly stream: number }
-  /** The link is of no use any more; nothing follows. `silent`: no sign of life; `protocol`: too many faults. */
-  | { readonly type: "dead"; readonly reason: "silent" | "protocol" };
+  /** The channel is of no use any more: close it, find another. `silent`: no sign of life; `closed`: as we were told. */
+  | { readonly type: "detached"; readonly reason: "silent" | "closed" }
+  /** Frames go to the other channel from here on. */
+  | { readonly type: "attached" }
+  /**
+   * The session is over; nothing follows. `protocol`: too many faults, or counts that cannot be; `forsaken`: no other channel
+   * within {@link SESSION_GRACE_MS}; `overfull`: more was on its way than is kept.
+   */
+  | { readonly type: "dead"; readonly reason: "protocol" | "forsaken" | "overfull" };

@@ -46,6 +46,12 @@ export const STREAM_QUEUE_BYTES = 4 * 1_048_576;
 /** Send queues of the lanes by number (probe, gossip, signal, data); a message beyond is dropped and reported. */
 export const LANE_QUEUE_BYTES = [65_536, 4 * 1_048_576, 1_048_576, 8 * 1_048_576] as const;
 
+/** How long a session outlives its channel, ms: a restart of the router, a train through a tunnel, a laptop that is carried. */
+export const SESSION_GRACE_MS = 120_000;
+
+/** What a session keeps of what the peer may lack, and what applications may add to it while there is no channel. */
+export const MAX_RETAINED_BYTES = 4 * 1_048_576;
+
 /** Answers (pongs, refusals) that the peer may cause between two flushes. */
 export const MAX_PENDING_REPLIES = 1_024;
 

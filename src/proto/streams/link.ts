@@ -3,26 +3,27 @@ import { earlier } from "../deadlines.ts";
 import { MAX_LANE_MESSAGE_BYTES, MAX_STREAM_MESSAGE_BYTES } from "../limits.ts";
 import { type Instant, type Machine, NOTHING } from "../machine.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
-import { Kind, LANES } from "./chunk.ts";
+import type { Channel, LinkOptions } from "./channel.ts";
+import { FILLER_STREAM, Kind, LANES } from "./chunk.ts";
 import { decodeLinkControl, encodeLinkControl } from "./control.ts";
-import type { LinkFault, LinkInput, LinkOutput } from "./events.ts";
+import type { Attachment, LinkFault, LinkInput, LinkOutput } from "./events.ts";
+import { FaultBudget } from "./fault-budget.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { FrameWriter } from "./frame-writer.ts";
-import { Inbox } from "./inbox.ts";
-import type { Lane } from "./lanes.ts";
-import { FAULT_FORGIVEN_MS, LANE_QUEUE_BYTES, MAX_FAULTS, MAX_FLUSH_BYTES, MAX_PENDING_REPLIES } from "./limits.ts";
-import { Liveness, SILENCE_MS } from "./liveness.ts";
-import { Outbox } from "./outbox.ts";
-import { Pacer, type PacerOptions } from "./pacer.ts";
-import { Pings } from "./pings.ts";
-import { laneClass, Scheduler } from "./scheduler.ts";
+import { LaneSet } from "./lane-set.ts";
+import { Lane } from "./lanes.ts";
+import { MAX_PENDING_REPLIES, MAX_RETAINED_BYTES, SESSION_GRACE_MS } from "./limits.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Retained } from "./retained.ts";
+import { Scheduler } from "./scheduler.ts";
+import { Sender } from "./sender.ts";
 import { type LinkRole, StreamSet } from "./stream-set.ts";
 
 /**
- * A link: messages, streams and heartbeats over one reliable, ordered, message-based channel.
+ * A link: messages, streams and heartbeats over a reliable, ordered, message-based channel, and over the one after it.
  *
  * The bytes are in `chunk.ts` and `control.ts`; what goes first in `scheduler.ts`; how much is under way in `pacer.ts`;
- * when the peer is given up in `liveness.ts`; streams in `stream-set.ts`. This machine puts them together: inputs
+ * when a channel is given up in `liveness.ts`; streams in `stream-set.ts`. This machine puts them together: inputs
  * queue, a flush (one for each turn of the event loop) packs what is queued into frames, a frame is taken apart at
  * once.
  *
@@ -34,51 +35,47 @@ import { type LinkRole, StreamSet } from "./stream-set.ts";
  * reported too much unsent, the driver flushes on its `drained`; the link also looks again by itself after a few
  * milliseconds.
  *
- * It trusts the channel to keep order and lose nothing, and the peer not at all: whatever arrives is an output, memory
- * stays within `limits.ts`, and a peer that keeps breaking the rules ends the link. After `dead` every input is
- * ignored.
+ * A session outlives its channel. Numbered frames are kept until the peer acknowledges them. When a channel breaks, or a
+ * better one is there, both sides say in the next one's admission how many they have (`session/admission.ts`). On it each
+ * says first which frame it begins with, repeats what the other lacks, and goes on. What comes twice, because it was still
+ * on its way by the channel before, is told by its number. Streams, credits and the count of numbered frames belong to the session; round trips,
+ * rates, pings and liveness to the channel (`channel.ts`). Lanes belong to the mesh: a channel that takes over while the one
+ * before it lives keeps them whole; after a gap, of which the mesh was told as the end of the link, they begin afresh.
  *
- * The count of numbered frames belongs to the session and would go on over another channel; round trips, rates and
- * liveness belong to the channel below.
+ * It trusts a channel to keep order and lose nothing while it lasts, and the peer not at all: whatever arrives is an output,
+ * memory stays within `limits.ts`, and a peer that keeps breaking the rules ends the link. After `dead` every input is
+ * ignored.
  */
 export class Link implements Machine<LinkInput, LinkOutput> {
   readonly #scheduler = new Scheduler();
   readonly #streams: StreamSet;
-  readonly #pacer: Pacer;
+  readonly #lanes = new LaneSet(this.#scheduler);
   readonly #acks = new Acknowledgements();
-  readonly #pings = new Pings();
-  readonly #liveness: Liveness;
-  readonly #lanes: readonly Outbox[];
-  readonly #inboxes: readonly Inbox[];
+  readonly #sender: Sender;
+  readonly #faults = new FaultBudget();
   readonly #writer = new FrameWriter();
   readonly #reader = new FrameReader();
-  readonly #maxBufferedBytes: number | undefined;
-  #state: "live" | "dead" = "live";
+  #state: State = LIVE;
   #now: Instant = 0;
-  #touched: Outbox[] = [];
   #draining = false;
-  /** A flush stopped early for the sake of the event loop. */
-  #moreNow = false;
-  #bufferedBytes = 0;
-  /** When to look again after the stack held too much. */
-  #retryAt: Instant | undefined;
-  #faults = 0;
-  #faultsAt: Instant = 0;
 
+  /** @param role which side opens even numbers; it stays with the session. */
   constructor(role: LinkRole, options: LinkOptions = {}) {
     this.#streams = new StreamSet(role, this.#scheduler);
-    this.#pacer = new Pacer(options);
-    this.#liveness = new Liveness(SILENCE_MS[role]);
-    this.#maxBufferedBytes = options.maxBufferedBytes;
-    this.#lanes = LANE_QUEUE_BYTES.map(
-      (bytes, lane) => new Outbox(lane, laneClass(lane as Lane), bytes, Number.POSITIVE_INFINITY),
-    );
-    this.#inboxes = LANE_QUEUE_BYTES.map(() => new Inbox(MAX_LANE_MESSAGE_BYTES));
+    this.#sender = new Sender(this.#scheduler, this.#streams, this.#acks, role, options);
+  }
+
+  get #channel(): Channel {
+    return this.#sender.channel;
+  }
+
+  get #retained(): Retained {
+    return this.#sender.retained;
   }
 
   /** Smoothed round trip, milliseconds, queues below included; undefined before the first answer. */
   get rttMs(): number | undefined {
-    return this.#pacer.roundTrip.smoothedMs;
+    return this.#channel.pacer.roundTrip.smoothedMs;
   }
 
   /**
@@ -86,23 +83,23 @@ export class Link implements Machine<LinkInput, LinkOutput> {
    * answer.
    */
   get minRttMs(): number | undefined {
-    const { minimumMs } = this.#pacer.roundTrip;
+    const { minimumMs } = this.#channel.pacer.roundTrip;
     return Number.isFinite(minimumMs) ? minimumMs : undefined;
   }
 
   /** What the path is believed to take, bytes a second; 0 before the first acknowledgement. */
   get bytesPerSecond(): number {
-    return this.#pacer.rate * 1_000;
+    return this.#channel.pacer.rate * 1_000;
   }
 
   /** Numbered frames sent since the session began. */
   get framesSent(): number {
-    return this.#pacer.delivery.framesSent;
+    return this.#retained.framesSent;
   }
 
   /** Of those, how many the peer has acknowledged. */
   get framesAcknowledged(): number {
-    return this.#pacer.delivery.framesAcknowledged;
+    return this.#retained.framesAcknowledged;
   }
 
   /** Numbered frames received since the session began. */
@@ -110,9 +107,9 @@ export class Link implements Machine<LinkInput, LinkOutput> {
     return this.#acks.framesReceived;
   }
 
-  /** Bytes handed down and not acknowledged. */
+  /** Bytes of the frames that were sent and are not acknowledged. */
   get outstandingBytes(): number {
-    return this.#pacer.delivery.outstandingBytes;
+    return this.#retained.bytes;
   }
 
   /** Application streams that are not over. */
@@ -127,35 +124,35 @@ export class Link implements Machine<LinkInput, LinkOutput> {
 
   /** Whether `stream` takes a message now; false as well when it is gone or ends. */
   writable(stream: number): boolean {
-    return this.#outbox(stream)?.writable ?? false;
+    const writable = this.#outbox(stream)?.writable ?? false;
+    if (!writable || this.#state.type === "live") return writable;
+    return stream >= LANES && this.#retained.bytes + this.#streams.queuedBytes < MAX_RETAINED_BYTES;
   }
 
   deadline(): Instant | undefined {
-    if (this.#state === "dead") return undefined;
-    if (this.#wantsFlush()) return this.#now;
-    const alive = this.#liveness.deadline(
-      this.#pacer.delivery.oldestSentAt,
-      this.#streams.size > 0,
-      this.#pacer.roundTrip,
-    );
-    return earlier(earlier(this.#acks.dueAt, this.#retryAt), alive);
+    if (this.#state.type === "dead") return undefined;
+    if (this.#state.type === "detached") return this.#state.until;
+    if (this.#sender.wantsFlush(this.#now)) return this.#now;
+    const { liveness, pacer, retryAt } = this.#channel;
+    const alive = liveness.deadline(pacer.delivery.oldestSentAt, this.#streams.size > 0, pacer.roundTrip);
+    return earlier(earlier(this.#acks.dueAt, retryAt), alive);
   }
 
   handle(input: LinkInput, now: Instant): readonly LinkOutput[] {
-    if (this.#state === "dead") return NOTHING;
+    if (this.#state.type === "dead") return NOTHING;
     this.#now = now;
     switch (input.type) {
       case "send":
         return this.#send(input.stream, input.bytes);
       case "frame":
-        return this.#receive(input.bytes, now);
-      case "flush":
-        return this.#flush(input.bufferedBytes, now);
+        return this.#state.type === "live" ? this.#receive(input.bytes, now) : NOTHING;
       case "consumed":
         this.#streams.consumed(input.stream, input.messages, input.bytes, this.rttMs, now);
         return NOTHING;
+      case "flush":
       case "timeout":
-        return this.#flush(input.bufferedBytes ?? this.#bufferedBytes, now);
+        if (this.#state.type === "detached") return this.#wait(this.#state.until, now);
+        return this.#flush(input.bufferedBytes ?? this.#channel.bufferedBytes, now);
       default:
         return this.#command(input, now);
     }
@@ -189,9 +186,49 @@ export class Link implements Machine<LinkInput, LinkOutput> {
       case "goodbye":
         this.#scheduler.control(0, encodeLinkControl({ op: "goodbye", reason: input.reason }));
         break;
+      case "detach":
+        if (this.#state.type === "live") this.#detach("closed", now, out);
+        break;
+      case "attach":
+        this.#attach(input, now, out);
+        break;
       default:
         return unreachable(input);
     }
+    return out;
+  }
+
+  // From channel to channel
+
+  #detach(reason: "silent" | "closed", now: Instant, out: LinkOutput[]): void {
+    if (this.#retained.bytes > MAX_RETAINED_BYTES) {
+      this.#die("overfull", out);
+      return;
+    }
+    this.#state = { type: "detached", until: now + SESSION_GRACE_MS };
+    this.#lanes.restart(Lane.data);
+    out.push({ type: "detached", reason });
+  }
+
+  #attach(attachment: Attachment, now: Instant, out: LinkOutput[]): void {
+    if (attachment.received > this.framesSent) {
+      this.#die("protocol", out);
+      return;
+    }
+    const asked = this.#channel.pings.asked();
+    this.#state = LIVE;
+    this.#acks.restart();
+    this.#sender.attach(attachment, now);
+    this.#lanes.restart(attachment.lanes === "cut" ? Lane.data : Lane.probe);
+    if (attachment.lanes === "cut") this.#retained.cutLanes();
+    out.push({ type: "attached" });
+    for (const id of asked) this.#ping(id, now);
+    this.#streams.tellWritable(out);
+  }
+
+  #wait(until: Instant, now: Instant): readonly LinkOutput[] {
+    const out: LinkOutput[] = [];
+    if (now >= until) this.#die("forsaken", out);
     return out;
   }
 
@@ -201,6 +238,7 @@ export class Link implements Machine<LinkInput, LinkOutput> {
       assert(stream >= LANES * 2, "a message goes to a lane or to an application stream");
       return NOTHING;
     }
+    if (stream < LANES && this.#state.type === "detached") return [{ type: "dropped", stream, bytes: bytes.length }];
     const most = stream < LANES ? MAX_LANE_MESSAGE_BYTES : MAX_STREAM_MESSAGE_BYTES;
     assert(bytes.length <= most, "a message has at most 256 KiB on a lane, 16 MiB on an application stream");
     if (outbox.push(bytes)) {
@@ -212,96 +250,47 @@ export class Link implements Machine<LinkInput, LinkOutput> {
   }
 
   #outbox(stream: number): Outbox | undefined {
-    return stream < LANES ? this.#lanes[stream] : this.#streams.outbox(stream);
+    return stream < LANES ? this.#lanes.outbox(stream) : this.#streams.outbox(stream);
   }
 
+  /** While there is no channel it is only remembered, to be asked on the next. */
   #ping(id: number | undefined, now: Instant): void {
-    this.#scheduler.control(0, encodeLinkControl({ op: "ping", id: this.#pings.sent(id, now) }));
-    this.#liveness.asked(now);
+    const { pings, liveness } = this.#channel;
+    const wire = pings.sent(id, now);
+    if (this.#state.type !== "live") return;
+    this.#scheduler.control(0, encodeLinkControl({ op: "ping", id: wire }));
+    liveness.asked(now);
   }
 
   // Sending
 
-  #wantsFlush(): boolean {
-    if (this.#moreNow || (this.#scheduler.urgent && this.#pacer.openForUrgent)) return true;
-    const { dueAt } = this.#acks;
-    if (dueAt !== undefined && dueAt <= this.#now) return true;
-    return this.#scheduler.pending && this.#pacer.open && this.#retryAt === undefined;
-  }
-
   #flush(bufferedBytes: number, now: Instant): readonly LinkOutput[] {
     const out: LinkOutput[] = [];
-    this.#bufferedBytes = bufferedBytes;
     if (this.#judge(now, out)) return out;
-    const mayBuffer = this.#maxBufferedBytes ?? this.#pacer.stackBytes;
-    let emitted = 0;
-    this.#moreNow = false;
-    this.#retryAt = undefined;
-    for (;;) {
-      const stackFull = bufferedBytes + emitted > mayBuffer && bufferedBytes > 0;
-      const open = this.#pacer.open && !stackFull;
-      const bytes = this.#frame(open, now, out);
-      if (bytes === 0) {
-        if (stackFull && this.#scheduler.pending) this.#retryAt = now + RETRY_MS;
-        break;
-      }
-      emitted += bytes;
-      if (emitted >= MAX_FLUSH_BYTES) {
-        this.#moreNow = true;
-        break;
-      }
-    }
-    if (this.#pacer.open && !this.#scheduler.pending) this.#pacer.idle();
+    this.#sender.flush(bufferedBytes, now, out);
     if (!this.#scheduler.urgent) this.#streams.replies = 0;
     if (this.#draining) this.#checkDrained(out);
     return out.length > 0 ? out : NOTHING;
   }
 
-  /**
-   * Emits one frame; returns its length, 0 when there is nothing to be sent. `open`: more than urgent things may go.
-   */
-  #frame(open: boolean, now: Instant, out: LinkOutput[]): number {
-    const scheduler = this.#scheduler;
-    const urgent = scheduler.urgent && this.#pacer.openForUrgent;
-    const more = open && scheduler.pending;
-    const { dueAt } = this.#acks;
-    if (!urgent && !more && (dueAt === undefined || dueAt > now)) return 0;
-    const writer = this.#writer;
-    writer.begin(this.#pacer.frameBytes);
-    if (this.#acks.owed) writer.control(0, this.#acks.take(now));
-    const touched = this.#touched;
-    if ((!urgent || scheduler.fillUrgent(writer, touched)) && more) scheduler.fill(writer, touched);
-    if (writer.empty) return 0;
-    const { numbered } = writer;
-    const bytes = writer.finish();
-    if (numbered) this.#pacer.sent(bytes.length, now);
-    out.push({ type: "frame", bytes, number: numbered ? this.framesSent : 0 });
-    for (const outbox of touched) {
-      if (outbox.takeWritable()) out.push({ type: "writable", stream: outbox.stream });
-      this.#streams.finished(outbox, out);
-    }
-    touched.length = 0;
-    return bytes.length;
-  }
-
-  /** Asks a silent peer, or gives it up; true when the link is dead. */
+  /** Asks a silent peer, or gives the channel up; true when there is none any more. */
   #judge(now: Instant, out: LinkOutput[]): boolean {
-    const { delivery, roundTrip } = this.#pacer;
-    const verdict = this.#liveness.judge(delivery.oldestSentAt, this.#streams.size > 0, roundTrip, now);
+    const { liveness, pacer } = this.#channel;
+    const verdict = liveness.judge(pacer.delivery.oldestSentAt, this.#streams.size > 0, pacer.roundTrip, now);
     if (verdict === "ask") this.#ping(undefined, now);
     if (verdict !== "dead") return false;
-    this.#die("silent", out);
+    this.#detach("silent", now, out);
     return true;
   }
 
-  #die(reason: "silent" | "protocol", out: LinkOutput[]): void {
-    this.#state = "dead";
+  #die(reason: "protocol" | "forsaken" | "overfull", out: LinkOutput[]): void {
+    this.#state = DEAD;
     out.push({ type: "dead", reason });
   }
 
   #checkDrained(out: LinkOutput[]): void {
-    if (!this.#draining || this.#pacer.delivery.outstandingBytes > 0 || this.#scheduler.urgent) return;
-    if (this.#streams.queuedBytes > 0 || this.#lanes.some((lane) => lane.queuedBytes > 0)) return;
+    if (!this.#draining || this.#retained.bytes > 0 || this.#scheduler.urgent) return;
+    if (this.#streams.queuedBytes > 0 || this.#lanes.queuedBytes > 0) return;
     this.#draining = false;
     out.push({ type: "drained" });
   }
@@ -312,11 +301,17 @@ export class Link implements Machine<LinkInput, LinkOutput> {
     const out: LinkOutput[] = [];
     const reader = this.#reader;
     let numbered = false;
-    this.#liveness.heard(now);
+    let next: Acknowledgements["next"] = "fresh";
+    this.#channel.liveness.heard(now);
     reader.begin(bytes);
-    while (this.#state === "live" && reader.next()) {
+    while (this.#state === LIVE && reader.next()) {
       const { stream, kind } = reader;
-      if (stream !== 0) numbered = true;
+      if (stream !== 0) {
+        if (!numbered) next = this.#acks.next;
+        numbered = true;
+        if (next === "unexpected") this.#die("protocol", out);
+        if (next !== "fresh") continue;
+      }
       const fault = kind === Kind.control ? this.#control(now, out) : this.#data(out);
       if (fault !== undefined) this.#fault(fault, stream, now, out);
     }
@@ -328,10 +323,12 @@ export class Link implements Machine<LinkInput, LinkOutput> {
   }
 
   #data(out: LinkOutput[]): LinkFault | undefined {
-    const { stream, kind, bytes, start, end } = this.#reader;
+    const { stream, kind, start, end } = this.#reader;
     if (kind > Kind.control) return "malformed-frame";
-    if (stream >= LANES) return this.#streams.data(this.#reader, out);
-    const message = (this.#inboxes[stream] as Inbox).take(kind, bytes, start, end);
+    if (stream >= LANES) {
+      return stream === FILLER_STREAM && start === end ? undefined : this.#streams.data(this.#reader, out);
+    }
+    const message = this.#lanes.take(this.#reader);
     if (typeof message === "string") return message;
     if (message !== undefined) out.push({ type: "message", stream, bytes: message });
     return undefined;
@@ -344,18 +341,23 @@ export class Link implements Machine<LinkInput, LinkOutput> {
     if (typeof control === "string") return control;
     switch (control.op) {
       case "ack":
-        return this.#pacer.acknowledged(control.frames, control.delayMs, now) ? undefined : "bad-ack";
+        if (!this.#channel.pacer.acknowledged(control.frames, control.delayMs, now)) return "bad-ack";
+        this.#retained.acknowledged(control.frames);
+        return undefined;
       case "ping":
         if (++this.#streams.replies > MAX_PENDING_REPLIES) return "flood";
         this.#scheduler.control(0, encodeLinkControl({ op: "pong", id: control.id }));
         return undefined;
       case "pong": {
-        const answer = this.#pings.answered(control.id, now);
+        const answer = this.#channel.pings.answered(control.id, now);
         if (answer === undefined) return "unexpected-control";
-        this.#pacer.answered(answer.rttMs, now);
+        this.#channel.pacer.answered(answer.rttMs, now);
         if (answer.id !== undefined) out.push({ type: "pong", id: answer.id, rttMs: answer.rttMs });
         return undefined;
       }
+      case "begin":
+        if (!this.#acks.begin(control.frames)) this.#die("protocol", out);
+        return undefined;
       case "goodbye":
         out.push({ type: "goodbye", reason: control.reason });
         return undefined;
@@ -366,11 +368,9 @@ export class Link implements Machine<LinkInput, LinkOutput> {
 
   /** Reports a fault; too many in too short a time end the link, and the peer is told why. */
   #fault(fault: LinkFault, stream: number, now: Instant, out: LinkOutput[]): void {
-    if (this.#state === "dead") return;
+    if (this.#state !== LIVE) return;
     out.push({ type: "fault", fault, stream });
-    this.#faults = Math.max(0, this.#faults - (now - this.#faultsAt) / FAULT_FORGIVEN_MS) + 1;
-    this.#faultsAt = now;
-    if (this.#faults <= MAX_FAULTS) return;
+    if (this.#faults.bear(now)) return;
     const writer = this.#writer;
     writer.begin(64);
     writer.control(0, encodeLinkControl({ op: "goodbye", reason: "protocol" }));
@@ -379,15 +379,13 @@ export class Link implements Machine<LinkInput, LinkOutput> {
   }
 }
 
-export interface LinkOptions extends PacerOptions {
-  /**
-   * What the stack may report as unsent before the link waits, bytes. Default 25 ms of the path, at least 64 KiB. For a
-   * stack whose figure falls only when everything is sent (werift), as much as it may hold.
-   */
-  readonly maxBufferedBytes?: number;
-}
+type State =
+  | { readonly type: "live" }
+  /** Without a channel; the session ends at `until`. */
+  | { readonly type: "detached"; readonly until: Instant }
+  | { readonly type: "dead" };
+
+const LIVE: State = { type: "live" };
+const DEAD: State = { type: "dead" };
 
 type Command = Exclude<LinkInput, { readonly type: "send" | "frame" | "flush" | "consumed" | "timeout" }>;
-
-/** When the stack is too full and does not say when it is less so. */
-const RETRY_MS = 5;

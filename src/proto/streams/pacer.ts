@@ -35,7 +35,7 @@ import { MINIMUM_WINDOW_MS, RoundTrip } from "./round-trip.ts";
  */
 export class Pacer {
   readonly #options: Required<PacerOptions>;
-  readonly #delivery = new Delivery();
+  readonly #delivery: Delivery;
   readonly #roundTrip = new RoundTrip();
   readonly #rates = new RateWindow();
   #phase: Phase = { name: "startup", rate: 0, flatRounds: 0 };
@@ -57,7 +57,9 @@ export class Pacer {
   #limit = INITIAL_BYTES;
   #frameBytes = INITIAL_FRAME_BYTES;
 
-  constructor(options: PacerOptions = {}) {
+  /** @param framesBefore numbered frames that were delivered before, by another channel. */
+  constructor(options: PacerOptions = {}, framesBefore = 0) {
+    this.#delivery = new Delivery(framesBefore);
     this.#options = { maxFrames: 2_048, maxBytes: 32 * 1_048_576, ...options };
   }
 
@@ -100,10 +102,11 @@ export class Pacer {
     );
   }
 
-  /** Whether an urgent numbered frame may be sent: twice the bound in frames, for a peer that never acknowledges. */
+  /** Whether an urgent numbered frame may be sent: twice the bounds, for a peer that never acknowledges. */
   get openForUrgent(): boolean {
-    const delivery = this.#delivery;
-    return delivery.framesSent - delivery.framesAcknowledged < this.#options.maxFrames * 2;
+    const { framesSent, framesAcknowledged, outstandingBytes } = this.#delivery;
+    const { maxFrames, maxBytes } = this.#options;
+    return framesSent - framesAcknowledged < maxFrames * 2 && outstandingBytes < maxBytes * 2;
   }
 
   /** A numbered frame was handed down. */

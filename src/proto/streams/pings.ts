@@ -20,6 +20,13 @@ export class Pings {
     return wire;
   }
 
+  /** The numbers of those that were asked for, the heartbeats left out. */
+  asked(): number[] {
+    const ids: number[] = [];
+    for (const [, { id }] of this.#pending.entries()) if (id !== undefined) ids.push(id);
+    return ids;
+  }
+
   /** What the pong with this number on the wire answers; undefined when nothing of ours. */
   answered(wire: number, now: Instant): { readonly id: number | undefined; readonly rttMs: number } | undefined {
     const ping = this.#pending.get(wire);

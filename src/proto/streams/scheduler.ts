@@ -40,7 +40,8 @@ interface Control {
 
 export class Scheduler {
   readonly #classes: readonly Outbox[][] = Array.from({ length: CLASSES }, () => []);
-  readonly #controls: Control[] = [];
+  readonly #linkControls: Uint8Array[] = [];
+  readonly #streamControls: Control[] = [];
   #waiting = 0;
   readonly #probes: Outbox[];
 
@@ -50,7 +51,12 @@ export class Scheduler {
 
   /** Whether controls or probes wait. */
   get urgent(): boolean {
-    return this.#controls.length > 0 || this.#probes.length > 0;
+    return this.#streamControls.length > 0 || this.unnumbered;
+  }
+
+  /** Whether something urgent waits that does not count: controls of the link itself, or probes. */
+  get unnumbered(): boolean {
+    return this.#linkControls.length > 0 || this.#probes.length > 0;
   }
 
   /** Whether anything that the pacer decides over waits and could be sent. */
@@ -60,7 +66,13 @@ export class Scheduler {
 
   /** Queues an encoded control chunk of `stream`. Bounded by those who cause them: streams, credits, replies. */
   control(stream: number, chunk: Uint8Array): void {
-    this.#controls.push({ stream, chunk });
+    if (stream === 0) this.#linkControls.push(chunk);
+    else this.#streamControls.push({ stream, chunk });
+  }
+
+  /** Drops the controls of the link itself: they were about a channel that is gone. */
+  dropLinkControls(): void {
+    this.#linkControls.length = 0;
   }
 
   /** Puts `outbox` in line if it has something to send. */
@@ -81,19 +93,23 @@ export class Scheduler {
   }
 
   /**
-   * Fills `frame` with controls and probes; false when some did not fit. Outboxes that sent something and stopped are
-   * appended to `touched`, here and in {@link fill}: they may be writable again, or ended.
+   * Fills `frame` with controls and probes; false when some did not fit. Without `numbered` controls of streams wait, so that
+   * the frame does not count. Outboxes that sent something and stopped are appended to `touched`, here and in {@link fill}:
+   * they may be writable again, or ended.
    */
-  fillUrgent(frame: FrameWriter, touched: Outbox[]): boolean {
-    const controls = this.#controls;
+  fillUrgent(frame: FrameWriter, touched: Outbox[], numbered: boolean): boolean {
+    const links = this.#linkControls;
     let sent = 0;
-    for (const { stream, chunk } of controls) {
+    while (sent < links.length && frame.control(0, links[sent] as Uint8Array)) sent++;
+    drop(links, sent);
+    if (links.length > 0) return false;
+    const streams = this.#streamControls;
+    for (sent = 0; numbered && sent < streams.length; sent++) {
+      const { stream, chunk } = streams[sent] as Control;
       if (!frame.control(stream, chunk)) break;
-      sent++;
     }
-    if (sent === controls.length) controls.length = 0;
-    else controls.splice(0, sent);
-    return controls.length === 0 && this.#fillClass(this.#probes, frame, touched);
+    drop(streams, sent);
+    return (!numbered || streams.length === 0) && this.#fillClass(this.#probes, frame, touched);
   }
 
   /** Fills `frame` from the other classes. */
@@ -131,4 +147,10 @@ export class Scheduler {
   #class(outbox: Outbox): Outbox[] {
     return this.#classes[outbox.priority] as Outbox[];
   }
+}
+
+/** Takes the first `count` items off. */
+function drop(items: unknown[], count: number): void {
+  if (count === items.length) items.length = 0;
+  else if (count > 0) items.splice(0, count);
 }

@@ -69,6 +69,12 @@ export class StreamSet {
     return bytes;
   }
 
+  /** Tells the application of every stream that takes messages, because none did for a while. */
+  tellWritable(out: LinkOutput[]): void {
+    for (const { id, outbox } of this.#streams.values())
+      if (outbox.writable) out.push({ type: "writable", stream: id });
+  }
+
   open(protocol: string, priority: StreamPriority, out: LinkOutput[]): void {
     assert(isProtocolName(protocol), "a protocol name has 1 to 64 bytes");
     const id = this.#nextOurs;

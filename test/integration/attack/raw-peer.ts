@@ -9,8 +9,9 @@ import { parseSdp } from "../../../src/proto/negotiation/sdp.ts";
 import { decodeSignalBody, encodeSignalBody, type SignalBody } from "../../../src/proto/negotiation/signal.ts";
 import { type PeerId, publicKeyOf } from "../../../src/proto/peer-id.ts";
 import { decodeLetter, encodeLetter, encodeSignalContent } from "../../../src/proto/session/envelope.ts";
-import { encodeHello, encodeProof, encodeReady, LINK_VERSIONS, parseHello } from "../../../src/proto/session/hello.ts";
+import { encodeHello, encodeProof, LINK_VERSIONS, parseHello } from "../../../src/proto/session/hello.ts";
 import { decodeRefusal, type RefusalReason } from "../../../src/proto/session/refusal.ts";
+import { encodeReady } from "../../../src/proto/session/resumption.ts";
 import {
   admissionMacKey,
   proofBody,

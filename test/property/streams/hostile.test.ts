@@ -38,7 +38,7 @@ function conversation(): Uint8Array[] {
   const turn = (): void => {
     for (const act of later.splice(0)) act();
     pipe.flush("dialer");
-    frames.push(...pipe.inFlight.dialer.map((bytes) => bytes.slice()));
+    frames.push(...pipe.inFlight.dialer.map(({ bytes }) => bytes.slice()));
     pipe.deliver("dialer", 100);
     pipe.flush("answerer");
     pipe.deliver("answerer", 100);

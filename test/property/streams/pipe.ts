@@ -22,7 +22,15 @@ export function content(length: number, seed: number): Uint8Array {
  */
 export class Pipe {
   readonly links: Readonly<Record<Side, Link>> = { dialer: new Link("dialer"), answerer: new Link("answerer") };
-  readonly inFlight: Readonly<Record<Side, Uint8Array[]>> = { dialer: [], answerer: [] };
+  /** Frames that each side has sent, and on which channel. */
+  readonly inFlight: Readonly<Record<Side, { readonly channel: number; readonly bytes: Uint8Array }[]>> = {
+    dialer: [],
+    answerer: [],
+  };
+  /** The channel that each side uses: frames of an earlier one find nobody, those of a later one wait. */
+  readonly channel: Record<Side, number> = { dialer: 0, answerer: 0 };
+  /** The newest channel that passes nothing any more. */
+  broken = -1;
   readonly onOutput: (side: Side, output: LinkOutput) => void;
   now = 1_000;
 
@@ -32,14 +40,22 @@ export class Pipe {
 
   handle(side: Side, input: LinkInput): void {
     for (const output of this.links[side].handle(input, this.now)) {
-      if (output.type === "frame") this.inFlight[side].push(output.bytes);
+      if (output.type === "frame") this.inFlight[side].push({ channel: this.channel[side], bytes: output.bytes });
       else this.onOutput(side, output);
     }
   }
 
   /** Delivers up to `count` frames that `from` has sent. */
   deliver(from: Side, count: number): void {
-    for (const bytes of this.inFlight[from].splice(0, count)) this.handle(other(from), { type: "frame", bytes });
+    const frames = this.inFlight[from];
+    const to = other(from);
+    for (let moved = 0; moved < count; moved++) {
+      const frame = frames[0];
+      if (frame === undefined || (frame.channel > this.channel[to] && frame.channel > this.broken)) return;
+      frames.shift();
+      if (frame.channel === this.channel[to] && frame.channel > this.broken)
+        this.handle(to, { type: "frame", bytes: frame.bytes });
+    }
   }
 
   flush(side: Side): void {

@@ -35,6 +35,7 @@ test("two members admit each other and learn what the other's hello and token sa
       version: 1,
       epoch: 3,
     },
+    session: { id: expect.any(Uint8Array) },
   });
   expect(answerer.end).toMatchObject({ type: "admitted", peer: { id: DIALER.id, token: DIALER.facts } });
   expect([dialer.machine.deadline(), answerer.machine.deadline()]).toEqual([undefined, undefined]);

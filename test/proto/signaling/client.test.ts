@@ -219,6 +219,13 @@ describe("a lost server", () => {
     expect(agent.handle({ type: "nudge" })).toEqual([{ type: "connect", attempt: 2 }]);
   });
 
+  test("has two seconds to answer when the network is in doubt", () => {
+    const agent = new Agent().ready();
+    agent.handle({ type: "nudge" });
+    expect(agent.pass(1_999)).toEqual([]);
+    expect(agent.pass(1)).toMatchObject([{ type: "disconnect" }, { type: "offline", reason: "timed-out" }]);
+  });
+
   test("has no say once it is lost: what still comes of an old connection is ignored", () => {
     const agent = new Agent().ready();
     agent.pass(12_000);

@@ -304,7 +304,7 @@ describe("streams of a link", () => {
     world.take();
     path.answerer.direction.cut = true;
     path.run(4_020);
-    expect(world.take().filter((line) => line.startsWith("dialer dead"))).toEqual(["dialer dead silent"]);
+    expect(world.take().filter((line) => line.startsWith("dialer detached"))).toEqual(["dialer detached silent"]);
   });
 });
 

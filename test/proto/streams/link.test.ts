@@ -100,12 +100,16 @@ describe("link", () => {
     expect([path.dialer.frames, path.answerer.frames]).toEqual([1, 1]);
   });
 
-  test("an unanswered ping ends an otherwise silent link", () => {
+  test("an unanswered ping gives up the channel of an otherwise silent link, and two minutes later the session", () => {
     const { path, seen } = world();
     path.dialer.direction.cut = true;
     path.dialer.handle({ type: "ping", id: 1 });
     path.run(4_000);
-    expect(seen).toEqual([["dialer", { type: "dead", reason: "silent" }]]);
+    expect(seen.splice(0)).toEqual([["dialer", { type: "detached", reason: "silent" }]]);
+    path.run(118_000);
+    expect(seen).toEqual([]);
+    path.run(2_000);
+    expect(seen).toEqual([["dialer", { type: "dead", reason: "forsaken" }]]);
     expect(path.dialer.link.deadline()).toBeUndefined();
     expect(path.dialer.link.handle({ type: "ping", id: 2 }, path.now)).toEqual([]);
   });

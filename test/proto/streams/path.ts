@@ -1,6 +1,7 @@
 import { fraction, type Random } from "../../../src/proto/random.ts";
+import type { LinkOptions } from "../../../src/proto/streams/channel.ts";
 import type { LinkInput, LinkOutput } from "../../../src/proto/streams/events.ts";
-import { Link, type LinkOptions } from "../../../src/proto/streams/link.ts";
+import { Link } from "../../../src/proto/streams/link.ts";
 
 /**
  * A deterministic model of what lies below two links: in each direction a stack that takes everything, a bottleneck

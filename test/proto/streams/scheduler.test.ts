@@ -23,7 +23,7 @@ function outbox(
 /** The chunks of the next frame as [stream, kind, length]. */
 function frame(scheduler: Scheduler, capacity = 16_384, touched: Outbox[] = []): number[][] {
   writer.begin(capacity);
-  if (scheduler.fillUrgent(writer, touched)) scheduler.fill(writer, touched);
+  if (scheduler.fillUrgent(writer, touched, true)) scheduler.fill(writer, touched);
   const reader = new FrameReader();
   const chunks: number[][] = [];
   reader.begin(writer.finish());
