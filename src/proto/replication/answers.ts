@@ -156,10 +156,12 @@ export class Answers {
   /** Which versions are here, or later ones; the others are wanted from the peer. */
   hold(peer: PeerId, bucket: string, items: readonly HeldItem[], now: Instant): readonly boolean[] {
     const { store, wants, fetches } = this.#tools;
-    return items.map(({ key, clock, digest }) => {
+    return items.map(({ key, clock, author, digest }) => {
       const entry = store.find(bucket, key);
-      if (entry !== undefined && (entry.clock > clock || equalBytes(digestOf(entry).subarray(0, 8), digest)))
-        return true;
+      if (entry !== undefined) {
+        const isLater = entry.clock > clock || (entry.clock === clock && entry.batch.author > author);
+        if (isLater || equalBytes(digestOf(entry).subarray(0, 8), digest)) return true;
+      }
       const keyBytes = encodeKey(key);
       if (keyBytes === undefined) return true;
       const id = versionIdOf(pathOf(keyBytes), clock, digest);

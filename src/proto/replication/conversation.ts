@@ -1,14 +1,12 @@
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { Answers } from "./answers.ts";
+import type { Copies } from "./copies.ts";
 import type { ExchangeTools } from "./exchange.ts";
-import type { Handoff } from "./handoff.ts";
 import type { Intake } from "./intake.ts";
-import { HANDOFF_RETRY_MS } from "./limits.ts";
 import { EntriesState, encodeHeld, encodeVerdict, type ReplicationMessage } from "./messages.ts";
 import { decodeMessage } from "./parse-message.ts";
 import type { Conduct, Peers } from "./peers.ts";
-import type { Reads } from "./reads.ts";
 import type { Receipts } from "./receipts.ts";
 import type { Asked } from "./requests.ts";
 import type { Rounds } from "./rounds.ts";
@@ -34,8 +32,7 @@ export interface ConversationParts {
   readonly shun: (peer: PeerId, fault: "no-progress" | "flood", now: Instant) => void;
   /** Runs what waits for everything stored so far to be durable. */
   readonly durable: (run: (now: Instant) => void, now: Instant) => void;
-  readonly handoff: Handoff;
-  readonly reads: Reads;
+  readonly copies: Copies;
   /** Asks nothing of a peer for a while. */
   readonly pause: (peer: PeerId, now: Instant) => void;
 }
@@ -136,8 +133,11 @@ export class Conversation {
         return;
       case "hold": {
         const held = answers.hold(peer, request.bucket, request.items, now);
-        // What is said to be held is on the disk.
-        this.#parts.durable((at) => this.#reply(peer, conduct, encodeHeld(request.seq, held), at), now);
+        // What is said to be held is on the disk. By then the link may be another one, on which nothing was asked.
+        this.#parts.durable((at) => {
+          if (this.#parts.peers.conduct(peer) === conduct)
+            this.#reply(peer, conduct, encodeHeld(request.seq, held), at);
+        }, now);
       }
     }
   }
@@ -190,10 +190,10 @@ export class Conversation {
         return true;
       case "hold":
         if (answer.type !== "held") return this.#mistaken(peer, asked, now);
-        this.#parts.handoff.answered(asked.task, asked.entries, bitsOf(answer.bits, asked.entries.length), now);
+        this.#parts.copies.handoff.answered(asked.task, asked.entries, bitsOf(answer.bits, asked.entries.length), now);
         return true;
       case "read":
-        if (answer.type !== "entries" || !this.#parts.reads.answered(asked.request, answer.parcels))
+        if (answer.type !== "entries" || !this.#parts.copies.reads.answered(asked.request, answer.parcels))
           return this.#mistaken(peer, asked, now);
         intake.take(answer.parcels, peer, undefined, now);
         return true;
@@ -239,8 +239,7 @@ export class Conversation {
     if (asked.type === "compare") rounds.interrupt(asked.exchange, now);
     else if (asked.type === "want") tools.wants.refused(peer, asked.ids);
     else if (asked.type === "fetch") tools.fetches.interrupt(asked.run, now);
-    else if (asked.type === "hold") this.#parts.handoff.failed(asked.task, now + HANDOFF_RETRY_MS);
-    else if (asked.type === "read") this.#parts.reads.failed(asked.request, now);
+    else if (asked.type === "hold" || asked.type === "read") this.#parts.copies.unanswered(asked, now);
     else intake.tokensFailed(asked.names);
   }
 
@@ -250,8 +249,7 @@ export class Conversation {
     if (asked.type === "root" || asked.type === "compare") rounds.abandon(peer, now);
     else if (asked.type === "tokens") intake.tokensFailed(asked.names);
     else if (asked.type === "fetch") tools.fetches.failed(asked.run, now);
-    else if (asked.type === "hold") this.#parts.handoff.failed(asked.task, now);
-    else if (asked.type === "read") this.#parts.reads.failed(asked.request, now);
+    else if (asked.type === "hold" || asked.type === "read") this.#parts.copies.unanswered(asked, now);
     else {
       tools.wants.failed(peer, asked.ids);
       rounds.seek(peer, now);

@@ -3,12 +3,12 @@ import type { PeerId } from "../peer-id.ts";
 import type { Outlet } from "./effects.ts";
 import type { Entry } from "./entry.ts";
 import { Handoff } from "./handoff.ts";
-import { EXCHANGE_INTERVAL_MS } from "./limits.ts";
+import { EXCHANGE_INTERVAL_MS, HANDOFF_RETRY_MS } from "./limits.ts";
 import type { Peers } from "./peers.ts";
 import { Placement, type Storer } from "./placement.ts";
 import { POLICY_BUCKET } from "./policy.ts";
 import { Reads } from "./reads.ts";
-import type { Requests } from "./requests.ts";
+import type { Asked, Requests } from "./requests.ts";
 import { Scope } from "./scope.ts";
 import type { Store } from "./store.ts";
 
@@ -91,6 +91,12 @@ export class Copies {
       replicas.filter((peer) => outlet.isLinked(peer)),
       now,
     );
+  }
+
+  /** A request has gone unanswered, or its peer is gone. */
+  unanswered(asked: Asked, now: Instant): void {
+    if (asked.type === "hold") this.handoff.failed(asked.task, now + HANDOFF_RETRY_MS);
+    else if (asked.type === "read") this.reads.failed(asked.request, now);
   }
 
   /** Told `drained` when everything that this member holds is where it belongs. */

@@ -23,6 +23,7 @@ import type { Store } from "./store.ts";
 
 /** One slot's entries on their way to one replica. */
 export interface HandoffTask {
+  readonly name: string;
   readonly bucket: string;
   readonly slot: number;
   readonly peer: PeerId;
@@ -123,6 +124,8 @@ export class Handoff {
   #handOver(bucket: string, slot: number, replicas: readonly PeerId[]): void {
     const name = `${bucket} ${slot}`;
     if (replicas.length === 0 || this.#guests.has(name) || this.#tasks.size > MAX_HANDOFFS) return;
+    // What was begun before covers less: it ends first.
+    if (replicas.some((peer) => this.#tasks.has(`${name} ${peer}`))) return;
     const entries = this.#entries(bucket, slot);
     this.#guests.set(name, { entries, waiting: new Set(replicas) });
     for (const peer of replicas) this.#begin(bucket, slot, peer, entries);
@@ -131,7 +134,7 @@ export class Handoff {
   #begin(bucket: string, slot: number, peer: PeerId, entries: readonly Entry[]): void {
     const name = `${bucket} ${slot} ${peer}`;
     if (entries.length === 0 || this.#tasks.has(name) || this.#tasks.size > MAX_HANDOFFS) return;
-    this.#tasks.set(name, { bucket, slot, peer, left: [...entries], outstanding: 0 });
+    this.#tasks.set(name, { name, bucket, slot, peer, left: [...entries], outstanding: 0 });
     this.#retries.set(name, 0);
   }
 
@@ -158,30 +161,32 @@ export class Handoff {
       while (start < task.left.length && entries.length < MAX_HELD_PER_REQUEST && bytes < MAX_HELD_BYTES) {
         const entry = task.left[start++] as Entry;
         entries.push(entry);
-        items.push({ key: entry.key, clock: entry.clock, digest: digestOf(entry).subarray(0, 8) });
-        bytes += entry.keyBytes + 24;
+        items.push({
+          key: entry.key,
+          clock: entry.clock,
+          author: entry.batch.author,
+          digest: digestOf(entry).subarray(0, 8),
+        });
+        bytes += entry.keyBytes + 60;
       }
       task.outstanding++;
-      const seq = requests.issue(task.peer, { type: "hold", task: name, entries }, now);
+      const seq = requests.issue(task.peer, { type: "hold", task, entries }, now);
       outlet.send(task.peer, encodeHold(seq, task.bucket, items));
     }
   }
 
   /** An answer: whether each of `entries` is held there. */
-  answered(name: string, entries: readonly Entry[], held: readonly boolean[], now: Instant): void {
-    const task = this.#tasks.get(name);
-    if (task === undefined) return;
+  answered(task: HandoffTask, entries: readonly Entry[], held: readonly boolean[], now: Instant): void {
     const there = new Set(entries.filter((_, index) => held[index]));
     task.left = task.left.filter((entry) => !there.has(entry));
-    this.failed(name, there.size > 0 && there.size === entries.length ? now : now + HANDOFF_RETRY_MS);
+    this.failed(task, there.size > 0 && there.size === entries.length ? now : now + HANDOFF_RETRY_MS);
   }
 
   /** A request has gone unanswered or was refused: asked again at `at`. */
-  failed(name: string, at: Instant): void {
-    const task = this.#tasks.get(name);
-    if (task === undefined) return;
+  failed(task: HandoffTask, at: Instant): void {
     task.outstanding--;
-    if (task.outstanding === 0) this.#retries.set(name, at);
+    // Another one may have begun under its name.
+    if (task.outstanding === 0 && this.#tasks.get(task.name) === task) this.#retries.set(task.name, at);
   }
 
   #end(name: string, task: HandoffTask, now: Instant): void {
@@ -189,10 +194,13 @@ export class Handoff {
     this.#retries.clear(name);
     const slot = `${task.bucket} ${task.slot}`;
     const guest = this.#guests.get(slot);
+    if (guest === undefined) this.look(now + HANDOFF_RETRY_MS);
     if (guest === undefined || !guest.waiting.delete(task.peer) || guest.waiting.size > 0) return;
     this.#guests.delete(slot);
-    const { store, evict } = this.#tools;
-    for (const entry of guest.entries) if (store.find(entry.bucket, entry.key) === entry) evict(entry);
+    const { store, evict, placement, self } = this.#tools;
+    const { replicas: copies } = store.policy(task.bucket);
+    const isOurs = copies === "all" || placement.replicas(task.slot, copies).includes(self);
+    for (const entry of isOurs ? [] : guest.entries) if (store.find(entry.bucket, entry.key) === entry) evict(entry);
     // What has come meanwhile is found by another look.
     this.look(now + HANDOFF_RETRY_MS);
   }

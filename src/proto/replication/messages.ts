@@ -1,3 +1,4 @@
+import { type PeerId, publicKeyOf } from "../peer-id.ts";
 import { encode, type WireValue } from "../wire/codec.ts";
 import { type Batch, encodeParcel, type Parcel } from "./batch.ts";
 import type { Entry } from "./entry.ts";
@@ -26,7 +27,7 @@ import { packIds, type VersionId } from "./version-id.ts";
  *     [14, seq, bytes]               answer
  *     [15, seq]                      answer: not here
  *     [16, id]                       the large value that you asked for in vain is here
- *     [17, seq, bucket, [[key, clock, digest]]]  request: do you hold these durably, or later ones? What you lack is to be had here
+ *     [17, seq, bucket, [[key, clock, author, digest]]]  request: do you hold these durably, or later ones? What you lack is to be had here
  *     [18, seq, bits]                answer: one bit each, the lowest of a byte first
  *     [19, seq, bucket, key]         request: the version of a key; answered like a request for entries
  *
@@ -55,10 +56,11 @@ export const Kind = {
   read: 19,
 } as const;
 
-/** A version that may be held: its key, its clock and the first 8 bytes of its digest. */
+/** A version that may be held: its key, its clock and author, which say what is later, and the first 8 bytes of its digest. */
 export interface HeldItem {
   readonly key: string;
   readonly clock: Clock;
+  readonly author: PeerId;
   readonly digest: Uint8Array;
 }
 
@@ -240,7 +242,12 @@ export function encodeHave(id: VersionId): Uint8Array {
 
 /** Asks whether versions are held. */
 export function encodeHold(seq: number, bucket: string, items: readonly HeldItem[]): Uint8Array {
-  return encode([Kind.hold, seq, bucket, items.map(({ key, clock, digest }) => [key, clock, digest])]);
+  return encode([
+    Kind.hold,
+    seq,
+    bucket,
+    items.map(({ key, clock, author, digest }) => [key, clock, publicKeyOf(author), digest]),
+  ]);
 }
 
 /** Which of the versions asked about are held. */

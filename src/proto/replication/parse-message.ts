@@ -1,6 +1,6 @@
 import { MAX_MESSAGE_DEPTH, MAX_MESSAGE_ITEMS, MAX_TOKEN_LENGTH } from "../limits.ts";
 import { decode, type WireValue } from "../wire/codec.ts";
-import { bytes, bytesOf, flag, integer, list, text, tuple } from "../wire/shape.ts";
+import { bytes, bytesOf, flag, integer, list, peer, text, tuple } from "../wire/shape.ts";
 import { type Parcel, type ParcelFault, parseParcel } from "./batch.ts";
 import { isBucketName } from "./entry.ts";
 import { isRange, MAX_DEPTH } from "./key-tree.ts";
@@ -245,11 +245,13 @@ function transfer(kind: number, fields: readonly WireValue[]): ReplicationMessag
 }
 
 function heldItem(value: WireValue): HeldItem | undefined {
-  const fields = tuple(value, 3);
+  const fields = tuple(value, 4);
   const key = text(fields?.[0], MAX_KEY_BYTES);
   const clock = integer(fields?.[1], 1);
-  const digest = bytesOf(fields?.[2], 8);
-  return key === undefined || clock === undefined || digest === undefined ? undefined : { key, clock, digest };
+  const author = peer(fields?.[2]);
+  const digest = bytesOf(fields?.[3], 8);
+  if (key === undefined || clock === undefined || author === undefined || digest === undefined) return undefined;
+  return { key, clock, author, digest };
 }
 
 function wishOf(fields: readonly WireValue[]): FragmentWish | undefined {

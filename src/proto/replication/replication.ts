@@ -168,8 +168,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
       shun: (peer, fault, now) => this.#shun(peer, fault, now),
       pause: (peer, now) => this.#pause(peer, now),
       durable: (run, now) => this.#journal.after(run, now),
-      handoff: this.#copies.handoff,
-      reads: this.#copies.reads,
+      copies: this.#copies,
     });
   }
 
@@ -343,7 +342,10 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
   /** Nothing is expected of the peer any more. */
   #forget(peer: PeerId, now: Instant): void {
     this.#paused.clear(peer);
-    for (const asked of this.#requests.drop(peer)) if (asked.type === "tokens") this.#intake.tokensFailed(asked.names);
+    for (const asked of this.#requests.drop(peer)) {
+      if (asked.type === "tokens") this.#intake.tokensFailed(asked.names);
+      else this.#copies.unanswered(asked, now);
+    }
     this.#wants.drop(peer);
     this.#fetches.drop(peer, now);
     this.#rounds.linkDown(peer, now);

@@ -3,6 +3,7 @@ import type { PeerId } from "../peer-id.ts";
 import type { Entry } from "./entry.ts";
 import type { Exchange } from "./exchange.ts";
 import type { FetchRun } from "./fetches.ts";
+import type { HandoffTask } from "./handoff.ts";
 import { REQUEST_TIMEOUT_MS } from "./limits.ts";
 import type { ComparedRange } from "./messages.ts";
 import type { VersionId } from "./version-id.ts";
@@ -20,7 +21,7 @@ export type Asked =
   | { readonly type: "want"; readonly ids: readonly VersionId[] }
   | { readonly type: "tokens"; readonly names: readonly string[] }
   | { readonly type: "fetch"; readonly run: FetchRun; readonly offset: number }
-  | { readonly type: "hold"; readonly task: string; readonly entries: readonly Entry[] }
+  | { readonly type: "hold"; readonly task: HandoffTask; readonly entries: readonly Entry[] }
   | { readonly type: "read"; readonly request: number };
 
 interface Request {

@@ -82,6 +82,8 @@ export interface Node {
   readonly pending: Map<string, { readonly payload: Uint8Array; readonly from: PeerId }>;
   /** Its clock minus the world's. */
   skewMs: number;
+  /** The latest reading of its clock in this life. */
+  clock: Instant;
   wakeAt: Instant | undefined;
 }
 
@@ -135,6 +137,7 @@ export class World {
       seen: new Set(),
       pending: new Map(),
       skewMs: 0,
+      clock: 0,
       wakeAt: undefined,
     };
     this.nodes.push(node);
@@ -183,6 +186,7 @@ export class World {
     node.disk = this.durable ? new RowDisk(node.medium) : undefined;
     node.replication = this.#replica(node.number, node.id, node.disk, node.quotas);
     node.isUp = true;
+    node.clock = 0;
     node.wakeAt = undefined;
     this.#begin(node);
     this.input(node, { type: "members", count: this.nodes.length });
@@ -233,9 +237,15 @@ export class World {
     return request;
   }
 
+  /** What a node's clock says: set back, it stands still within a life, as the agent's does. */
+  clock(node: Node): Instant {
+    node.clock = Math.max(node.clock, this.now + node.skewMs);
+    return node.clock;
+  }
+
   input(node: Node, input: ReplicationInput): void {
     if (!node.isUp) return;
-    for (const output of node.replication.handle(input, this.now + node.skewMs)) this.#carry(node, output);
+    for (const output of node.replication.handle(input, this.clock(node))) this.#carry(node, output);
     this.#wake(node);
   }
 
@@ -248,7 +258,7 @@ export class World {
     this.#after(at, () => {
       if (node.wakeAt !== at) return;
       node.wakeAt = undefined;
-      const sequence = node.disk?.take(this.now + node.skewMs);
+      const sequence = node.disk?.take(this.clock(node));
       this.input(node, sequence === undefined ? { type: "timeout" } : { type: "stored", sequence });
     });
   }
@@ -277,7 +287,7 @@ export class World {
         return;
       }
       case "store":
-        node.disk?.store(output.sequence, output.rows, this.now + node.skewMs);
+        node.disk?.store(output.sequence, output.rows, this.clock(node));
         return;
       case "sign": {
         const { resume, body } = output;
