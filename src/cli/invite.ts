@@ -56,8 +56,11 @@ export function inviteCommand(program: Command): void {
 export function addIssuingFlags(command: Command): Command {
   return addStateFlag(command)
     .option("--issuing-key <file>", "issuing key (default: issuing.key in the state directory)")
-    .option("--scope <scope...>", "what it allows (default: joining, and all buckets, streams and topics)")
-    .option("--role <role>", "shown to people (default: member)");
+    .option(
+      "--scope <scope...>",
+      "what it allows (default: what its role does; without one joining, and all buckets, streams and topics)",
+    )
+    .option("--role <role>", "admin, developer, viewer, node, or a name of your own (default: member)");
 }
 
 /** The cluster of the state directory and the mint of its issuing key. */

@@ -26,7 +26,8 @@ import { type Desk, encodeDesk } from "../proto/trust/desk.ts";
 import { isAcceptablePublicKey } from "../proto/trust/ed25519.ts";
 import { acceptIssuers, type IssuerList, issuerOf } from "../proto/trust/issuers.ts";
 import { placeOf } from "../proto/trust/place.ts";
-import { aboveCeiling, allows, checkScopes, DEFAULT_SCOPES } from "../proto/trust/scopes.ts";
+import { scopesOfRole } from "../proto/trust/roles.ts";
+import { aboveCeiling, allows, checkScopes } from "../proto/trust/scopes.ts";
 
 /**
  * The mint: an issuing key, and what it may make by itself. It records nothing, so any number of processes may use one key
@@ -49,7 +50,7 @@ export interface Mint {
 
 /** What a join token shall grant. */
 interface JoinRequest {
-  /** Default: the mesh and its values, streams and topics. */
+  /** Default: those of the role. */
   readonly scopes?: readonly string[];
   /** Default `member`. */
   readonly role?: string;
@@ -159,7 +160,7 @@ class KeyMint implements Mint {
   }
 
   async issueJoinToken(request: JoinRequest, now: Instant): Promise<Issued> {
-    const { scopes = DEFAULT_SCOPES, role = "member", uses = 1, lifeMs = JOIN_LIFE_MS } = request;
+    const { role = "member", scopes = scopesOfRole(role), uses = 1, lifeMs = JOIN_LIFE_MS } = request;
     if (!isCount(uses, 1, MAX_JOIN_USES)) return refuse("bad-request");
     const life = this.#life({ scopes, role, lifeMs }, MAX_JOIN_LIFE_MS, now);
     if (!life.ok) return life;
@@ -168,7 +169,7 @@ class KeyMint implements Mint {
   }
 
   async issueMemberToken(request: MemberRequest, now: Instant): Promise<IssuedMember> {
-    const { subject, scopes = DEFAULT_SCOPES, role = "member", lifeMs = MEMBER_LIFE_MS } = request;
+    const { subject, role = "member", scopes = scopesOfRole(role), lifeMs = MEMBER_LIFE_MS } = request;
     if (!isAcceptablePublicKey(publicKeyOf(subject))) return refuse("bad-request");
     const life = this.#life({ scopes, role, lifeMs }, MAX_MEMBER_LIFE_MS, now);
     if (!life.ok) return life;

@@ -287,6 +287,21 @@ test("an issuer makes nothing that members would refuse", async () => {
   expect(await issuer.revoke(subject, NOW)).toBeUndefined();
 });
 
+test("a role stands for its scopes in the token, scopes that are named win, and the ceiling holds for both", async () => {
+  const lab = await freshCluster(["mesh:join", "kv:*", "topic:*"]);
+  await using issuer = await lab.issuer();
+  const subject = stranger();
+  const viewer = await issuer.issueMemberToken({ subject, role: "viewer" }, NOW);
+  expect(viewer.ok && viewer.claims).toMatchObject({
+    role: "viewer",
+    scopes: ["mesh:join", "kv:read:*", "topic:subscribe:*"],
+  });
+  const named = await issuer.issueMemberToken({ subject, role: "viewer", scopes: ["mesh:join"] }, NOW);
+  expect(named.ok && named.claims.scopes).toEqual(["mesh:join"]);
+  expect(said(await issuer.issueMemberToken({ subject, role: "admin" }, NOW))).toBe("scope-above-ceiling");
+  expect(said(await issuer.issueMemberToken({ subject, role: "developer" }, NOW))).toBe("scope-above-ceiling");
+});
+
 test("tokens end with their issuing key, and an issuer that left the list issues none", async () => {
   const lab = await freshCluster();
   const [entry] = lab.issuers.issuers as [IssuerList["issuers"][number]];
