@@ -172,6 +172,21 @@ describe("a rotation", () => {
     expect(world.wire.filter(({ to, bytes }) => to === c.id && contains(bytes, key(3)))).toEqual([]);
   });
 
+  test("is not asked for by a member that lacks the revocation behind it, and is as soon as that has come", () => {
+    const { world, nodes } = row(2);
+    const [a, b] = nodes as [Node, Node];
+    const behind = revocation(member(9));
+    const decree = rotationTo(second, [decreeIdOf(behind)]);
+    world.input(b, { type: "delivered", from: a.id, id: "r" as MessageId, payload: encodeDecree(decree) });
+    const commitment = commitmentTo(encodeSecrets(second));
+    const stand = { type: "compare", sums: b.set.sums(), epoch: 2, commitment, reply: true } as const;
+    world.input(b, { type: "message", peer: a.id, lane: Lane.gossip, bytes: encodeDecreeMessage(stand) });
+    const wants = (): number => b.of("send").filter(({ bytes }) => decodeDecreeMessage(bytes)?.type === "want").length;
+    expect(wants()).toBe(0);
+    world.input(b, { type: "delivered", from: a.id, id: "s" as MessageId, payload: encodeDecree(behind) });
+    expect(wants()).toBe(1);
+  });
+
   test("keeps a fresh link closed until a member that was away has the new secrets", () => {
     const { world, nodes } = row(2);
     const away = world.add(new Node(5));
