@@ -3,6 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createAgent } from "../../../src/agent.ts";
 import { faults, hasLink, Lab, until } from "../attack/lab.ts";
+import { RawPeer } from "../attack/raw-peer.ts";
 import { anotherServer, isRidOf, mesh, meshed, unrepentant } from "./cluster-of-ten.ts";
 
 /**
@@ -162,6 +163,23 @@ test("a revoked token takes its member out until it shows another", { timeout: 6
   await expect(createAgent({ stateDirectory: node.folder })).rejects.toMatchObject({ code: "signaling-refused" });
   const again = await lab.agent(node);
   await until("a link with another token", () => hasLink(admin as never, again.id));
+});
+
+test("a revoked token is refused at the gate of a link, also on a channel that was open before", {
+  timeout: 60_000,
+}, async () => {
+  const { left } = await lab.pair();
+  const { identity } = await lab.node();
+  const token = await lab.token(identity.id);
+  const { clusterId, clusterKeys } = lab.cluster;
+  const outlaw = await RawPeer.login(identity, clusterId, lab.url, token);
+  lab.onClose(() => outlaw.close());
+  const channel = await outlaw.dial(left.id);
+  await left.administration.revoke(identity.id, { keyFile: lab.issuingKeyFile, rekey: false });
+  const claims = { clusterId, token, clusterKey: clusterKeys[0]?.key as Uint8Array };
+  expect((await outlaw.handshake(channel, claims)).outcome).toBe("revoked");
+  await until("the refusal to be counted", () => faults(left, "admission-revoked") === 1);
+  expect(hasLink(left, identity.id)).toBe(false);
 });
 
 test("nobody revokes without a key that may: not with a node key, not with a key of another cluster", {
