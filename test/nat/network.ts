@@ -85,7 +85,7 @@ export class Network {
   async impair({ loss = [], severed = [] }: Impairments): Promise<void> {
     const rules = [
       ...loss.flatMap(({ address, perMille }) =>
-        ["saddr", "daddr"].map((side) => `ip ${side} ${address} numgen random mod 1000 < ${perMille} drop`),
+        ["saddr", "daddr"].map((side) => `ip ${side} ${address} ${lottery(perMille)} drop`),
       ),
       ...severed.flatMap(([one, other]) => [
         `ip saddr ${one} ip daddr ${other} drop`,
@@ -152,6 +152,11 @@ export class Network {
 
 /** The place of a guest in a household; its own hosts come before. */
 const GUEST = 9;
+
+/** A condition that so many of a thousand packets meet. */
+function lottery(perMille: number): string {
+  return perMille >= 1_000 ? "" : `numgen random mod 1000 < ${perMille}`;
+}
 
 /** The bridge of a household. Its own MAC, so that it does not change with the ports. */
 async function bridge(router: Namespace, number: number, lan: number): Promise<void> {
