@@ -1,12 +1,17 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { LinkStatus } from "../../src/status.ts";
+import type { PathAccount, WhyReport } from "../../src/why.ts";
 import { type Cell, type Kind, kindOf } from "./cells.ts";
 import type { Lab } from "./lab.ts";
+import type { NatName } from "./nat-types.ts";
+import { verdictOn } from "./netcheck.ts";
 import type { LabAgent, StackWord } from "./site.ts";
 
 /** The longest that a pair may take to be linked, and then to be on the path that it should be on, ms. */
 const LINK_PATIENCE_MS = 30_000;
 const PATH_PATIENCE_MS = 15_000;
+/** The longest that an account of it may be behind, ms: a path may still move when it has just been made. */
+const WHY_PATIENCE_MS = 5_000;
 const LOOK_EVERY_MS = 50;
 
 export interface CellResult {
@@ -68,6 +73,7 @@ async function meet(cell: Cell, first: LabAgent, second: LabAgent): Promise<Omit
   const here = settled?.here ?? (await second.linkTo(first.id));
   const there = settled?.there ?? (await first.linkTo(second.id));
   const path = pathOf(there, here);
+  const falsehood = settled && (await falsehoodOf(cell, first, second));
   const [loggedIn, up] = [second.loggedAt("signaling ready"), second.loggedAt("link up")];
   return {
     cell: cell.name,
@@ -79,7 +85,7 @@ async function meet(cell: Cell, first: LabAgent, second: LabAgent): Promise<Omit
     rtc: here?.rtc ?? null,
     local: here?.localCandidate ?? null,
     remote: here?.remoteCandidate ?? null,
-    failure: settled ? null : there && here ? (misfit(cell, there, here) ?? null) : "the link was lost",
+    failure: settled ? (falsehood ?? null) : there && here ? (misfit(cell, there, here) ?? null) : "the link was lost",
   };
 }
 
@@ -91,6 +97,33 @@ function misfit(cell: Cell, there: LinkStatus, here: LinkStatus): string | undef
   if (cell.expected === "relayed" && path === "direct") return "direct, which is not possible here: the lab is wrong";
   if (cell.local && !here.remoteCandidate?.includes(" 192.168.")) return `not over the LAN but ${here.remoteCandidate}`;
   return undefined;
+}
+
+/** What `starling why` says that is not so, and goes on saying; undefined when it is right. */
+async function falsehoodOf(
+  { nats: [there, here] }: Cell,
+  first: LabAgent,
+  second: LabAgent,
+): Promise<string | undefined> {
+  let falsehood: string | undefined;
+  await within(WHY_PATIENCE_MS, async () => {
+    const report = (await second.call("why", { peer: first.id })) as WhyReport;
+    const path = (await second.linkTo(first.id))?.path;
+    falsehood =
+      report.path === path
+        ? (misjudged(here, report.ours) ?? misjudged(there, report.theirs))
+        : `why says that the path is ${report.path}, and it is ${path}`;
+    return falsehood === undefined || undefined;
+  });
+  return falsehood;
+}
+
+function misjudged(nat: NatName, account: PathAccount | null): string | undefined {
+  if (!account) return "why has nothing from the other side";
+  const { udp, mapping, filtering, kind } = verdictOn(nat);
+  const said = [account.udp, account.mapping, account.filtering, account.nat].join(", ");
+  const known = [udp, mapping, filtering, kind].join(", ");
+  return said === known ? undefined : `why says that ${nat} is ${said}, and it is ${known}`;
 }
 
 function pathOf(there: LinkStatus | undefined, here: LinkStatus | undefined): string {
