@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { join } from "node:path";
 import type { ChildRequest, Count, FromChild, Probe, ToChild } from "./stacks-child.ts";
-import { type PathShape, ShapedPath } from "./stacks-path.ts";
+import { overflows, type PathShape, ShapedPath } from "./stacks-path.ts";
 
 export type Api = "ours" | "bare";
 
@@ -113,6 +113,7 @@ export class Contest implements AsyncDisposable {
     const { sender, receiver, path } = this.#pairs[api];
     const idle = (await sender.numbers({ type: "echoes", bytes: 32, count: 20 })).sort((a, b) => a - b);
     const droppedBefore = path?.dropped ?? 0;
+    const overflowsBefore = overflows();
     const { probes, earlyProbes, ...figures } = await this.#pump(api, bytes, seconds, warmMs, true);
     await this.#settled(receiver);
     const idleMs = idle[idle.length >> 1] ?? 0;
@@ -126,7 +127,9 @@ export class Contest implements AsyncDisposable {
       startP99Ms: quantile(delays(earlyProbes), 0.99),
       senderCpu: figures.senderCpu,
       receiverCpu: figures.receiverCpu,
-      ...(path === undefined ? {} : { dropped: path.dropped - droppedBefore }),
+      ...(path === undefined
+        ? {}
+        : { dropped: path.dropped - droppedBefore, overflowed: overflows() - overflowsBefore }),
     };
   }
 

@@ -1,4 +1,5 @@
 import { createSocket, type Socket } from "node:dgram";
+import { existsSync, readFileSync } from "node:fs";
 
 /**
  * A path between two ends on one machine that is slow or long: a UDP proxy that forwards datagrams in order, at most at a given
@@ -13,6 +14,13 @@ export interface PathShape {
   readonly bytesPerMs: number;
   /** One way. */
   readonly delayMs: number;
+  /**
+   * How far the delay sways, slowly and without changing the order, as that of every real path of some length does. It
+   * matters to native's SCTP, whose retransmission timer runs on while anything is in flight, and then takes for lost what
+   * has been out for longer than the smoothed round trip and four deviations: where the delay is constant to the millisecond
+   * that is one of the next hiccups of the machine, and each costs all of the window.
+   */
+  readonly swayMs: number;
   /** What waits at the bottleneck, each way; a datagram beyond is dropped. */
   readonly queueBytes: number;
 }
@@ -27,6 +35,9 @@ const HEADER_BYTES = 28;
 const MAX_BURST = 32;
 
 const SOCKET_BUFFER_BYTES = 4 * 1_048_576;
+
+/** One swing of the delay there and back: no multiple of a round trip, and slow beside the distance of two datagrams. */
+const SWAY_PERIOD_MS = 132;
 
 /** Where one side's datagrams come in, and where the other side's go out. */
 interface Side {
@@ -46,6 +57,7 @@ class Direction {
   #parcels: Parcel[] = [];
   #head = 0;
   #freeAt = 0;
+  #lastDueAt = 0;
   #restsUntil = 0;
   dropped = 0;
 
@@ -61,7 +73,10 @@ class Direction {
       return;
     }
     this.#freeAt = startsAt + (data.length + HEADER_BYTES) / this.#shape.bytesPerMs;
-    this.#parcels.push({ data, dueAt: this.#freeAt + this.#shape.delayMs });
+    const { delayMs, swayMs } = this.#shape;
+    const swayedMs = (swayMs / 2) * (1 + Math.sin((now / SWAY_PERIOD_MS) * 2 * Math.PI));
+    this.#lastDueAt = Math.max(this.#lastDueAt, this.#freeAt + delayMs + swayedMs);
+    this.#parcels.push({ data, dueAt: this.#lastDueAt });
   }
 
   /** Forwards what is due; returns when to look again. */
@@ -154,4 +169,22 @@ export function throughPath(candidate: string, port: number): string | undefined
   if (fields[2]?.toLowerCase() !== "udp" || fields[4] !== "127.0.0.1") return undefined;
   fields[5] = String(port);
   return fields.join(" ");
+}
+
+/**
+ * Datagrams that sockets of this machine have lost for want of room since it started, where the kernel tells. libjuice's sockets
+ * count as IPv6, whatever they carry.
+ */
+export function overflows(): number {
+  let sum = 0;
+  if (existsSync("/proc/net/snmp")) {
+    const [names, values] = readFileSync("/proc/net/snmp", "utf8")
+      .split("\n")
+      .filter((line) => line.startsWith("Udp:"))
+      .map((line) => line.split(" "));
+    sum += Number(values?.[names?.indexOf("RcvbufErrors") ?? -1] ?? 0);
+  }
+  if (existsSync("/proc/net/snmp6"))
+    sum += Number(/^Udp6RcvbufErrors\s+(\d+)/m.exec(readFileSync("/proc/net/snmp6", "utf8"))?.[1] ?? 0);
+  return sum;
 }

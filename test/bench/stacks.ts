@@ -36,8 +36,8 @@ const only = new Set(values.only.split(",").filter((name) => name !== ""));
  * stacks, without losses.
  */
 const SHAPES: Readonly<Record<string, PathShape>> = {
-  "10 Mbit/s": { bytesPerMs: 1_250, delayMs: 5, queueBytes: 327_680 },
-  "100 ms": { bytesPerMs: 12_500, delayMs: 50, queueBytes: 4_194_304 },
+  "10 Mbit/s": { bytesPerMs: 1_250, delayMs: 5, swayMs: 0, queueBytes: 327_680 },
+  "100 ms": { bytesPerMs: 12_500, delayMs: 50, swayMs: 6, queueBytes: 4_194_304 },
 };
 
 const lines: Line[] = [];
