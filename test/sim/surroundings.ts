@@ -30,7 +30,7 @@ export interface SurroundingsHost<Command extends Typed, Event extends Typed> {
   readonly bootstrap: Bootstrap;
   readonly signer: FakeSigner;
   readonly dialFailure: number;
-  readonly stats: { forgeries: number };
+  readonly stats: { forgeries: number; dials: number };
   find(peer: PeerId): Member<Command, Event> | undefined;
   after(delayMs: number, run: () => void): void;
   feed(member: Member<Command, Event>, input: SimInput | Command): void;
@@ -56,6 +56,7 @@ export class Surroundings<Command extends Typed, Event extends Typed> {
   dial(member: Member<Command, Event>, peer: PeerId): void {
     if (member.ends.has(peer) || member.dialing.has(peer) || peer === member.id) return;
     member.dialing.add(peer);
+    this.#host.stats.dials++;
     const host = this.#host;
     const target = host.find(peer);
     const { boot } = member;

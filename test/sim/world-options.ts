@@ -22,6 +22,8 @@ export interface WorldStats {
   messages: number;
   bytes: number;
   timeouts: number;
+  /** Dials that nodes have begun. */
+  dials: number;
   /** Statements and tokens that did not hold. */
   forgeries: number;
 }

@@ -36,7 +36,7 @@ export class World<Command extends Typed = never, Event extends Typed = never>
   readonly network: Network;
   readonly bootstrap: Bootstrap;
   readonly signer: FakeSigner;
-  readonly stats: WorldStats = { events: 0, messages: 0, bytes: 0, timeouts: 0, forgeries: 0 };
+  readonly stats: WorldStats = { events: 0, messages: 0, bytes: 0, timeouts: 0, dials: 0, forgeries: 0 };
   /** Probability that a dial between reachable nodes fails all the same, 0 to 1. */
   dialFailure = 0;
   readonly #options: WorldOptions<Command, Event>;

@@ -28,6 +28,12 @@ export const STALLS_APART_MS = 3_000;
 /** How long one link's stall makes us patient with that link, and with refutations; with every link for a third of it. */
 export const STALL_MEMORY_MS = 60_000;
 
+/** A probe that is under suspicion is repeated: SCTP resends what three later packets report as missing (RFC 9260, section 7.2.4). */
+export const REPEATS = 2;
+
+/** The time between: so that all of them, and a resent answer, are back before the outcome is judged. */
+export const REPEAT_MS = 75;
+
 /** Members asked to probe on our behalf: SWIM's k; three independent paths fail together one time in a hundred at 20 % loss. */
 export const HELPERS = 3;
 

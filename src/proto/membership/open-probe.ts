@@ -19,6 +19,10 @@ export interface Probe {
   directUntil: Instant;
   /** Wide: the sequence of the routed probe; -1: none. */
   routedSequence: number;
+  /** Wide: when the probe over the link is sent again; Infinity: it is not. */
+  repeatAt: Instant;
+  /** How often it has been sent again. */
+  repeats: number;
   /** Wide: it has been given the time of a stall. */
   extended: boolean;
 }
@@ -49,6 +53,8 @@ export function newProbe(
     dueAt,
     directUntil: 0,
     routedSequence: -1,
+    repeatAt: Number.POSITIVE_INFINITY,
+    repeats: 0,
     extended: false,
   };
 }

@@ -9,6 +9,8 @@ import {
   MAX_ASKERS,
   MAX_PROBES,
   PROBE_INTERVAL_MS,
+  REPEAT_MS,
+  REPEATS,
   REQUEST_RATE,
   ROUTED_LEAST_MS,
   ROUTED_UNPROVEN_MS,
@@ -28,7 +30,7 @@ import { isThere, isUnheard } from "./table.ts";
  * Every 500 ms one target, in rotation: the peers at the other end of our links, and neighbours whom we have no link
  * with. A probe goes through at most two stages. *Direct*: over the link, for the link's own time-out. Unanswered, it makes
  * us probe all our links at once, for the missing answer may be our own network's, and it turns *wide*: over the link
- * again, and by up to three helpers, chosen among our links that the rings say are linked with the target. A target without
+ * again, three times (a link finds out by what follows that a packet is lost, long before its time-out), and by up to three helpers, chosen among our links that the rings say are linked with the target. A target without
  * a link starts wide; when no helper has one either, and there is routing, an envelope looks for it: last, because a search
  * for what is gone costs a dozen times as much. A peer's request for an indirect probe is a direct probe whose outcome is
  * reported and which goes no further.
@@ -67,7 +69,7 @@ export class Prober {
 
   deadline(): Instant {
     let next = this.#stopped ? Number.POSITIVE_INFINITY : this.#tickAt;
-    for (const probe of this.#probes.values()) if (probe.dueAt < next) next = probe.dueAt;
+    for (const { dueAt, repeatAt } of this.#probes.values()) next = Math.min(next, dueAt, repeatAt);
     return next;
   }
 
@@ -112,7 +114,10 @@ export class Prober {
   }
 
   timeout(now: Instant): void {
-    for (const probe of this.#probes.values()) if (probe.dueAt <= now) this.#expire(probe, now);
+    for (const probe of this.#probes.values()) {
+      if (probe.dueAt <= now) this.#expire(probe, now);
+      else if (probe.repeatAt <= now) this.#repeat(probe, now);
+    }
     if (this.#tickAt > now || this.#stopped) return;
     this.#tickAt = now + PROBE_INTERVAL_MS * this.#context.health.stretch;
     this.#retarget();
@@ -193,6 +198,13 @@ export class Prober {
     this.#context.out.probe(link.peer, encodeProbe("probe", probe.sequence));
   }
 
+  /** The same probe again, as a reason for the link to look after what it has lost. */
+  #repeat(probe: Probe, now: Instant): void {
+    const { link } = probe;
+    probe.repeatAt = ++probe.repeats < REPEATS ? now + REPEAT_MS : Number.POSITIVE_INFINITY;
+    if (link !== undefined) this.#context.out.probe(link.peer, encodeProbe("probe", probe.sequence));
+  }
+
   /** The second stage, or the first for a target without a link. */
   #widen(target: PeerId, now: Instant): void {
     const { links, out, random } = this.#context;
@@ -206,7 +218,10 @@ export class Prober {
     const probe = newProbe(target, "wide", link, startedAt, dueAt);
     probe.directUntil = now + directMs;
     this.#probes.set(target, probe);
-    if (link !== undefined) this.#sendProbe(probe, link, now);
+    if (link !== undefined) {
+      this.#sendProbe(probe, link, now);
+      probe.repeatAt = now + REPEAT_MS;
+    }
     for (const peer of helpersFor(this.#context, target)) {
       const sequence = this.#nextSequence();
       probe.helpers.push({ peer, sequence, verdict: "none" });

@@ -100,7 +100,7 @@ export class SelfRecord {
 
   /** Our record, signed: it is news. */
   signed(draft: RecordDraft, body: Uint8Array, signature: Uint8Array, facts: TokenFacts, now: Instant): void {
-    const { table, out, self } = this.#context;
+    const { table, links, out, self } = this.#context;
     const record = readRecord(body, signature);
     const stale = this.#signing === "stale";
     this.#signing = "no";
@@ -114,7 +114,8 @@ export class SelfRecord {
         previous,
         "record",
       );
-      out.broadcast(encodePayload("record", record));
+      // Of a start, the first links tell by their exchanges: a thousand who start at once do not flood.
+      if (previous !== undefined || links.size > 0) out.broadcast(encodePayload("record", record));
     }
     if (stale) this.#next();
   }

@@ -1,8 +1,12 @@
 import { blackout } from "./blackout.ts";
+import { bootstrap } from "./bootstrap.ts";
 import { broadcastDeaths } from "./broadcast-deaths.ts";
 import { broadcastSwarm } from "./broadcast-swarm.ts";
 import { broadcastTree } from "./broadcast-tree.ts";
 import { hostile } from "./hostile.ts";
+import { detection } from "./detection.ts";
+import { dissemination } from "./dissemination.ts";
+import { falseDeaths } from "./false-deaths.ts";
 import { lifeguard } from "./lifeguard.ts";
 import { partition } from "./partition.ts";
 import { pulse } from "./pulse.ts";
@@ -26,4 +30,8 @@ export const scenarios: readonly Scenario[] = [
   steady,
   hostile,
   report,
+  bootstrap,
+  detection,
+  dissemination,
+  falseDeaths,
 ];
