@@ -3,8 +3,9 @@
  * simulator that is 1,000 times as fast as time at 100 nodes and does a minute of 10,000 in five.
  *
  * Method: everybody begins as a member of one mesh, with full lists and all links. What is drawn at a start (first
- * rounds of probes and exchanges) is over after five seconds; then time, messages and memory are measured, for a minute or
- * for 120,000 node-seconds, whichever is more, so that what the runtime spends on compiling does not count.
+ * rounds of probes and exchanges) is over after five seconds; then time, messages and memory are measured for a minute. Where
+ * the machine is to be judged it is for 120,000 node-seconds at least, so that what the runtime spends on compiling does
+ * not count.
  */
 import { MeshRun } from "../mesh-run.ts";
 import type { Scenario } from "./scenario.ts";
@@ -29,7 +30,7 @@ export const steady: Scenario = {
     const { world } = run;
     run.startAsOne();
     world.run(SETTLE_MS);
-    const forMs = Math.max(LEAST_MS, NODE_MS / nodes);
+    const forMs = check ? Math.max(LEAST_MS, NODE_MS / nodes) : LEAST_MS;
     const { cpuMs, traffic } = costOf(run, () => world.run(forMs));
     const timesRealTime = forMs / cpuMs;
     const residentMiB = process.memoryUsage.rss() / 1_048_576;
