@@ -1,7 +1,9 @@
 import type { Server } from "node:http";
 import type { ServerOptions } from "node:https";
+import { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { Logger } from "../src/options.ts";
-import { readTls, type TlsFiles, watchTls } from "./tls.ts";
+import { readTls, type TlsContext, type TlsFiles, watchTls } from "./tls.ts";
 
 /** A request's head, bytes: browsers send about 1 KiB. */
 export const MAX_HEADER_BYTES = 8_192;
@@ -10,6 +12,8 @@ export const MAX_HEADER_BYTES = 8_192;
 export interface Listener {
   readonly server: Server;
   readonly secure: boolean;
+  /** When the certificate in use ends, Unix ms; undefined without one. */
+  certificateEndsAt(): number | undefined;
   /** Stops looking at its certificate. */
   stop(): void;
 }
@@ -32,7 +36,7 @@ export async function listenHttp(
   tls: TlsFiles | undefined,
   log: Logger,
 ): Promise<Listener> {
-  const { server, stop } = tls === undefined ? plain() : await secured(tls, log);
+  const { server, certificateEndsAt, stop } = tls === undefined ? plain() : await secured(tls, log);
   try {
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
@@ -45,16 +49,18 @@ export async function listenHttp(
     stop();
     throw error;
   }
-  return { server, secure: tls !== undefined, stop };
+  return { server, secure: tls !== undefined, certificateEndsAt, stop };
 }
 
 // An import statement would read every export of the module, and with that load the HTTP client behind `fetch`: 18 MB.
 function plain() {
-  return { server: process.getBuiltinModule("node:http").createServer(HTTP_OPTIONS), stop: () => undefined };
+  const server = process.getBuiltinModule("node:http").createServer(HTTP_OPTIONS);
+  return { server, certificateEndsAt: () => undefined, stop: () => undefined };
 }
 
 async function secured(files: TlsFiles, log: Logger) {
-  const { options } = await readTls(files);
+  const { options, expiresAt } = await readTls(files);
+  let endsAt = expiresAt;
   const mutual = files.clientCaFile !== undefined && { requestCert: true, rejectUnauthorized: true };
   const settings: ServerOptions = {
     ...HTTP_OPTIONS,
@@ -64,6 +70,27 @@ async function secured(files: TlsFiles, log: Logger) {
     ...mutual,
   };
   const server = process.getBuiltinModule("node:https").createServer(settings);
-  const stop = watchTls(files, (context) => server.setSecureContext(context.options), log);
-  return { server: server as Server, stop };
+  const use = (context: TlsContext): void => {
+    server.setSecureContext(context.options);
+    endsAt = context.expiresAt;
+  };
+  const stop = watchTls(files, use, log);
+  return { server: server as Server, certificateEndsAt: () => endsAt, stop };
+}
+
+/** Where a connection comes from: no two that stand at a time share it. */
+export function originOf(socket: Duplex): string {
+  return socket instanceof Socket ? `${socket.remoteAddress} ${socket.remotePort}` : "";
+}
+
+/** What goes with every answer over HTTP: it is for programs, and not to be kept, framed or guessed at. */
+export function headersOf({ secure }: Listener): Readonly<Record<string, string>> {
+  return {
+    connection: "close",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    ...(secure && { "strict-transport-security": "max-age=31536000" }),
+  };
 }

@@ -7,12 +7,14 @@ import { decreesOf } from "../src/issuer/decrees-of.ts";
 import { openDesk } from "../src/issuer/desk.ts";
 import { type IssuerOptions, openIssuer } from "../src/issuer/issuer.ts";
 import { issuersOf } from "../src/issuer/mint.ts";
+import type { WayIn } from "../src/issuer/ways-in.ts";
 import type { Logger } from "../src/options.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
 import type { IssuerList } from "../src/proto/trust/issuers.ts";
 import { auditedAuthority } from "./audited-authority.ts";
 import { clusterAuthority } from "./authority.ts";
 import { type TurnOptions, turnGrants } from "./grants.ts";
+import type { RoomsLimits } from "./proto/limits.ts";
 import { type SignalingServer, startSignalingServer } from "./server.ts";
 import type { TlsFiles } from "./tls.ts";
 
@@ -23,8 +25,12 @@ export interface SignalingServiceOptions {
   readonly names?: readonly string[];
   /** The certificate, for `wss://`. */
   readonly tls?: TlsFiles;
+  /** Bounds other than the default ones. */
+  readonly limits?: Partial<RoomsLimits>;
   /** The file of an issuing key: the server then exchanges join tokens and renews. */
   readonly issuingKeyFile?: string;
+  /** What its issuer takes in the place of a join token, given the cluster. Default: nothing. */
+  readonly waysIn?: readonly WayIn[];
   /** What the server did and refused is written down there. Closing the server does not close it. Default: nowhere. */
   readonly audit?: AuditLog;
   /** STUN and TURN servers that members are granted. Default: none. */
@@ -38,7 +44,7 @@ export interface SignalingServiceOptions {
 
 /** Starts a signaling server for one cluster, an issuer too where it has the key. Closing it closes both. */
 export async function startSignalingService(options: SignalingServiceOptions): Promise<SignalingServer> {
-  const { cluster, listen, names, tls, issuingKeyFile: keyFile, log, audit = NO_AUDIT } = options;
+  const { cluster, listen, names, tls, issuingKeyFile: keyFile, log, audit = NO_AUDIT, waysIn = [] } = options;
   const crypto = nodeCrypto();
   const now = systemClock();
   const grants = options.turn && (await turnGrants(options.turn));
@@ -49,7 +55,7 @@ export async function startSignalingService(options: SignalingServiceOptions): P
   const issuer =
     keyFile === undefined
       ? undefined
-      : audited(await openIssuer({ keyFile, clusterId, issuers, voids, crypto }), audit);
+      : audited(await openIssuer({ keyFile, clusterId, issuers, voids, crypto, waysIn }), audit);
   const issuing = issuer && { issuer, desk: openDesk({ issuer, clusterId, holder: undefined, crypto, now }) };
   try {
     const server = await startSignalingServer({
@@ -70,6 +76,7 @@ export async function startSignalingService(options: SignalingServiceOptions): P
       logger: log,
       ...(names && { names }),
       ...(tls && { tls }),
+      ...(options.limits && { limits: options.limits }),
       ...(grants && { grants }),
     });
     const close = server.close.bind(server);

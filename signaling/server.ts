@@ -1,5 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import { type AddressInfo, Socket } from "node:net";
+import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { type ServerOptions, WebSocket, WebSocketServer } from "ws";
 import { Runner } from "../src/agent/runner.ts";
@@ -10,7 +10,7 @@ import type { Random } from "../src/proto/random.ts";
 import { signalingLimits } from "../src/proto/signaling/limits.ts";
 import { ownNames, sourceOf } from "./addresses.ts";
 import type { Authority } from "./authority.ts";
-import { type Listener, listenHttp, MAX_HEADER_BYTES } from "./listener.ts";
+import { headersOf, type Listener, listenHttp, MAX_HEADER_BYTES, originOf } from "./listener.ts";
 import type { Counters } from "./proto/counters.ts";
 import type { ConnectionId, Grants, Refusal, RoomsInput, RoomsOutput } from "./proto/events.ts";
 import type { RoomsLimits } from "./proto/limits.ts";
@@ -53,6 +53,8 @@ export interface SignalingServer extends AsyncDisposable {
   readonly names: readonly string[];
   /** Connections that are open, in any stage. */
   readonly connections: number;
+  /** When the certificate in use ends, Unix ms; undefined without one. */
+  readonly certificateEndsAt: number | undefined;
   /** How often each thing has happened; a copy. */
   counters(): Counters;
   /** Sends everybody away and ends, within two seconds. Idempotent. */
@@ -104,23 +106,6 @@ const OVERSIZE_ERRORS: ReadonlySet<unknown> = new Set([
   "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
   "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH",
 ]);
-
-/** Where a connection comes from: no two that stand at a time share it. */
-function originOf(socket: Duplex): string {
-  return socket instanceof Socket ? `${socket.remoteAddress} ${socket.remotePort}` : "";
-}
-
-/** What goes with every answer over HTTP: it is for programs, and not to be kept, framed or guessed at. */
-function headersOf({ secure }: Listener): Readonly<Record<string, string>> {
-  return {
-    connection: "close",
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    ...(secure && { "strict-transport-security": "max-age=31536000" }),
-  };
-}
 
 const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -187,6 +172,10 @@ class RunningServer implements SignalingServer {
 
   get connections(): number {
     return this.#rooms.connections;
+  }
+
+  get certificateEndsAt(): number | undefined {
+    return this.#listener.certificateEndsAt();
   }
 
   counters(): Counters {

@@ -45,6 +45,11 @@ export interface AgentOptions {
   readonly stateDirectory?: string;
   /** What `starling invite` printed; needed for the first start only. */
   readonly invite?: string;
+  /**
+   * What a newcomer shows an issuer in the place of the token that an invite has: an API key (`starling apikey create`), or
+   * an ID token, see `oidcCredential`. Needed for the first start only, with an invite that has no token.
+   */
+  readonly credential?: string;
   /** Shown to people, never an identity. 1 to 64 characters. Default: the host's name. */
   readonly name?: string;
   /** At most 32, keys and values up to 128 characters. Gossiped to all members: never a secret. */
@@ -149,6 +154,8 @@ export const settingsSchema = z.strictObject({
   metrics: z.string().max(256).exactOptional(),
   /** Settings of `starling stun`, which checks them itself. */
   stun: z.unknown().exactOptional(),
+  /** Settings of `starling signal`, which checks them itself. */
+  signal: z.unknown().exactOptional(),
 });
 
 export type Settings = z.infer<typeof settingsSchema>;

@@ -8,7 +8,8 @@ import type { Trust } from "./trust.ts";
 
 /**
  * Chooses among the desks that a signaling server names, and seals a request for one; what to do about it when there is none.
- * A join token goes to the desk of the key that made it and to no other; a member token that has expired to any.
+ * A join token goes to the desk of the key that made it and to no other; a member token that has expired, and what is no token of the
+ * cluster (an API key, a login), to any.
  */
 export function askDesk(
   trust: Trust,
@@ -19,7 +20,7 @@ export function askDesk(
   const { crypto, identity, box, cluster, issuers } = trust;
   const compact = parseCompact(token);
   const kid = compact.ok ? compact.token.kid : "";
-  const isJoin = !compact.ok || !("sub" in compact.token.payload);
+  const isJoin = compact.ok && !("sub" in compact.token.payload);
   const desks: Desk[] = [];
   for (const bytes of encoded) {
     const desk = acceptDesk(bytes, issuers, now, crypto.verifyAuthority);

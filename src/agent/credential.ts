@@ -85,6 +85,8 @@ export async function settleCredential(options: {
   readonly trust: Trust;
   readonly crypto: Crypto;
   readonly invite: Invite | undefined;
+  /** What the newcomer shows in the place of a join token: an API key, a login. */
+  readonly credential: string | undefined;
   /** The issuing key that this agent was told to use; else that of its state directory, if one is there. */
   readonly mint: Mint | undefined;
   readonly now: Instant;
@@ -113,6 +115,12 @@ export async function settleCredential(options: {
   const minted = mint && (await mintOwn(mint, state, trust, now));
   if (minted !== undefined) return member(minted);
   if (kept !== undefined && renewable(kept, trust, now)) return member(kept);
+  if (options.credential !== undefined) return { kind: "join", token: options.credential };
+  if (invite?.token.kind === "none") {
+    const message =
+      "the invite holds no token: show an API key with --api-key-file, or log in with --oidc-issuer and --oidc-client";
+    throw new StarlingError("token-expired", message);
+  }
   if (invite)
     return invite.token.kind === "join" ? { kind: "join", token: invite.token.text } : member(invite.token.text);
   const why =

@@ -76,7 +76,15 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
     const trust = new Trust({ identity, crypto, cluster, decrees, verifier: createTokenVerifier(), now });
     if (trust.decrees.revokedSince(trust.id) !== undefined) throw outlawed(state.path);
     issuing = options.issuingKey === undefined ? undefined : await openIssuing(options.issuingKey, trust, now, audit);
-    const credential = await settleCredential({ state, trust, crypto, invite, mint: issuing?.issuer, now: now() });
+    const credential = await settleCredential({
+      state,
+      trust,
+      crypto,
+      invite,
+      credential: options.credential,
+      mint: issuing?.issuer,
+      now: now(),
+    });
     relaying = options.relay === undefined ? undefined : await openRelaying(options.relay, systemRandom(), now);
     const labels = Object.entries(options.labels ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
     const signaling = options.signaling ?? cluster.signaling;

@@ -14,6 +14,7 @@ import { resolveStateDirectory } from "./settings.ts";
 
 interface InviteOptions {
   readonly for?: string;
+  readonly withoutToken?: boolean;
   readonly uses: string;
   readonly expires?: string;
   readonly scope?: readonly string[];
@@ -28,28 +29,36 @@ interface InviteOptions {
 export function inviteCommand(program: Command): void {
   addIssuingFlags(program.command("invite").description("print an invite: all that `starling up` needs to join"))
     .option("--for <peer>", "for this node key only: a member token, and no issuer need be online")
+    .option("--without-token", "for newcomers with a way in of their own: an API key, a login")
     .option("--uses <n>", "how many agents may join by it", "1")
     .option("--expires <duration>", "how long it is good (default: 1h, with --for 24h)")
     .option("--signaling <url...>", "signaling servers it names (default: the cluster's)")
     .option("--stun <url...>", "STUN servers it names (default: the cluster's)")
     .option("--json", "print JSON")
     .action(async (options: InviteOptions, command: Command) => {
+      if (options.withoutToken) {
+        const invite = encodeInvite({ cluster: named(await readClusterOf(command), options), token: { kind: "none" } });
+        if (options.json) printJson({ invite, kind: "none" });
+        else print(invite);
+        say(
+          "it needs an API key or a login beside it. It holds the cluster key: a secret for as long as that key is in use",
+        );
+        return;
+      }
       const { cluster, mint } = await openMintOf(command, options.issuingKey);
       const { text, kind, expiresAt } = await mintToken(mint, options);
-      const invite = encodeInvite({
-        cluster: {
-          ...cluster,
-          ...(options.signaling && { signaling: options.signaling }),
-          ...(options.stun && { iceServers: iceServersOf(options.stun) }),
-        },
-        token: { kind, text },
-      });
+      const invite = encodeInvite({ cluster: named(cluster, options), token: { kind, text } });
       const until = new Date(expiresAt).toISOString();
       if (options.json) printJson({ invite, kind, expiresAt: until, cluster: cluster.clusterId });
       else print(invite);
       const use = kind === "member" ? `for ${options.for}` : `for ${options.uses} agent(s)`;
       say(`good ${use} until ${until}. It holds the cluster key: a secret for as long as that key is in use`);
     });
+}
+
+/** The cluster with the servers that the flags name. */
+function named(cluster: Cluster, { signaling, stun }: InviteOptions): Cluster {
+  return { ...cluster, ...(signaling && { signaling }), ...(stun && { iceServers: iceServersOf(stun) }) };
 }
 
 /** Flags of every command that makes tokens. */

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import type { TurnOptions } from "../../signaling/grants.ts";
 import { startSignalingService } from "../../signaling/main.ts";
+import { signalingMetrics } from "../../signaling/metrics.ts";
 import type { TlsFiles } from "../../signaling/tls.ts";
 import type { AuditLog } from "../audit.ts";
 import { systemClock } from "../drivers/clock.ts";
@@ -10,15 +11,20 @@ import { openAuditLog } from "../drivers/state/audit-log.ts";
 import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
 import { DECREES_FILE, readDecreeFile, writeDecreeFile } from "../drivers/state/decree-file.ts";
 import { createSigningKeyFile, readSigningKeyFile } from "../drivers/state/key-file.ts";
-import { exists } from "../drivers/state/private-files.ts";
+import { acquireLock, LOCK_FILE } from "../drivers/state/lock.ts";
+import { ensurePrivateFolder, exists } from "../drivers/state/private-files.ts";
 import { StarlingError } from "../errors.ts";
+import { apiKeyWay } from "../issuer/api-key-way.ts";
+import { oidcWay } from "../issuer/oidc-way.ts";
 import type { Logger, Settings } from "../options.ts";
 import { addStateFlag, flagsOf } from "./flags.ts";
 import { DEFAULT_SIGNALING_PORT } from "./init.ts";
 import { readClusterOf } from "./invite.ts";
 import { commandLogger } from "./log.ts";
+import { observe } from "./observe.ts";
 import { parseDuration, parseListen, print, say } from "./output.ts";
-import { resolveStateDirectory } from "./settings.ts";
+import { readSettingsFile, resolveStateDirectory } from "./settings.ts";
+import { signalSettings } from "./signal-settings.ts";
 
 /** In the state directory of a signaling server: the key of its audit log, and the log. */
 export const SIGNAL_KEY_FILE = "signal.key";
@@ -35,6 +41,8 @@ interface SignalOptions {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly clientCa?: string;
+  readonly config?: string;
+  readonly metrics?: string;
   readonly audit?: string;
   readonly log: Settings["log"];
   readonly json?: boolean;
@@ -56,6 +64,8 @@ export function signalCommand(program: Command): void {
     .option("--tls-cert <file>", "serve wss:// with this certificate (PEM); read again when it changes")
     .option("--tls-key <file>", "the certificate's private key (PEM)")
     .option("--client-ca <file>", "ask for a client certificate by one of these authorities (PEM)")
+    .option("--config <file>", "configuration file with a section signal (default: config.yaml in the state directory)")
+    .option("--metrics <address>", "answer Prometheus on host:port, /healthz and /readyz too (default: nowhere)")
     .option("--audit <folder>", "write the audit log there (default: audit-signal in the state directory)")
     .option("--turn <url...>", "STUN and TURN servers for members: stun:, turn:, turns:")
     .option("--turn-secret-file <file>", "private file with the secret that the TURN servers know (use-auth-secret)")
@@ -72,6 +82,9 @@ export function signalCommand(program: Command): void {
         ? (options.issuingKey ?? (await ifThere(join(stateDirectory, ISSUING_KEY_FILE))))
         : undefined;
       const tls = tlsFilesOf(options);
+      const { limits, oidc } = signalSettings(readSettingsFile(options.config, stateDirectory).values.signal);
+      const waysIn = [apiKeyWay(stateDirectory), ...(oidc ? [oidcWay(oidc, cluster.clusterId)] : [])];
+      if (options.metrics !== undefined) parseListen(options.metrics);
       const stopped = Promise.withResolvers<void>();
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopped.resolve());
       const log = commandLogger(options.log);
@@ -81,6 +94,8 @@ export function signalCommand(program: Command): void {
         cluster,
         audit,
         listen: parseListen(options.listen),
+        limits,
+        waysIn,
         log,
         ...(options.turn && { turn: turnOptions(options.turn, options) }),
         ...(tls && { tls }),
@@ -91,6 +106,10 @@ export function signalCommand(program: Command): void {
           void writeDecreeFile(decreesFile, decrees).catch((error: unknown) =>
             log.error("decrees cannot be kept on the disk", { error: String(error) }),
           ),
+      });
+      await using _observation = await observe(options.metrics, stateDirectory, {
+        metrics: signalingMetrics(server, () => server.certificateEndsAt),
+        isReady: () => true,
       });
       const url = `${tls ? "wss" : "ws"}://${server.host.includes(":") ? `[${server.host}]` : server.host}:${server.port}`;
       if (options.json)
@@ -120,13 +139,16 @@ async function openSignalAudit(stateDirectory: string, folder: string | undefine
     key = { seed, publicKey: crypto.authority(seed).publicKey };
     await createSigningKeyFile(path, key, "the key by which the signaling server signs its audit log");
   }
-  return openAuditLog({
-    folder: folder ?? join(stateDirectory, SIGNAL_AUDIT_FOLDER),
-    owner: crypto.nodeIdentity(key.seed),
-    crypto,
-    now: systemClock(),
-    log,
-  });
+  const home = folder ?? join(stateDirectory, SIGNAL_AUDIT_FOLDER);
+  await ensurePrivateFolder(home);
+  const lock = await acquireLock(join(home, LOCK_FILE));
+  const owner = crypto.nodeIdentity(key.seed);
+  const audit = await openAuditLog({ folder: home, owner, crypto, now: systemClock(), log });
+  const close = async (): Promise<void> => {
+    await audit.close();
+    await lock.release();
+  };
+  return { record: (event) => audit.record(event), close, [Symbol.asyncDispose]: close };
 }
 
 function turnOptions(urls: readonly string[], { turnSecretFile, turnLife }: SignalOptions): TurnOptions {

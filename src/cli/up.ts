@@ -4,15 +4,14 @@ import type { Command } from "commander";
 import { agentMetrics } from "../agent/metrics.ts";
 import { type Agent, createAgent } from "../agent.ts";
 import { type ControlHandler, serveControl } from "../drivers/control.ts";
-import { type Observation, SCOPE_METRICS, serveObservation } from "../drivers/observation.ts";
-import { readApiKeys } from "../drivers/state/api-keys.ts";
 import { StarlingError } from "../errors.ts";
 import type { AgentOptions, RelayOptions } from "../options.ts";
-import { checkApiKey } from "../proto/trust/api-key.ts";
 import { auditedHandlers } from "./audited-handlers.ts";
+import { addCredentialFlags, type CredentialFlags, readCredential } from "./credential.ts";
 import { addSettingFlags, flagsOf } from "./flags.ts";
 import { controlHandlers } from "./handlers.ts";
 import { commandLogger } from "./log.ts";
+import { observe } from "./observe.ts";
 import { parseDuration, parseListen, print, say, warn } from "./output.ts";
 import { resolveSettings } from "./settings.ts";
 import { readStdin } from "./stdin.ts";
@@ -20,7 +19,7 @@ import { readStdin } from "./stdin.ts";
 /** How long a finished agent's process may take to end by itself, ms. */
 const EXIT_GRACE_MS = 2_000;
 
-interface UpFlags {
+interface UpFlags extends CredentialFlags {
   readonly inviteFile?: string;
   readonly relay?: string | true;
   readonly relayPublic?: string;
@@ -32,7 +31,7 @@ interface UpFlags {
 
 /** Flags of a command that runs an agent. */
 export function addUpFlags(command: Command): Command {
-  return addSettingFlags(command)
+  return addCredentialFlags(addSettingFlags(command))
     .option("--invite-file <file>", "read the invite from a file; - for stdin")
     .option("--relay [address:port]", "relay for the other members at this address (default: 0.0.0.0:3478)")
     .option("--relay-public <address>", "the address by which others reach the relay, behind a one-to-one NAT")
@@ -68,11 +67,13 @@ export async function runAgent(
 ): Promise<void> {
   const passphrase = process.env["STARLING_STORE_PASSPHRASE"];
   const { values, stateDirectory } = resolveSettings(flagsOf(command));
-  const { issuingKey, joinTimeout, json } = command.opts<UpFlags>();
-  const relay = relayOf(command.opts<UpFlags>());
-  const metricsOn = values.metrics === undefined ? undefined : parseListen(values.metrics);
+  const flags = command.opts<UpFlags>();
+  const { issuingKey, joinTimeout, json } = flags;
+  const relay = relayOf(flags);
+  if (values.metrics !== undefined) parseListen(values.metrics);
   const interrupted = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
+  const credential = await readCredential(flags, stateDirectory, invite, interrupted.signal);
   const agent = await createAgent({
     stateDirectory,
     name: values.name,
@@ -95,6 +96,7 @@ export async function runAgent(
     ...(values.signaling.length > 0 && { signaling: values.signaling }),
     ...(values.iceServers.length > 0 && { iceServers: values.iceServers }),
     ...(invite !== undefined && { invite }),
+    ...(credential !== undefined && { credential }),
   });
   const handlers = controlHandlers(agent, () => agent.leave());
   for (const [name, handler] of extra.handlers?.(agent) ?? []) handlers.set(name, handler);
@@ -102,7 +104,10 @@ export async function runAgent(
     await agent.close();
     throw error;
   });
-  const observation = await observe(agent, metricsOn, stateDirectory).catch(async (error: unknown) => {
+  const observation = await observe(values.metrics, stateDirectory, {
+    metrics: agentMetrics(agent),
+    isReady: () => agent.status().self.state === "joined",
+  }).catch(async (error: unknown) => {
     await control.close();
     await agent.close();
     throw error;
@@ -118,24 +123,6 @@ export async function runAgent(
   // A native stack that never reports its last connection closed must not keep a finished command alive.
   setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();
   if (failure) throw failure;
-}
-
-/** Metrics and health, where the settings say so. */
-async function observe(
-  agent: Agent,
-  listen: ReturnType<typeof parseListen> | undefined,
-  state: string,
-): Promise<Observation | undefined> {
-  if (listen === undefined) return undefined;
-  const observation = await serveObservation({
-    listen,
-    metrics: agentMetrics(agent),
-    isReady: () => agent.status().self.state === "joined",
-    isAllowed: async (key) => checkApiKey(key, await readApiKeys(state), SCOPE_METRICS, Date.now()).ok,
-  });
-  const host = observation.host.includes(":") ? `[${observation.host}]` : observation.host;
-  say(`metrics on http://${host}:${observation.port}/metrics`);
-  return observation;
 }
 
 /** The relay that the flags describe; undefined where they ask for none. */

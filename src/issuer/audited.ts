@@ -23,6 +23,8 @@ export function audited(issuer: Issuer, audit: AuditLog): Issuer {
     revoke: (subject, now) => issuer.revoke(subject, now),
     exchange: async (token, subject, now) =>
       note("issuer.exchange", subject, token, await issuer.exchange(token, subject, now)),
+    admit: async (credential, subject, now) =>
+      note("issuer.admit", subject, credential, await issuer.admit(credential, subject, now)),
     renew: async (token, subject, now) => note("issuer.renew", subject, token, await issuer.renew(token, subject, now)),
     close: () => issuer.close(),
     [Symbol.asyncDispose]: () => issuer.close(),

@@ -43,7 +43,7 @@ export function openDesk(options: {
     if (request === undefined || !crypto.verify(request.statement)) return undefined;
     const { asker, token, replyKey } = request;
     const at = now();
-    const issued = await (isJoinToken(token) ? issuer.exchange(token, asker, at) : issuer.renew(token, asker, at));
+    const issued = await issuedFor(issuer, token, asker, at);
     return sealAnswer(crypto, box, replyKey, answerOf(issued, at));
   };
 
@@ -70,8 +70,9 @@ export function answerOf(issued: IssuedMember, at: Instant): ExchangeAnswer {
   return issued.ok ? { ok: true, token: issued.token } : { ok: false, ...refusalOf(issued.fault, at) };
 }
 
-// A join token has no subject. Each kind is then read by its own function, which refuses the other.
-function isJoinToken(token: string): boolean {
-  const compact = parseCompact(token);
-  return compact.ok && !("sub" in compact.token.payload);
+/** What is no token of the cluster may be another way in; a join token has no subject. Each is then read by its own function. */
+function issuedFor(issuer: Issuer, credential: string, asker: PeerId, at: Instant): Promise<IssuedMember> {
+  const compact = parseCompact(credential);
+  if (!compact.ok) return issuer.admit(credential, asker, at);
+  return "sub" in compact.token.payload ? issuer.renew(credential, asker, at) : issuer.exchange(credential, asker, at);
 }

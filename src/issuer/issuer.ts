@@ -7,6 +7,7 @@ import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { type Expectation, MEMBER_LIFE_MS, RENEWAL_GRACE_MS } from "../proto/trust/claims.ts";
 import { type IssuedMember, type IssueFault, type Mint, type MintOptions, openMint } from "./mint.ts";
+import type { WayIn } from "./ways-in.ts";
 
 /**
  * The issuer: a process that holds an issuing key and answers those who want a member token.
@@ -23,6 +24,11 @@ import { type IssuedMember, type IssueFault, type Mint, type MintOptions, openMi
 export interface Issuer extends Mint, AsyncDisposable {
   /** A member token for `subject`, for a join token. Rejects with `state-unavailable` when the disk fails. */
   exchange(joinToken: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
+  /**
+   * A member token for `subject`, for something that is no token of the cluster: an API key, a login. Rejects when nobody can
+   * tell at the moment.
+   */
+  admit(credential: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
   /** A new member token for `subject`, for its old one. */
   renew(memberToken: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
   /** Revokes `subject`: durable when it resolves. Undefined, and nothing done, if this key may not revoke. */
@@ -33,6 +39,8 @@ export interface Issuer extends Mint, AsyncDisposable {
 
 /** What an issuer needs beyond a {@link Mint}. */
 export interface IssuerOptions extends MintOptions {
+  /** What is taken in the place of a join token, the first that knows it. Default: nothing. */
+  readonly waysIn?: readonly WayIn[];
   /** Whether the cluster's decrees void a token, beyond what this issuer revoked itself. Default: none. */
   readonly voids?: (token: { readonly subject: PeerId; readonly id?: string; readonly kid?: string }) => boolean;
   /** The time at which the journal is opened, Unix ms; what expired long before is forgotten. Default: the system's. */
@@ -94,6 +102,21 @@ class KeyIssuer implements Issuer {
     if (!issued.ok) return issued;
     const outcome = await this.#journal.use(join, subject, now);
     return outcome === "recorded" ? issued : refuse(outcome === "full" ? "journal-full" : "used-up");
+  }
+
+  async admit(credential: string, subject: PeerId, now: Instant): Promise<IssuedMember> {
+    for (const way of this.#options.waysIn ?? []) {
+      const granted = await way.admit(credential, subject, now);
+      if (granted === undefined) continue;
+      if (!granted.ok) return granted;
+      if (this.#isRevoked({ subject, id: granted.who, kid: this.kid })) return refuse("revoked");
+      const { scopes, role, once } = granted;
+      const issued = await this.issueMemberToken({ subject, scopes, role }, now);
+      if (!issued.ok || once === undefined) return issued;
+      const outcome = await this.#journal.use({ ...once, uses: 1 }, subject, now);
+      return outcome === "recorded" ? issued : refuse(outcome === "full" ? "journal-full" : "used-up");
+    }
+    return refuse("bad-credential");
   }
 
   async renew(memberToken: string, subject: PeerId, now: Instant): Promise<IssuedMember> {

@@ -80,6 +80,8 @@ export type IssueFault =
   | "other-issuer"
   /** The join token's count of exchanges is reached. */
   | "used-up"
+  /** An API key or a login that is none, or that nobody here takes. */
+  | "bad-credential"
   /** The issuer remembers as many exchanges as it can; some expire with their join tokens. */
   | "journal-full";
 

@@ -8,6 +8,8 @@ export function refusalOf(fault: IssueFault, at: Instant): { readonly code: Refu
   const code = CODES[fault] ?? "token-invalid";
   const late = code === "token-expired" || code === "token-not-yet-valid";
   const clock = `its clock says ${new Date(at).toISOString()}, and ${CLOCK_LEEWAY_MS / 1_000} s are forgiven`;
+  if (fault === "bad-credential")
+    return { code, detail: "the API key or login is not accepted here; ask who runs the issuer for another" };
   return { code, detail: late ? `${ADVICE[code]}; ${clock}` : (ADVICE[code] ?? fault) };
 }
 
@@ -20,6 +22,7 @@ const CODES: Partial<Record<IssueFault, RefusalCode>> = {
   "missing-scope": "not-permitted",
   "scope-above-ceiling": "not-permitted",
   revoked: "token-revoked",
+  "bad-credential": "token-invalid",
   "used-up": "token-used",
   "journal-full": "unavailable",
   "other-issuer": "unavailable",

@@ -32,7 +32,6 @@ import { utf8 } from "../../proto/bytes.ts";
 import type { PeerId } from "../../proto/peer-id.ts";
 import { type Rate, TokenBucket } from "../../proto/token-bucket.ts";
 import type { Crypto, NodeIdentity } from "../../proto/trust/crypto.ts";
-import { acquireLock, LOCK_FILE, type Lock } from "./lock.ts";
 import { attempt, ensurePrivateFolder, readPrivateText, writePrivate } from "./private-files.ts";
 
 /** A full segment, bytes: some 40,000 lines. */
@@ -57,7 +56,7 @@ export interface AuditRetention {
   readonly segments?: number;
 }
 
-/** Opens the log in `folder`, or begins one. Throws `state-locked` when another process writes it, `state-unavailable`. */
+/** Opens the log in `folder`, or begins one. The caller holds a lock on it. Throws `state-unavailable`. */
 export async function openAuditLog(options: {
   readonly folder: string;
   readonly owner: NodeIdentity;
@@ -66,22 +65,8 @@ export async function openAuditLog(options: {
   readonly log: Logger;
   readonly retention?: AuditRetention;
 }): Promise<AuditLog> {
-  const { folder } = options;
-  await ensurePrivateFolder(folder);
-  const lock = await acquireLock(join(folder, LOCK_FILE));
-  try {
-    return await resumed(options, lock);
-  } catch (error) {
-    await lock.release();
-    throw error;
-  }
-}
-
-type Options = Parameters<typeof openAuditLog>[0];
-
-/** The log where its last writer left it. */
-async function resumed(options: Options, lock: Lock): Promise<AuditLog> {
   const { folder, owner, crypto } = options;
+  await ensurePrivateFolder(folder);
   const sign: AuditSigner = (text) => base64url(owner.sign("starling/audit/1", utf8(text)));
   const segments = await segmentsOf(folder);
   const isSigned = signedBy(owner.id, crypto);
@@ -89,13 +74,15 @@ async function resumed(options: Options, lock: Lock): Promise<AuditLog> {
   const last = segments.at(-1);
   const position = last === undefined ? (head ?? AUDIT_BEGIN) : await resume(join(folder, last), head, isSigned);
   const first = head?.first ?? 1;
-  const audit = new DiskAuditLog({ ...options, lock, sign, segments, first, position });
+  const audit = new DiskAuditLog({ ...options, sign, segments, first, position });
   audit.record({ action: "audit.open", actor: owner.id, outcome: "ok" });
   return audit;
 }
 
+type Options = Parameters<typeof openAuditLog>[0];
+
 class DiskAuditLog implements AuditLog {
-  readonly #options: Options & { readonly lock: Lock };
+  readonly #options: Options;
   readonly #sign: AuditSigner;
   readonly #segments: string[];
   readonly #denials: TokenBucket;
@@ -112,7 +99,6 @@ class DiskAuditLog implements AuditLog {
 
   constructor(
     options: Options & {
-      readonly lock: Lock;
       readonly sign: AuditSigner;
       readonly segments: readonly string[];
       readonly first: number;
@@ -147,7 +133,6 @@ class DiskAuditLog implements AuditLog {
     await this.#writing;
     await this.#file?.close();
     this.#file = undefined;
-    await this.#options.lock.release();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -20,6 +20,7 @@ export const AUDIT_ACTIONS = [
   "decree.revocation",
   "decree.rotation",
   "decree.succession",
+  "issuer.admit",
   "issuer.exchange",
   "issuer.renew",
   "link.admit",

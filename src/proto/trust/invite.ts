@@ -40,8 +40,11 @@ import { KEY_BYTES, keyWeakness } from "./key-strength.ts";
 /** What an invite says. It carries the newest cluster key only. */
 export interface Invite {
   readonly cluster: Cluster;
-  /** `join`: exchanged at an issuer for a member token. `member`: made for one node key (`invite --for`). */
-  readonly token: { readonly kind: "join" | "member"; readonly text: string };
+  /**
+   * `join`: exchanged at an issuer for a member token. `member`: made for one node key (`invite --for`). `none`: the newcomer has
+   * another way in (an API key, a login).
+   */
+  readonly token: { readonly kind: "join" | "member"; readonly text: string } | { readonly kind: "none" };
 }
 
 /** Why a text is no invite. */
@@ -86,8 +89,8 @@ export function encodeInvite(invite: Invite): string {
       server.username ?? null,
       server.credential ?? null,
     ]),
-    token.kind === "join",
-    token.text,
+    token.kind === "none" ? null : token.kind === "join",
+    token.kind === "none" ? "" : token.text,
   ]);
   const header = new Uint8Array(6);
   new DataView(header.buffer).setUint16(0, body.length);
@@ -153,22 +156,25 @@ function parseBody(body: Uint8Array): InviteResult {
   const keyring = list(fields?.[5], MAX_KEYRING, (item) => bytesOf(item, KEY_BYTES)?.slice());
   const signaling = list(fields?.[6], MAX_SIGNALING_URLS, signalingUrl);
   const iceServers = list(fields?.[7], MAX_ICE_SERVERS, iceServer);
-  const isJoin = fields?.[8];
-  const token = text(fields?.[9], MAX_TOKEN_LENGTH);
   if (name === undefined || !isClusterName(name) || rootPublicKey === undefined || issuers === undefined)
     return refuse("malformed");
   if (epoch === undefined || key === undefined || keyring === undefined || keyring.length === 0) {
     return refuse("malformed");
   }
-  if (signaling === undefined || iceServers === undefined || !token || typeof isJoin !== "boolean") {
-    return refuse("malformed");
-  }
+  const token = tokenIn(fields?.[8], fields?.[9]);
+  if (signaling === undefined || iceServers === undefined || token === undefined) return refuse("malformed");
   if (!isAcceptablePublicKey(rootPublicKey)) return refuse("malformed");
   if ([key, ...keyring].some((secret) => keyWeakness(secret) !== undefined)) return refuse("weak-key");
   const clusterKeys = [{ epoch, key }];
   const clusterId = clusterIdOf(rootPublicKey);
   const cluster = { clusterId, name, rootPublicKey, issuers, clusterKeys, keyring, signaling, iceServers };
-  return { ok: true, invite: { cluster, token: { kind: isJoin ? "join" : "member", text: token } } };
+  return { ok: true, invite: { cluster, token } };
+}
+
+function tokenIn(isJoin: WireValue | undefined, value: WireValue | undefined): Invite["token"] | undefined {
+  const token = text(value, MAX_TOKEN_LENGTH);
+  if (isJoin === null) return token === "" ? { kind: "none" } : undefined;
+  return token && typeof isJoin === "boolean" ? { kind: isJoin ? "join" : "member", text: token } : undefined;
 }
 
 function signalingUrl(value: WireValue): string | undefined {

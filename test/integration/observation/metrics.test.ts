@@ -1,11 +1,13 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { freshFolder, ROOT, starling, startStarling } from "../command.ts";
+import { tcp } from "../signaling/raw-client.ts";
 import { until } from "../until.ts";
 
 /** What operators see of a running agent: metrics, health, and the rules and the dashboard that are shipped for them. */
@@ -54,6 +56,8 @@ const outside = Object.values(networkInterfaces())
 
 let state = "";
 let url = "";
+let serverUrl = "";
+let port = 0;
 
 /** Starts an agent that answers on `listen`, alone; where it answers. */
 async function observed(folder: string, listen: string): Promise<string> {
@@ -67,6 +71,30 @@ beforeAll(async () => {
   state = join(await freshFolder(), "state");
   expect(await starling(["init", "--state", state, "--name", "observed"])).toMatchObject({ code: 0 });
   url = await observed(state, "127.0.0.1:0");
+  const config = join(state, "signal.yaml");
+  await writeFile(config, "signal: { limits: { connectionsPerAddress: 2 } }\n");
+  const flags = ["--state", state, "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--config", config];
+  const server = startStarling(["signal", ...flags, "--json", "--log", "error"]);
+  port = JSON.parse(await server.line()).port;
+  serverUrl = await until("it says where", () => /metrics on (http:\S+)\/metrics/.exec(server.stderr)?.[1]);
+});
+
+describe("a signaling server with --metrics and limits of its own", () => {
+  test("tells what it has refused, by kind, and refuses beyond them", async () => {
+    const clients = [await tcp(port), await tcp(port), await tcp(port)];
+    await clients[2]?.closed;
+    const found = series((await get(`${serverUrl}/metrics`)).text);
+    expect(found.get("starling_signaling_connections")).toBe(2);
+    expect(found.get('starling_signaling_events_total{kind="connectionsRefusedAddress"}')).toBe(1);
+    for (const { socket } of clients) socket.destroy();
+  });
+
+  test("does not start with a limit that is none, and names it", async () => {
+    const config = join(state, "bad.yaml");
+    await writeFile(config, "signal: { limits: { messages: { perSecond: -1, burst: 1 } } }\n");
+    const outcome = await starling(["signal", "--state", state, "--listen", "127.0.0.1:0", "--config", config]);
+    expect(outcome).toMatchObject({ code: 1, stderr: expect.stringContaining("signal.limits.messages.perSecond") });
+  });
 });
 
 describe("an agent with --metrics", () => {
@@ -158,7 +186,7 @@ describe("what is shipped for operators", () => {
   ];
 
   test("asks for nothing that an agent does not tell", async () => {
-    const { text } = await get(`${url}/metrics`);
+    const text = (await get(`${url}/metrics`)).text + (await get(`${serverUrl}/metrics`)).text;
     const told = new Set([...text.matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]));
     const asked = expressions.flatMap((expr) => expr.match(/\b(?:starling|nodejs|process)_\w+/g) ?? []);
     expect(asked.length).toBeGreaterThan(15);
