@@ -1,5 +1,5 @@
 import { cp } from "node:fs/promises";
-import { join } from "node:path";
+import { basename } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Agent } from "../../../src/agent.ts";
 import type { Cluster } from "../../../src/proto/trust/cluster.ts";
@@ -110,7 +110,8 @@ test("of two agents with one node key the newest session wins, and the older sto
   const older = await lab.agent(node);
   await until("its link", () => hasLink(older, pair.left.id) && hasLink(older, pair.right.id));
   const folder = `${node.folder}-copy`;
-  await cp(node.folder, folder, { recursive: true, filter: (path) => path !== join(node.folder, "lock") });
+  // Locks name a process of the machine that the thief has copied from.
+  await cp(node.folder, folder, { recursive: true, filter: (path) => basename(path) !== "lock" });
   const newer = await lab.agent({ ...node, folder });
   expect(newer.id).toBe(older.id);
   expect(await older.closed).toMatchObject({ code: "identity-in-use" });
