@@ -4,7 +4,7 @@ import { connect as connectTls, TLSSocket } from "node:tls";
 import { Runner } from "../src/agent/runner.ts";
 import { untrustedIssuerOf } from "../src/drivers/http-look.ts";
 import type { Instant } from "../src/proto/machine.ts";
-import type { Rung } from "../src/proto/negotiation/plan.ts";
+import type { Transport } from "../src/proto/negotiation/plan.ts";
 import type { Random } from "../src/proto/random.ts";
 import type { Endpoint, Family } from "./proto/address.ts";
 import { type Behaviour, Discovery, type DiscoveryInput, type DiscoveryOutput } from "./proto/discovery.ts";
@@ -57,7 +57,7 @@ export async function discoverBehaviour(
 export interface ProbeTarget {
   readonly host: string;
   readonly port: number;
-  readonly transport: Rung;
+  readonly transport: Transport;
   readonly credential: ProbeCredential | undefined;
 }
 

@@ -105,7 +105,7 @@ export class Connections {
       trust,
       random,
       now,
-      ladder: (peer) => this.#paths.ladder(peer),
+      ladder: (peer) => this.#paths.ladder(peer, this.#links.has(peer)),
       connect: (plan, initiator, notify) => this.#connect(plan, initiator, notify),
       ended: (peer, result, rounds) => this.#paths.ended(peer, result, rounds),
       session: (peer) => this.#sessions.get(peer)?.held,
@@ -149,6 +149,7 @@ export class Connections {
 
   /** This machine's network has changed, or it slept. */
   shaken(change: Change): void {
+    if (change.moved || change.woke) this.#paths.moved();
     for (const [peer, link] of this.#links) {
       if (isStranded(link.pair, change)) this.renew(peer, "moved");
       else if (change.woke && link.busy) this.renew(peer, "woke");
@@ -299,7 +300,7 @@ export class Connections {
     this.#sessions.set(peer, link);
     if (isReplaced) this.#listener.linkDown(peer, "replaced", true);
     before?.close("replaced");
-    this.#up(link);
+    this.#up(link, channel.connection);
   }
 
   /** The session goes on; `cut`: its mesh, or the peer's, took the link for down. */
@@ -317,21 +318,22 @@ export class Connections {
     link.attach(channel, stack, linkOptionsFor(stack));
     if (this.#sessions.get(peer) !== link) return;
     if (cut && !isDetached) this.#listener.linkDown(peer, "replaced", true);
-    if (cut) this.#up(link);
+    if (cut) this.#up(link, channel.connection);
     else {
-      this.#renewed(link);
+      this.#renewed(link, channel.connection);
       link.start();
     }
   }
 
-  #up(link: PeerLink): void {
+  #up(link: PeerLink, connection: RtcConnection): void {
     this.#links.set(link.id, link);
-    this.#renewed(link);
+    this.#renewed(link, connection);
     this.#listener.linkUp(link);
     link.start();
   }
 
-  #renewed(link: PeerLink): void {
+  #renewed(link: PeerLink, connection: RtcConnection): void {
+    this.#paths.linked(link.id, connection);
     this.#courier.linked(link.id);
     this.#renewals.input({ type: "attached", peer: link.id });
     const { path, localCandidate, remoteCandidate } = link.status();
@@ -373,6 +375,7 @@ export class Connections {
   #down(link: PeerLink, reason: string, deliberate: boolean): void {
     if (this.#links.get(link.id) !== link) return;
     this.#links.delete(link.id);
+    this.#paths.lost(link.id);
     this.#courier.lost(link.id);
     this.#log.info("link down", { peer: link.id, reason });
     this.#listener.linkDown(link.id, reason, deliberate);

@@ -36,10 +36,13 @@ export class Network {
     this.#host = host;
     const open = (peer: PeerId, protocol: string, signal: AbortSignal): Promise<MeshStream> =>
       host.open(peer, protocol, { signal });
-    this.paths = new Paths(prepared, (source) => {
-      const relay = parsePeerId(source);
-      if (relay === undefined) host.servers.askIce(source);
-      else this.relays.refresh(relay);
+    this.paths = new Paths(prepared, {
+      ask: (source) => {
+        const relay = parsePeerId(source);
+        if (relay === undefined) host.servers.askIce(source);
+        else this.relays.refresh(relay);
+      },
+      renew: (peer, reason) => host.connections.renew(peer, reason),
     });
     this.relays = new RelayFinder({
       self: prepared.trust.id,

@@ -4,11 +4,13 @@ import type { Instant } from "../proto/machine.ts";
 import { type GrantSource, type GrantsInput, type GrantsOutput, IceGrants } from "../proto/negotiation/ice-grants.ts";
 import type { DialResult, RoundReport } from "../proto/negotiation/outcome.ts";
 import { OwnCandidates, sortAddresses } from "../proto/negotiation/own-candidates.ts";
-import { DEFAULT_LADDER, type DialPlan, ladderFor, UDP_WITHIN_MS } from "../proto/negotiation/plan.ts";
+import { PathKeeper, type PathKeeperInput, type Renewal } from "../proto/negotiation/path-keeper.ts";
+import { DEFAULT_LADDER, DIRECT_LADDER, type DialPlan, ladderFor, UDP_WITHIN_MS } from "../proto/negotiation/plan.ts";
 import type { IceServer, RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
 import { RungMemory } from "../proto/negotiation/rung-memory.ts";
 import { type OfferedServer, ServerPool } from "../proto/negotiation/server-pool.ts";
 import type { PeerId } from "../proto/peer-id.ts";
+import type { Random } from "../proto/random.ts";
 import type { IceGrant } from "../proto/signaling/messages.ts";
 import type { RtcStack } from "../rtc.ts";
 import { Runner } from "./runner.ts";
@@ -19,6 +21,9 @@ const MAX_TRACES = 256;
 
 /** Without a server's answer over UDP for so long the next rung is prepared, ms: most answer within 100 ms. */
 const DOUBT_MS = 300;
+
+/** How long a dial that is asked for may take to begin as a direct one, ms: three tries and their pauses. */
+const DIRECT_MS = 20_000;
 
 /** The last dial with a peer. */
 export interface DialTrace {
@@ -31,6 +36,14 @@ export interface DialTrace {
 export interface DialedConnection {
   readonly connection: RtcConnection;
   readonly stack: RtcStack;
+}
+
+/** What paths ask of their agent. */
+export interface PathsHost {
+  /** Ask the source of a grant for another one. */
+  ask(source: GrantSource): void;
+  /** Make another connection for the link to `peer`. */
+  renew(peer: PeerId, reason: "credential" | "better-path"): void;
 }
 
 /** What an operator says of this machine's network. */
@@ -54,29 +67,41 @@ export class Paths {
   readonly #memory = new RungMemory();
   readonly #traces = new RecentMap<PeerId, DialTrace>(MAX_TRACES);
   readonly #grants: Runner<GrantsInput, GrantsOutput>;
-  #servers: readonly IceServer[];
+  readonly #keeper: Runner<PathKeeperInput, Renewal>;
+  /** Until when the next dial with a peer tries a direct path alone. */
+  readonly #directUntil = new RecentMap<PeerId, Instant>(MAX_TRACES);
+  /** When the TURN credential of a connection ends. */
+  readonly #credentialEnds = new WeakMap<RtcConnection, Instant>();
+  #servers: readonly OfferedServer[];
 
-  /** @param ask asks the source of a grant for another one. */
   constructor(
     options: {
+      readonly trust: { readonly id: PeerId };
+      readonly random: Random;
       readonly stacks: Stacks;
       readonly iceServers: readonly OfferedServer[];
       readonly network: NetworkOptions;
       readonly now: () => Instant;
     },
-    ask: (source: GrantSource) => void,
+    host: PathsHost,
   ) {
     this.#stacks = options.stacks;
     this.#network = options.network;
     this.#now = options.now;
     this.#servers = options.iceServers;
     this.#pool = new ServerPool(options.iceServers);
+    this.#keeper = new Runner(
+      new PathKeeper(options.trust.id, options.random),
+      options.now,
+      () => ({ type: "timeout" }),
+      (renewal) => this.#renew(renewal, host),
+    );
     this.#grants = new Runner(
       new IceGrants(options.iceServers),
       options.now,
       () => ({ type: "timeout" }),
       (output) => {
-        if (output.type === "ask") ask(output.source);
+        if (output.type === "ask") host.ask(output.source);
         else this.#offered(output.servers);
       },
     );
@@ -98,11 +123,13 @@ export class Paths {
 
   /** Ends its timers. */
   close(): void {
+    this.#keeper.close();
     this.#grants.close();
   }
 
-  /** The plans for a dial with `peer`, the likeliest first. */
-  ladder(peer: PeerId): readonly DialPlan[] {
+  /** The plans for a dial with `peer`, the likeliest first. @param isLinked a link stands, which may be relayed without need. */
+  ladder(peer: PeerId, isLinked: boolean): readonly DialPlan[] {
+    if (isLinked && this.#now() < (this.#directUntil.get(peer) ?? 0)) return DIRECT_LADDER;
     if (this.#stacks.streams === undefined) return DEFAULT_LADDER;
     const now = this.#now();
     return this.#memory.order(peer, ladderFor(this.#pool.ways(now)), now);
@@ -118,7 +145,7 @@ export class Paths {
     const connection = stack.connect(
       {
         initiator,
-        iceServers,
+        iceServers: iceServers.map(({ expiresAt: _, ...server }) => server),
         iceTransportPolicy: plan.policy,
         extraAddresses: [...extraAddresses, ...extra],
         keepLocalNames: localNames,
@@ -130,7 +157,30 @@ export class Paths {
         else for (const candidate of own.take(event.candidate)) notify({ ...event, candidate });
       },
     );
+    const endsAt = iceServers.find(({ expiresAt }) => expiresAt !== undefined)?.expiresAt;
+    if (endsAt !== undefined) this.#credentialEnds.set(connection, endsAt);
     return { connection, stack };
+  }
+
+  /** `connection` carries the link to `peer` from here on. */
+  linked(peer: PeerId, connection: RtcConnection): void {
+    const pair = connection.selectedPair();
+    const isRelayed = pair?.local.kind === "relay" || pair?.remote.kind === "relay";
+    const endsAt = pair?.local.kind === "relay" ? this.#credentialEnds.get(connection) : undefined;
+    this.#directUntil.delete(peer);
+    this.#keeper.input({ type: "linked", peer, isRelayed, ...(endsAt !== undefined && { credentialEndsAt: endsAt }) });
+  }
+
+  /** There is no link to `peer` any more. */
+  lost(peer: PeerId): void {
+    this.#directUntil.delete(peer);
+    this.#keeper.input({ type: "lost", peer });
+  }
+
+  /** This machine's addresses have changed: what was learned of paths does not hold any more. */
+  moved(): void {
+    this.#memory.moved();
+    this.#keeper.input({ type: "moved" });
   }
 
   /** A dial with `peer` is over. */
@@ -151,14 +201,23 @@ export class Paths {
     return this.#traces.get(peer);
   }
 
+  #renew({ peer, reason }: Renewal, host: PathsHost): void {
+    if (reason === "direct") this.#directUntil.set(peer, this.#now() + DIRECT_MS);
+    host.renew(peer, reason === "direct" ? "better-path" : "credential");
+  }
+
   #offered(servers: readonly OfferedServer[]): void {
     this.#servers = servers;
     this.#pool.update(servers);
   }
 
-  #means(plan: DialPlan): { readonly stack: RtcStack; readonly iceServers: readonly IceServer[] } {
+  #means(plan: DialPlan): { readonly stack: RtcStack; readonly iceServers: readonly OfferedServer[] } {
     const { best, streams, isCustom } = this.#stacks;
     if (isCustom) return { stack: best, iceServers: this.#servers };
+    if (plan.rung === "direct") {
+      const iceServers = this.#pool.choose("udp", this.#now()).filter(({ credential }) => credential === undefined);
+      return { stack: best, iceServers };
+    }
     const now = this.#now();
     const overStreams = plan.rung === "udp" || streams === undefined ? [] : this.#pool.choose(plan.rung, now);
     if (streams !== undefined && overStreams.length > 0) return { stack: streams, iceServers: overStreams };

@@ -1,5 +1,5 @@
 import { parseIceUrl, type ServerAddress } from "../proto/negotiation/ice-url.ts";
-import type { Rung } from "../proto/negotiation/plan.ts";
+import type { Transport } from "../proto/negotiation/plan.ts";
 import type { RtcOptions } from "../proto/negotiation/rtc.ts";
 
 /**
@@ -8,7 +8,7 @@ import type { RtcOptions } from "../proto/negotiation/rtc.ts";
  */
 
 export interface TurnServer extends ServerAddress {
-  readonly transport: Rung;
+  readonly transport: Transport;
   readonly username: string;
   readonly credential: string;
 }
@@ -25,7 +25,7 @@ export interface ServerChoice {
  */
 export function chooseServers(
   options: Pick<RtcOptions, "iceServers" | "iceTransportPolicy">,
-  transports: readonly Rung[],
+  transports: readonly Transport[],
 ): ServerChoice | string {
   let stun: ServerAddress | undefined;
   let turn: TurnServer | undefined;

@@ -69,12 +69,14 @@ async function openSide(
       trust,
       paths: new Paths(
         {
+          trust,
+          random: systemRandom(),
           stacks: customStacks(stack),
           iceServers: [],
           network: { extraAddresses: ["127.0.0.1"] },
           now,
         },
-        () => undefined,
+        { ask: () => undefined, renew: () => undefined },
       ),
       random: systemRandom(),
       now,

@@ -56,7 +56,8 @@ export function explain(path: PathWord, ours: Standing, theirs: Standing | undef
   }
   return {
     why: `By their NATs the two could be linked directly, and are not${failed(ours)}; ${relayWord(path)}.`,
-    remedy: "look for a firewall on one of the machines, or a filter on the way",
+    remedy:
+      "it is tried again within a minute; a firewall on one of the machines or a filter on the way may stand between",
   };
 }
 

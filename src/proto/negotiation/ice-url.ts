@@ -1,4 +1,4 @@
-import type { Rung } from "./plan.ts";
+import type { Transport } from "./plan.ts";
 
 /** Addresses of STUN and TURN servers: `stun:`, `turn:` and `turns:` (RFC 7064, RFC 7065). */
 
@@ -9,7 +9,7 @@ export interface ServerAddress {
 
 export interface IceUrl extends ServerAddress {
   readonly kind: "stun" | "turn";
-  readonly transport: Rung;
+  readonly transport: Transport;
 }
 
 /** `unsupported`: well-formed, and neither stack speaks it: STUN over TLS, TURN over DTLS. */

@@ -27,18 +27,22 @@ export class Climb {
     return this.#ladder[this.#at] as DialPlan;
   }
 
+  get #rounds(): number {
+    return this.plan.rounds ?? this.#roundsPerRung;
+  }
+
   /** Moves on after a round that failed; false when nothing is left to try. @param next the next round's number. */
   advance(failure: DialFailure, next: number): boolean {
     if (next > signalLimits.rounds) return false;
-    const isBlocked = isUdpBlocked(failure);
+    const isBlocked = isUdpBlocked(failure) && this.plan.rung !== "direct";
     if (isBlocked) this.#ladder = withStreams(this.#ladder);
     const further = this.#ladder.findIndex((plan, index) => index > this.#at && !(isBlocked && plan.rung === "udp"));
     const isPathless = isBlocked || failure.stage === "ice";
-    if (further >= 0 && (isPathless || this.#tries >= this.#roundsPerRung)) {
+    if (further >= 0 && (isPathless || this.#tries >= this.#rounds)) {
       this.#at = further;
       this.#tries = 1;
       return true;
     }
-    return this.#tries++ < this.#roundsPerRung;
+    return this.#tries++ < this.#rounds;
   }
 }

@@ -2,11 +2,16 @@ import { assert } from "../assert.ts";
 import { below, type Random } from "../random.ts";
 import { signalLimits } from "./signal.ts";
 
+/** The ways to a TURN server, the cheapest first. */
+export const TRANSPORTS = ["udp", "tcp", "tls"] as const;
+export type Transport = (typeof TRANSPORTS)[number];
+
 /**
- * The ways to a TURN server, the cheapest first: over UDP with the fastest stack, which also finds every direct path; over TCP,
- * and over TLS, with a stack that can. Their numbers on the wire are their places here: append only.
+ * What a connection is made with: a TURN server over UDP and the fastest stack, which also finds every direct path; one over TCP, or
+ * over TLS, with a stack that can; or none at all, on either side, for a link that is relayed and would rather not be. Their numbers on the
+ * wire are their places here: append only.
  */
-export const RUNGS = ["udp", "tcp", "tls"] as const;
+export const RUNGS = [...TRANSPORTS, "direct"] as const;
 export type Rung = (typeof RUNGS)[number];
 
 /** How a connection is to be tried. A ladder is a list of plans in the order in which they are tried. */
@@ -19,6 +24,8 @@ export interface DialPlan {
    * held to be blocked and the round ends, ms. Absent: not judged, as where no other rung is left.
    */
   readonly udpWithinMs?: number;
+  /** Connections tried on this rung; default `PairingLimits.roundsPerRung`. */
+  readonly rounds?: number;
   /** What differs from {@link STAGE_LIMITS} on this rung. */
   readonly stageLimits?: Partial<StageLimits>;
 }
@@ -52,14 +59,22 @@ export const DEFAULT_LADDER: readonly DialPlan[] = [{ rung: "udp", policy: "all"
  */
 export const UDP_WITHIN_MS = 800;
 
+/** The rungs that need no UDP. */
+const STREAMS = ["tcp", "tls"] as const;
+
 /** ICE over UDP where another rung is left, ms: checks are sent five times in it, and a pair that has a path finds it in 1 s. */
 const UDP_ICE_MS = 6_000;
 /** ICE through TURN over TCP or TLS, ms: measured 0.7 to 1.8 s; a lost segment costs TCP 1 s. */
 const STREAM_ICE_MS = 8_000;
 
+/** The ladder of a dial that tries whether a relayed link can be direct: once, and briefly, for it is tried again. */
+export const DIRECT_LADDER: readonly DialPlan[] = [
+  { rung: "direct", policy: "all", rounds: 1, stageLimits: { ice: 4_000 } },
+];
+
 /** The ladder of an agent with TURN servers over TCP, over TLS, or neither. */
 export function ladderFor(ways: { readonly tcp: boolean; readonly tls: boolean }): readonly DialPlan[] {
-  const streams = RUNGS.filter((rung) => rung !== "udp" && ways[rung]).map(streamPlan);
+  const streams = STREAMS.filter((rung) => ways[rung]).map(streamPlan);
   if (streams.length === 0) return DEFAULT_LADDER;
   return [{ rung: "udp", policy: "all", udpWithinMs: UDP_WITHIN_MS, stageLimits: { ice: UDP_ICE_MS } }, ...streams];
 }
@@ -70,7 +85,7 @@ function streamPlan(rung: Rung): DialPlan {
 
 /** `ladder`, and the rungs over TCP and TLS that it lacks: for a peer without UDP, whose servers may speak what ours do not. */
 export function withStreams(ladder: readonly DialPlan[]): readonly DialPlan[] {
-  const missing = RUNGS.filter((rung) => rung !== "udp" && !ladder.some((plan) => plan.rung === rung));
+  const missing = STREAMS.filter((rung) => !ladder.some((plan) => plan.rung === rung));
   return [...ladder, ...missing.map(streamPlan)];
 }
 

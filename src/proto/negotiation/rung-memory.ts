@@ -22,8 +22,9 @@ export class RungMemory {
 
   /** A dial with `peer` has linked on `rung`. */
   linked(peer: PeerId, rung: Rung, now: Instant): void {
-    this.#peers.set(peer, { rung, until: now + PEER_MS });
-    if (rung === "udp") this.#blockedUntil = Number.NEGATIVE_INFINITY;
+    const isOverUdp = rung === "udp" || rung === "direct";
+    this.#peers.set(peer, { rung: isOverUdp ? "udp" : rung, until: now + PEER_MS });
+    if (isOverUdp) this.#blockedUntil = Number.NEGATIVE_INFINITY;
   }
 
   /** No server answered us over UDP. */

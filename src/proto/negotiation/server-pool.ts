@@ -1,6 +1,6 @@
 import type { Instant } from "../machine.ts";
 import { type IceUrl, parseIceUrl } from "./ice-url.ts";
-import type { Rung } from "./plan.ts";
+import type { Transport } from "./plan.ts";
 import type { IceServer } from "./rtc.ts";
 
 /**
@@ -72,12 +72,12 @@ export class ServerPool {
 
   /** Which ways to a TURN server there are, besides UDP. */
   ways(now: Instant): { readonly tcp: boolean; readonly tls: boolean } {
-    const has = (rung: Rung): boolean => this.#usable("turn", rung, now).length > 0;
+    const has = (rung: Transport): boolean => this.#usable("turn", rung, now).length > 0;
     return { tcp: has("tcp"), tls: has("tls") };
   }
 
   /** One STUN and one TURN server at most, for a connection on `rung`. */
-  choose(rung: Rung, now: Instant): readonly IceServer[] {
+  choose(rung: Transport, now: Instant): readonly OfferedServer[] {
     const turn = this.#best(this.#usable("turn", rung, now), now);
     const stuns = rung === "udp" ? this.#usable("stun", "udp", now) : [];
     const elsewhere = stuns.filter(({ at, url }) => at.host !== turn?.at.host && !this.#isPassed(url, now));
@@ -110,7 +110,7 @@ export class ServerPool {
     return Array.from(this.#standings, ([url, { latencyMs, silences }]) => ({ url, latencyMs, silences }));
   }
 
-  #usable(kind: IceUrl["kind"], transport: Rung, now: Instant): readonly Candidate[] {
+  #usable(kind: IceUrl["kind"], transport: Transport, now: Instant): readonly Candidate[] {
     return this.#candidates.filter(({ at, server }) => {
       const holds = server.expiresAt === undefined || now < server.expiresAt;
       const mayAsk = kind === "stun" || Boolean(server.username && server.credential);
@@ -145,10 +145,11 @@ function fresh(): Standing {
   return { latencyMs: undefined, silences: 0, passedUntil: Number.NEGATIVE_INFINITY };
 }
 
-function only({ url, server: { username, credential } }: Candidate): IceServer {
+function only({ url, server: { username, credential, expiresAt } }: Candidate): OfferedServer {
   return {
     urls: url,
     ...(username !== undefined && { username }),
     ...(credential !== undefined && { credential }),
+    ...(expiresAt !== undefined && { expiresAt }),
   };
 }

@@ -1,13 +1,17 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { Paths } from "../../../src/agent/paths.ts";
 import { customStacks, type Stacks } from "../../../src/agent/stacks.ts";
-import type { RtcEvent, RtcOptions } from "../../../src/proto/negotiation/rtc.ts";
+import type { Rung } from "../../../src/proto/negotiation/plan.ts";
+import type { RtcConnection, RtcEvent, RtcOptions } from "../../../src/proto/negotiation/rtc.ts";
 import { peerIdOf } from "../../../src/proto/peer-id.ts";
+import { SeededRandom } from "../../../src/proto/random.ts";
 import type { RtcStack } from "../../../src/rtc.ts";
 
 /** What a plan means for an agent: which stack, which servers; and what is learned from a connection. No stack, no network. */
 
-const PEER = peerIdOf(new Uint8Array(32).fill(7));
+const PEER = peerIdOf(new Uint8Array(32));
+/** The lower id, which is the one that tries. */
+const SELF = peerIdOf(new Uint8Array(32).fill(7));
 const turn = (urls: string) => ({ urls, username: "me", credential: "hush" });
 const SERVERS = [
   { urls: ["stun:a.example", "stun:b.example"] },
@@ -19,6 +23,7 @@ interface Made {
   readonly stack: string;
   readonly options: RtcOptions;
   readonly notify: (event: RtcEvent) => void;
+  readonly connection: RtcConnection;
 }
 
 function lab(kind: "both" | "custom" | "native only", servers: typeof SERVERS | [] = SERVERS) {
@@ -27,8 +32,9 @@ function lab(kind: "both" | "custom" | "native only", servers: typeof SERVERS | 
     name,
     maxFrameBytes: 65_536,
     connect: (options, notify) => {
-      made.push({ stack: name, options, notify });
-      return { close: () => undefined } as never;
+      const connection = { close: () => undefined, selectedPair: () => undefined } as never;
+      made.push({ stack: name, options, notify, connection });
+      return connection;
     },
     close: async () => undefined,
   });
@@ -44,14 +50,18 @@ function lab(kind: "both" | "custom" | "native only", servers: typeof SERVERS | 
           close: async () => undefined,
         };
   let now = 0;
+  const renewals: string[] = [];
   const network = { extraAddresses: ["127.0.0.1"], announce: ["203.0.113.9"], portRange: [50_000, 50_010] } as const;
-  const paths = new Paths({ stacks, iceServers: servers, network, now: () => now }, () => undefined);
+  const paths = new Paths(
+    { trust: { id: SELF }, random: new SeededRandom(1), stacks, iceServers: servers, network, now: () => now },
+    { ask: () => undefined, renew: (peer, reason) => renewals.push(`${reason} ${peer === PEER}`) },
+  );
   const heard: RtcEvent[] = [];
-  const connect = (rung: "udp" | "tcp" | "tls") => {
+  const connect = (rung: Rung) => {
     paths.connect({ rung, policy: "all" }, true, (event) => heard.push(event));
     return made.at(-1) as Made;
   };
-  return { paths, made, heard, connect, at: (ms: number) => (now = ms) };
+  return { paths, made, heard, connect, renewals, at: (ms: number) => (now = ms) };
 }
 
 const urlsOf = ({ options }: Made): unknown[] => options.iceServers.map(({ urls }) => urls);
@@ -73,22 +83,22 @@ test("on a rung for which there is no server of ours we come as if over UDP", ()
 
 test("a stack of the application's own gets every server and one plan", () => {
   const { paths, connect } = lab("custom");
-  expect(paths.ladder(PEER).map(({ rung }) => rung)).toEqual(["udp"]);
-  expect(connect("udp").options.iceServers).toBe(SERVERS);
+  expect(paths.ladder(PEER, false).map(({ rung }) => rung)).toEqual(["udp"]);
+  expect(connect("udp").options.iceServers).toEqual(SERVERS);
 });
 
 test("an agent that may use the native stack only has one rung", () => {
   const { paths, connect } = lab("native only");
-  expect(paths.ladder(PEER).map(({ rung }) => rung)).toEqual(["udp"]);
+  expect(paths.ladder(PEER, false).map(({ rung }) => rung)).toEqual(["udp"]);
   expect(connect("tcp").stack).toBe("native");
 });
 
 test("the ladder has the rungs that there are servers for, and begins where the last dial ended", () => {
   const { paths } = lab("both");
-  expect(paths.ladder(PEER).map(({ rung }) => rung)).toEqual(["udp", "tcp"]);
+  expect(paths.ladder(PEER, false).map(({ rung }) => rung)).toEqual(["udp", "tcp"]);
   const rounds = [{ role: "dialer", rung: "tcp", tookMs: 1, local: [], remote: [] }] as const;
   paths.ended(PEER, { ok: true, attempt: 1, role: "dialer", rung: "tcp" }, rounds);
-  expect(paths.ladder(PEER).map(({ rung }) => rung)).toEqual(["tcp", "udp"]);
+  expect(paths.ladder(PEER, false).map(({ rung }) => rung)).toEqual(["tcp", "udp"]);
   expect(paths.trace(PEER)).toMatchObject({ at: 0, rounds });
 });
 
@@ -97,7 +107,7 @@ test("one dial in which no server answered lets the next ones to anybody begin w
   const failure = { stage: "ice", reason: "no-udp" } as const;
   const rounds = [{ role: "dialer", rung: "udp", tookMs: 800, local: [], remote: [], failure }] as const;
   paths.ended(PEER, { ok: false, failure }, rounds);
-  expect(paths.ladder(peerIdOf(new Uint8Array(32).fill(8)))[0]?.rung).toBe("tcp");
+  expect(paths.ladder(peerIdOf(new Uint8Array(32).fill(8)), false)[0]?.rung).toBe("tcp");
 });
 
 test("a server that a connection heard nothing of is passed over by the next one", () => {
@@ -141,4 +151,56 @@ test("announced addresses go to the peer beside our own", () => {
     "192.0.2.7",
     "203.0.113.9",
   ]);
+});
+
+/** A connection whose pair has these kinds. */
+function carrying(made: Made, local: "host" | "relay", remote: "host" | "relay"): Made {
+  const summary = (kind: "host" | "relay") => ({ kind, address: "192.0.2.1:1" });
+  Object.assign(made.connection, { selectedPair: () => ({ local: summary(local), remote: summary(remote) }) });
+  return made;
+}
+
+test("a relayed link is tried directly while it stands: without TURN servers, once, and by the fastest stack", () => {
+  vi.useFakeTimers();
+  try {
+    const { paths, connect, renewals, at } = lab("both");
+    const made = carrying(connect("udp"), "relay", "relay");
+    paths.linked(PEER, made.connection);
+    at(10_000);
+    vi.advanceTimersByTime(10_000);
+    expect(renewals).toEqual(["better-path true"]);
+    expect(paths.ladder(PEER, true)).toMatchObject([{ rung: "direct", rounds: 1 }]);
+    expect(paths.ladder(PEER, false)[0]?.rung).toBe("udp");
+    expect([connect("direct").stack, urlsOf(connect("direct"))]).toEqual(["native", ["stun:a.example"]]);
+    paths.linked(PEER, carrying(connect("direct"), "host", "host").connection);
+    expect(paths.ladder(PEER, true)[0]?.rung).toBe("udp");
+    at(500_000);
+    vi.advanceTimersByTime(490_000);
+    expect(renewals).toHaveLength(1);
+    paths.close();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("a link is made anew before the TURN credential ends by which this side is relayed", () => {
+  vi.useFakeTimers();
+  try {
+    const { paths, connect, renewals, at } = lab("both", []);
+    paths.granted(
+      "wss://a.example",
+      [{ urls: ["turn:z.example"], username: "u", credential: "c", expiresAt: 3_600_000 }],
+      0,
+    );
+    const made = connect("udp");
+    expect(urlsOf(made)).toEqual(["turn:z.example"]);
+    expect(JSON.stringify(made.options.iceServers)).not.toContain("expiresAt");
+    paths.linked(PEER, carrying(made, "relay", "host").connection);
+    at(3_000_000);
+    vi.advanceTimersByTime(3_000_000);
+    expect(renewals).toContain("credential true");
+    paths.close();
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -35,7 +35,10 @@ export class End {
     const network = { extraAddresses: ["127.0.0.1"] };
     this.connections = new Connections({
       trust,
-      paths: new Paths({ stacks: customStacks(stack), iceServers: [], network, now }, () => undefined),
+      paths: new Paths(
+        { trust, random: systemRandom(), stacks: customStacks(stack), iceServers: [], network, now },
+        { ask: () => undefined, renew: () => undefined },
+      ),
       random: systemRandom(),
       now,
       log: { debug() {}, info() {}, warn() {}, error() {} },
