@@ -80,7 +80,9 @@ export class AgentCore {
     const { trust, now, issuing } = prepared;
     this.faults = new FaultLog(prepared);
     this.services = new Services(
-      (peer) => this.#host?.mesh.membership.member(peer)?.facts.scopes ?? [],
+      // Before its record has come a peer has the token that admitted its link.
+      (peer) =>
+        (this.#host?.mesh.membership.member(peer)?.facts ?? this.connections.link(peer)?.peer.token)?.scopes ?? [],
       (peer) => this.faults.report(peer, "stream-forbidden"),
     );
     this.tenure = new Tenure({

@@ -33,7 +33,8 @@ beforeAll(async () => {
   cluster = await openLocalCluster();
   alice = await cluster.join("alice", { iceServers });
   bob = await cluster.join("bob", { iceServers });
-  await until("they are linked", () => alice.status().links.length === 1 && bob.status().links.length === 1);
+  const knows = (agent: Agent): boolean => agent.status().links.length === 1 && agent.members().length === 2;
+  await until("they are linked and know each other", () => knows(alice) && knows(bob));
 }, 40_000);
 afterAll(async () => {
   await cluster[Symbol.asyncDispose]();
