@@ -11,6 +11,8 @@ import type { TurnWord } from "./turn-servers.ts";
 export interface Lab {
   readonly network: Network;
   readonly site: Site;
+  /** Ours tells clients how their NAT behaves (RFC 5780); Debian's coturn does not. */
+  readonly turn: TurnWord;
 }
 
 /** Builds a lab with this STUN and TURN server. What an earlier run left when it was killed goes first. */
@@ -20,7 +22,7 @@ export async function buildLab(turn: TurnWord = "starling"): Promise<Lab> {
   const folder = await mkdtemp(join(tmpdir(), `starling-nat-${process.pid}-`));
   try {
     const network = await Network.create();
-    return { network, site: await Site.create(network, folder, turn) };
+    return { network, site: await Site.create(network, folder, turn), turn };
   } catch (error) {
     await removeLab();
     throw error;

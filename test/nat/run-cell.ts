@@ -38,7 +38,7 @@ export interface CellResult {
  * one's household are lost.
  */
 export async function runCell(
-  { network, site }: Pick<Lab, "network" | "site">,
+  { network, site, turn }: Lab,
   cell: Cell,
   stack: StackWord,
   lossPercent = 0,
@@ -51,7 +51,10 @@ export async function runCell(
   try {
     for (const host of hosts) agents.push(await site.agent(host, stack));
     const [first, second] = agents as [LabAgent, LabAgent];
-    return { ...(await meet(cell, first, second)), stack };
+    const result = await meet(cell, first, second);
+    const falsehood =
+      result.failure === null && turn === "starling" ? await falsehoodOf(cell, first, second) : undefined;
+    return { ...result, failure: falsehood ?? result.failure, stack };
   } catch (error) {
     return { ...nothing(cell), stack, failure: String(error) };
   } finally {
@@ -73,7 +76,6 @@ async function meet(cell: Cell, first: LabAgent, second: LabAgent): Promise<Omit
   const here = settled?.here ?? (await second.linkTo(first.id));
   const there = settled?.there ?? (await first.linkTo(second.id));
   const path = pathOf(there, here);
-  const falsehood = settled && (await falsehoodOf(cell, first, second));
   const [loggedIn, up] = [second.loggedAt("signaling ready"), second.loggedAt("link up")];
   return {
     cell: cell.name,
@@ -85,7 +87,7 @@ async function meet(cell: Cell, first: LabAgent, second: LabAgent): Promise<Omit
     rtc: here?.rtc ?? null,
     local: here?.localCandidate ?? null,
     remote: here?.remoteCandidate ?? null,
-    failure: settled ? (falsehood ?? null) : there && here ? (misfit(cell, there, here) ?? null) : "the link was lost",
+    failure: settled ? null : there && here ? (misfit(cell, there, here) ?? null) : "the link was lost",
   };
 }
 
