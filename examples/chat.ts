@@ -17,9 +17,13 @@ bob.handle("chat/1", async (stream, from) => {
   stream.end();
 });
 
-// Alice may know Bob a moment later than he knows her.
-if (!alice.members().some((member) => member.id === bob.id)) {
-  await new Promise((resolve) => alice.addEventListener("memberup", resolve, { once: true }));
+// One may know the other, and its name, a moment later than the other way round.
+for (const [agent, other] of [
+  [alice, bob],
+  [bob, alice],
+] as const) {
+  if (agent.members().some((member) => member.id === other.id)) continue;
+  await new Promise((resolve) => agent.addEventListener("memberup", resolve, { once: true }));
 }
 const stream = await alice.open(bob.id, "chat/1");
 for (const line of ["hello", "how is the weather behind your NAT?", "goodbye"]) await stream.send(line);

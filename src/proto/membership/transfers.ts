@@ -52,8 +52,9 @@ export class Transfers {
     let bytes = 0;
     for (const id of queue) {
       const member = this.#context.table.get(id);
-      // A token at its very end may be past it by the receiver's clock, and we would be blamed.
-      if (member !== undefined && MemberTable.isShared(member) && member.facts.expiresAt > now) {
+      // A token at its very end may be past it by the receiver's clock, and we would be blamed; our own has just admitted the link.
+      const holds = member !== undefined && (member.facts.expiresAt > now || id === this.#context.self);
+      if (holds && MemberTable.isShared(member)) {
         bytes += member.record.body.length + RECORD_OVERHEAD_BYTES;
         if (bytes > EXCHANGE_MESSAGE_BYTES && records.length > 0) break;
         const { down, ageSeconds } = MemberTable.entryOf(member, now);
