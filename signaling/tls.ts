@@ -27,8 +27,9 @@ export interface TlsContext {
 const LOOK_MS = 10_000;
 /** A key in PEM with all its comments, bytes. */
 const MAX_KEY_BYTES = 65_536;
-/** How long before its end a certificate is worth a warning, ms: two weeks. */
+/** How long before its end a certificate is worth a warning, ms: two weeks; and how often. */
 const SOON_MS = 14 * 86_400_000;
+const WARN_EVERY_MS = 86_400_000;
 
 /** Reads and checks the files. Throws `config-invalid`, which names the file, and `key-file-permissions`. */
 export async function readTls(files: TlsFiles): Promise<TlsContext> {
@@ -57,26 +58,34 @@ export function watchTls(files: TlsFiles, use: (context: TlsContext) => void, lo
   const paths = [files.certFile, files.keyFile, ...(files.clientCaFile === undefined ? [] : [files.clientCaFile])];
   let known = "";
   let expiresAt = Number.POSITIVE_INFINITY;
+  let warnedAt = Number.NEGATIVE_INFINITY;
+  /** Why the files cannot be used, as it was last told. */
+  let trouble = "";
   const look = async (): Promise<void> => {
     const seen = (
       await Promise.all(paths.map((path) => stat(path).then(({ mtimeMs, ino }) => `${mtimeMs}/${ino}`)))
     ).join();
-    if (expiresAt - Date.now() < SOON_MS)
+    const now = Date.now();
+    if (expiresAt - now < SOON_MS && now - warnedAt >= WARN_EVERY_MS) {
       log.warn("the server's certificate ends soon: renew it", { until: new Date(expiresAt).toISOString() });
+      warnedAt = now;
+    }
     if (seen === known) return;
     const context = await readTls(files);
     if (known !== "")
       log.info("the server's certificate was read again", { until: new Date(context.expiresAt).toISOString() });
     known = seen;
+    trouble = "";
     expiresAt = context.expiresAt;
     use(context);
   };
   const again = (): void => {
-    look().catch((error: unknown) =>
-      log.error("the server's certificate cannot be read again: the old one stays in use", {
-        error: error instanceof Error ? error.message : String(error),
-      }),
-    );
+    look().catch((cause: unknown) => {
+      const error = cause instanceof Error ? cause.message : String(cause);
+      if (error !== trouble)
+        log.error("the server's certificate cannot be read again: the old one stays in use", { error });
+      trouble = error;
+    });
   };
   again();
   const timer = setInterval(again, files.lookMs ?? LOOK_MS).unref();

@@ -155,6 +155,8 @@ describe.skipIf(!hasOpenssl)("a signaling server with a certificate", () => {
     expect(await shown(port)).toBe("server");
     await install("key", "renewed");
     await vi.waitFor(async () => expect(await shown(port)).toBe("renewed"));
+    // Both hold for two days only; the files were looked at many times.
+    expect(lines.filter((line) => line.includes("ends soon"))).toHaveLength(1);
   });
 
   test("does not start with a key that others may read, or that is another certificate's", async () => {
