@@ -190,6 +190,8 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
 
   #linkDown(peer: PeerId, deliberate: boolean, now: Instant): void {
     this.#toDecrees({ type: "link-down", peer }, now);
+    // To the overlay, which hears of a link when the decrees are compared, the dial is still under way.
+    if (!this.#links.has(peer)) this.#toOverlay({ type: "dial-failed", peer, reason: "absent" }, now);
     if (!this.#links.delete(peer)) return;
     this.#toRouting({ type: "link-down", peer }, now);
     this.#toBroadcast({ type: "neighbour-down", peer }, now);

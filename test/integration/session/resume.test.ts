@@ -6,21 +6,7 @@ import { until } from "../until.ts";
 import { FragileStack } from "./fragile-stack.ts";
 import { Numbered } from "./numbered.ts";
 
-/**
- * An open fault: three times in whole runs of the suite a session over werift did not go on within 30 s, which
- * never happened with this file alone. `npm run test:resume` runs it; LIMITS.md tells users.
- */
-const isLeftOut = process.env["RESUME_WERIFT"] !== "1";
-
-describe.each([
-  { title: "native", word: "native", isOut: false },
-  {
-    title: isLeftOut ? "werift (left out for an open fault: npm run test:resume)" : "werift",
-    word: "werift",
-    isOut: isLeftOut,
-  },
-] as const)("a stream of numbered messages over $title", ({ word, isOut }) => {
-  if (isOut) return void test.skip("goes on when the connection beneath it fails", () => {});
+describe.each(["native", "werift"] as const)("a stream of numbered messages over %s", (word) => {
   let cluster: LocalCluster;
   let alice: Agent;
   let bob: Agent;
