@@ -31,7 +31,7 @@ export const envelopeLimits = {
   clusterIdLength: 64,
   /** Sequence numbers of one dial. */
   sequence: 1_023,
-  /** Letters remembered per sender: three dials of three rounds each within the window, at 14 letters a round. */
+  /** Letters remembered per sender: more than are on their way at once, as three dials of three rounds at 14 letters each. */
   lettersPerSender: 128,
   /** Senders remembered: with the line above at most 65,536 letters, about 10 MiB. */
   senders: 512,
@@ -109,31 +109,23 @@ function decodeContent(body: Uint8Array): SignalContent | undefined {
   return { sender, recipient, clusterId, dial: dial.slice(), sequence, time, payload };
 }
 
-/** Why a letter is not taken. */
-export type EnvelopeFault =
-  /** Sent by ourselves. */
-  | "self"
-  | "wrong-recipient"
-  | "wrong-cluster"
-  | "too-old"
-  | "too-new"
-  | "replayed"
-  /** More letters from this sender than a guard remembers: refused rather than let a replay slip through. */
-  | "flooded";
+/** Why a letter is not taken; `self`: we sent it. */
+export type EnvelopeFault = "self" | "wrong-recipient" | "wrong-cluster" | "too-old" | "too-new" | "replayed";
 
 /**
  * Takes each letter once.
  *
- * A letter is remembered until it could no longer be valid by any clock within the leeway. Memory is bounded per sender:
- * who sends more than is remembered is refused until its older letters expire, and nobody else notices. It is bounded
- * in senders, too: beyond, the sender that has been silent longest is forgotten, which gives its letters of the last minutes
- * a second chance that negotiation's own memory of dials then denies.
+ * A letter is remembered for as long as it is good. Memory is bounded per sender: of one that writes more than is remembered
+ * the newest letters are, and whatever is as old as one that was forgotten is refused as too old. So a replay never slips
+ * through, a sender in a hurry loses at most what was overtaken on its way, and nobody else notices. It is bounded in senders,
+ * too: beyond, the sender that has been silent longest is forgotten, which gives its letters of the last minutes a second
+ * chance that negotiation's own memory of dials then denies.
  */
 export class EnvelopeGuard {
   readonly #self: PeerId;
   readonly #clusterId: string;
-  /** By sender, the longest silent first: dial and sequence, with the instant after which it may be forgotten. */
-  readonly #senders = new Map<PeerId, Map<string, Instant>>();
+  /** The longest silent first. */
+  readonly #senders = new Map<PeerId, Correspondence>();
 
   constructor(self: PeerId, clusterId: string) {
     this.#self = self;
@@ -150,39 +142,51 @@ export class EnvelopeGuard {
     if (content.recipient !== this.#self) return "wrong-recipient";
     if (content.sender === this.#self) return "self";
     if (content.clusterId !== this.#clusterId) return "wrong-cluster";
-    if (content.time < now - envelopeLimits.validityMs) return "too-old";
+    if (isOver(content.time, now)) return "too-old";
     if (content.time > now + envelopeLimits.leewayMs) return "too-new";
-    const until = this.#senders.get(content.sender)?.get(keyOf(content));
-    return until !== undefined && until >= now ? "replayed" : undefined;
+    const before = this.#senders.get(content.sender);
+    if (before?.letters.has(keyOf(content))) return "replayed";
+    return before !== undefined && content.time <= before.forgottenTo ? "too-old" : undefined;
   }
 
   /** Judges a letter whose signature holds, and remembers it; undefined when it is to be taken. */
   accept(content: SignalContent, now: Instant): EnvelopeFault | undefined {
     const fault = this.check(content, now);
     if (fault !== undefined) return fault;
-    const letters = this.#senders.get(content.sender) ?? new Map<string, Instant>();
-    // All letters are kept equally long, so the oldest stand first.
-    for (const [key, until] of letters) {
-      if (until >= now) break;
-      letters.delete(key);
+    const before = this.#senders.get(content.sender) ?? { letters: new Map<string, Instant>(), forgottenTo: 0 };
+    before.letters.set(keyOf(content), content.time);
+    for (const [key, time] of before.letters) {
+      if (before.letters.size <= envelopeLimits.lettersPerSender && !isOver(time, now)) break;
+      before.letters.delete(key);
+      before.forgottenTo = Math.max(before.forgottenTo, time);
     }
-    if (letters.size >= envelopeLimits.lettersPerSender) return "flooded";
-    letters.set(keyOf(content), now + envelopeLimits.validityMs + envelopeLimits.leewayMs);
     this.#senders.delete(content.sender);
-    this.#senders.set(content.sender, letters);
+    this.#senders.set(content.sender, before);
     this.#forget(now);
     return undefined;
   }
 
   /** Drops senders without a live letter, and the longest silent beyond the bound. */
   #forget(now: Instant): void {
-    for (const [sender, letters] of this.#senders) {
+    for (const [sender, { letters }] of this.#senders) {
       let newest = 0;
-      for (const until of letters.values()) newest = until;
-      if (newest >= now && this.#senders.size <= envelopeLimits.senders) return;
+      for (const time of letters.values()) newest = time;
+      if (!isOver(newest, now) && this.#senders.size <= envelopeLimits.senders) return;
       this.#senders.delete(sender);
     }
   }
+}
+
+/** What is remembered of one sender. */
+interface Correspondence {
+  /** By dial and sequence, as they came: their times. */
+  readonly letters: Map<string, Instant>;
+  /** The latest time of a letter that is not remembered any more. */
+  forgottenTo: Instant;
+}
+
+function isOver(time: Instant, now: Instant): boolean {
+  return time < now - envelopeLimits.validityMs;
 }
 
 /** A letter's name within its sender; hexadecimal would take twice the memory. */
