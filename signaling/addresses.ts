@@ -1,4 +1,4 @@
-import { type AddressInfo, isIP, isIPv6 } from "node:net";
+import { type AddressInfo, isIP, isIPv4, isIPv6 } from "node:net";
 import { hostname, networkInterfaces } from "node:os";
 import ipaddr from "ipaddr.js";
 
@@ -7,7 +7,9 @@ import ipaddr from "ipaddr.js";
  * one host may use all of that.
  */
 export function sourceOf(address: string | undefined): string {
-  if (address === undefined || isIP(address) === 0) return "unknown";
+  if (address === undefined) return "unknown";
+  if (isIPv4(address)) return address;
+  if (isIP(address) === 0) return "unknown";
   const parsed = ipaddr.process(address.replace(/%.*$/, ""));
   if (parsed.kind() === "ipv4") return parsed.toString();
   return `${ipaddr.IPv6.networkAddressFromCIDR(`${parsed.toString()}/64`).toString()}/64`;

@@ -1,3 +1,4 @@
+import { verifyAside } from "../src/drivers/crypto.ts";
 import { createTokenVerifier } from "../src/drivers/tokens.ts";
 import { StarlingError } from "../src/errors.ts";
 import { decreesOf } from "../src/issuer/decrees-of.ts";
@@ -7,6 +8,8 @@ import { refusalOf } from "../src/issuer/refusals.ts";
 import { equalBytes } from "../src/proto/bytes.ts";
 import type { DecreeSet } from "../src/proto/decrees/decree-set.ts";
 import type { Instant } from "../src/proto/machine.ts";
+import { publicKeyOf } from "../src/proto/peer-id.ts";
+import { type Statement, signedBytes } from "../src/proto/signed.ts";
 import type { TokenFault } from "../src/proto/trust/claims.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
 import type { Crypto } from "../src/proto/trust/crypto.ts";
@@ -70,14 +73,16 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
     if (issuers === undefined) throw new StarlingError("internal", "a cluster has a list of issuing keys");
     return issuers;
   };
-  const verifier = createTokenVerifier();
+  const verifier = createTokenVerifier(verifyAside);
+  const isSigned = ({ signer, label, body, signature }: Statement): Promise<boolean> =>
+    verifyAside(publicKeyOf(signer), signedBytes(label, body), signature);
   const refuse = (fault: TokenFault, at: Instant): Refusal => ({ ok: false, ...refusalOf(fault, at) });
 
   return {
     desks: issuing ? [{ cluster: cluster.clusterId, kid: issuing.desk.kid, desk: issuing.desk.encoded }] : [],
     async authenticate(request) {
       if (request.cluster !== cluster.clusterId) return { ok: false, code: "cluster-unknown" };
-      if (!crypto.verify(request.statement)) return { ok: false, code: "signature-invalid" };
+      if (!(await isSigned(request.statement))) return { ok: false, code: "signature-invalid" };
       const at = now();
       const { list: issuers, signed } = issuersInForce();
       const checked = await verifier.verifyMemberToken(request.token, {

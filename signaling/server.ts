@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
-import { type ServerOptions, WebSocket, WebSocketServer } from "ws";
+import { WebSocket, type WebSocketServer } from "ws";
 import { Runner } from "../src/agent/runner.ts";
 import type { Logger } from "../src/options.ts";
 import type { Instant } from "../src/proto/machine.ts";
@@ -17,6 +17,7 @@ import type { RoomsLimits } from "./proto/limits.ts";
 import { LogThrottle } from "./proto/log-throttle.ts";
 import { Rooms } from "./proto/rooms.ts";
 import type { TlsFiles } from "./tls.ts";
+import { helloIn, isOversize, webSockets } from "./web-sockets.ts";
 
 /** Drives {@link Rooms} over `ws` on `node:http`: sockets, one timer, the authority's answers, a log line now and then. */
 
@@ -66,9 +67,6 @@ export interface SignalingServer extends AsyncDisposable {
 /** All that a client may send before it has logged in, the request's head included, bytes. */
 const MAX_BYTES_BEFORE_LOGIN = MAX_HEADER_BYTES + 2 * signalingLimits.loginMessageBytes;
 
-/** How long the closing handshake may take before the socket is destroyed, ms. */
-const CLOSE_TIMEOUT_MS = 1_000;
-
 /** How long the server waits for its clients to go when it closes, ms. */
 const DRAIN_MS = 2_000;
 
@@ -82,30 +80,11 @@ export async function startSignalingServer(options: SignalingServerOptions): Pro
   return new RunningServer(listener, options);
 }
 
-const WEBSOCKET_OPTIONS: ServerOptions & { readonly closeTimeout: number; readonly autoPong: boolean } = {
-  noServer: true,
-  clientTracking: false,
-  perMessageDeflate: false,
-  // Answered by way of the machine, which counts them.
-  autoPong: false,
-  maxPayload: signalingLimits.clientMessageBytes,
-  // A message that comes in more pieces than a bad path cuts it into is an attack on memory.
-  maxFragments: 64,
-  maxBufferedChunks: 512,
-  closeTimeout: CLOSE_TIMEOUT_MS,
-};
-
 const UNAVAILABLE: Refusal = {
   ok: false,
   code: "unavailable",
   detail: "the server cannot check tokens at the moment",
 };
-
-/** What `ws` calls a message above `maxPayload`, and a frame above what a number can count. */
-const OVERSIZE_ERRORS: ReadonlySet<unknown> = new Set([
-  "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH",
-  "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH",
-]);
 
 const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -159,7 +138,7 @@ class RunningServer implements SignalingServer {
       () => ({ type: "timeout" }),
       (output) => this.#perform(output),
     );
-    this.#web = new WebSocketServer(WEBSOCKET_OPTIONS);
+    this.#web = webSockets();
     http.maxConnections = this.#rooms.limits.connections;
     http.on("error", (error) => this.#warn("the listener failed", { error: error.message }));
     http.on("clientError", (_error, socket) => socket.destroy());
@@ -254,7 +233,14 @@ class RunningServer implements SignalingServer {
     const link = this.#origins.get(originOf(socket));
     if (link === undefined || socket.destroyed) return;
     link.socket = socket;
-    this.#web.handleUpgrade(request, socket, head, (web) => this.#listen(link, web));
+    const hello = helloIn(request);
+    // The answer to the request and that to the hello leave together.
+    socket.cork();
+    this.#web.handleUpgrade(request, socket, head, (web) => {
+      this.#listen(link, web);
+      if (hello !== undefined) this.#runner.input({ type: "message", connection: link.id, bytes: hello });
+    });
+    socket.uncork();
   }
 
   #listen(link: Link, web: WebSocket): void {
@@ -277,8 +263,7 @@ class RunningServer implements SignalingServer {
     web.on("ping", (bytes) => this.#runner.input({ type: "pinged", connection, bytes }));
     web.on("pong", () => this.#runner.input({ type: "ponged", connection }));
     web.on("error", (error) => {
-      const oversize = "code" in error && OVERSIZE_ERRORS.has(error.code);
-      this.#runner.input({ type: "broken", connection, fault: oversize ? "oversize" : "protocol" });
+      this.#runner.input({ type: "broken", connection, fault: isOversize(error) ? "oversize" : "protocol" });
     });
   }
 

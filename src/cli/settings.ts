@@ -4,9 +4,9 @@
  */
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { parseDocument } from "yaml";
 import { StarlingError } from "../errors.ts";
 import { defaultSettings, defaultStateDirectory, type Settings, settingsSchema } from "../options.ts";
+import { parseYaml } from "./yaml.ts";
 
 export type Origin = "flag" | "environment" | "file" | "default";
 
@@ -161,18 +161,7 @@ export function readSettingsFile(
 
 /** The settings that a configuration file says. `source`: how errors call it. Throws `config-invalid`. */
 export function parseSettings(text: string, source: string): Partial<Settings> {
-  const document = parseDocument(text, { uniqueKeys: true });
-  const error = document.errors[0];
-  if (error) throw new StarlingError("config-invalid", `${source}: ${error.message}`);
-  let values: unknown;
-  try {
-    // A bounded alias count: a few lines of YAML must not unfold into gigabytes.
-    values = document.toJS({ maxAliasCount: 32 });
-  } catch (cause) {
-    const detail = cause instanceof Error ? cause.message : String(cause);
-    throw new StarlingError("config-invalid", `${source}: ${detail}`, { cause });
-  }
-  return check(values ?? {}, source);
+  return check(parseYaml(text, source) ?? {}, source);
 }
 
 function check(values: unknown, source: string): Partial<Settings> {

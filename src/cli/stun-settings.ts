@@ -3,10 +3,10 @@
  * same name everywhere: `--relay-address`, `STARLING_STUN_RELAY_ADDRESS`, `relayAddress`. Lists are separated by commas in the environment.
  */
 import { readFileSync } from "node:fs";
-import { parseDocument } from "yaml";
 import { z } from "zod";
 import { StarlingError } from "../errors.ts";
 import { parseDuration } from "./output.ts";
+import { parseYaml } from "./yaml.ts";
 
 const list = z.array(z.string().min(1).max(128)).max(64);
 const path = z.string().min(1).max(4_096);
@@ -74,11 +74,7 @@ function readSection(file: string): unknown {
   } catch (cause) {
     throw new StarlingError("config-invalid", `cannot read the configuration file ${file}`, { cause });
   }
-  const document = parseDocument(text, { uniqueKeys: true });
-  const error = document.errors[0];
-  if (error) throw new StarlingError("config-invalid", `${file}: ${error.message}`);
-  // A bounded alias count: a few lines of YAML must not unfold into gigabytes.
-  const whole: unknown = document.toJS({ maxAliasCount: 32 });
+  const whole = parseYaml(text, file);
   return typeof whole === "object" && whole !== null && "stun" in whole ? (whole.stun ?? {}) : {};
 }
 

@@ -1,6 +1,7 @@
 import { rootCertificates } from "node:tls";
 import { type ClientOptions, WebSocket } from "ws";
 import { StarlingError } from "../errors.ts";
+import { base64url } from "../proto/base64.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { Random } from "../proto/random.ts";
@@ -13,6 +14,7 @@ import type {
   SignalingOutput,
 } from "../proto/signaling/client-events.ts";
 import { clientLimits, signalingLimits } from "../proto/signaling/limits.ts";
+import { HELLO_HEADER, HELLO_TAKEN } from "../proto/signaling/messages.ts";
 import type { SignatureLabel, Statement } from "../proto/signed.ts";
 
 /** Drives a {@link SignalingClient} over `ws`: one WebSocket at a time, one timer, signatures through the agent's key. */
@@ -237,7 +239,7 @@ class Connection implements SignalingConnection {
   #perform(output: SignalingOutput): void {
     switch (output.type) {
       case "connect":
-        this.#connect(output.attempt);
+        this.#connect(output.attempt, output.hello);
         return;
       case "transmit":
         this.#transmit(output.attempt, output.bytes);
@@ -279,12 +281,17 @@ class Connection implements SignalingConnection {
     }
   }
 
-  #connect(attempt: Attempt): void {
-    const socket = new WebSocket(this.url, this.#socketOptions);
+  #connect(attempt: Attempt, hello: Uint8Array): void {
+    const headers = { [HELLO_HEADER]: base64url(hello) };
+    const socket = new WebSocket(this.url, { ...this.#socketOptions, headers });
     let reason = "";
+    let heard = false;
     this.#sockets.add(socket);
     this.#current = { attempt, socket };
-    socket.on("open", () => this.#input({ type: "opened", attempt }));
+    socket.on("upgrade", (response) => {
+      heard = response.headers[HELLO_HEADER] === HELLO_TAKEN;
+    });
+    socket.on("open", () => this.#input({ type: "opened", attempt, heard }));
     socket.on("message", (data, isBinary) => {
       // Copied: what the agent keeps of it must not hold on to a buffer of the network, nor be a Buffer, whose `slice` differs.
       if (isBinary && data instanceof Uint8Array)

@@ -87,8 +87,8 @@ export class Field {
   }
 
   /** A connection that has said nothing yet. */
-  stranger(address = this.address()): Promise<RawClient> {
-    return new RawClient(this.port, address).opened();
+  stranger(address = this.address(), headers: Readonly<Record<string, string>> = {}): Promise<RawClient> {
+    return new RawClient(this.port, address, headers).opened();
   }
 
   /** Says hello as `peer`, signs as `identity`, shows `token`; the client and what the server answers. */

@@ -1,3 +1,4 @@
+import { encodeClientMessage } from "../../src/proto/signaling/client-messages.ts";
 import { loginBody } from "../../src/proto/signaling/login.ts";
 import type { ServerMessage } from "../../src/proto/signaling/messages.ts";
 import { encode } from "../../src/proto/wire/codec.ts";
@@ -135,6 +136,27 @@ export const SIGNALING_CASES: readonly SignalingCase[] = [
     ending: "refused",
     counter: "malformed",
     attack: first(Uint8Array.of(0x92, 1, 0xdb, 0xff, 0xff, 0xff, 0xff, 0x41)),
+  },
+  {
+    name: "rubbish for a hello in its request",
+    ending: "refused",
+    counter: "malformed",
+    attack: async (field) => ending(await field.stranger(undefined, { "starling-hello": "kZGRkZGRkZGR" })),
+  },
+  {
+    name: "a hello in its request, and once more in a message",
+    ending: "refused",
+    counter: "unexpected",
+    attack: async (field) => {
+      const { clusterId } = field.cluster;
+      const instance = new Uint8Array(16).fill(1);
+      const hello = { type: "hello", cluster: clusterId, peer: field.identity().id, instance } as const;
+      const bytes = encodeClientMessage({ ...hello, serverName: field.serverName });
+      const header = { "starling-hello": Buffer.from(bytes).toString("base64url") };
+      const client = await field.stranger(undefined, header);
+      client.socket.send(bytes);
+      return ending(client);
+    },
   },
   {
     name: "bytes that promise four gigabytes",

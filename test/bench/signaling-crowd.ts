@@ -1,6 +1,6 @@
 /**
- * A crowd of clients for `signaling.ts`, in a process of its own. Told by IPC: `connect` opens them all, `watch` says when those that
- * were lost are back, `end` closes.
+ * A crowd of clients for `signaling.ts`, in a process of its own. Told by IPC: `connect` opens them all, `leave` closes them, `watch` says
+ * when those that were lost are back, `end` closes.
  */
 import { WebSocket } from "ws";
 import { nodeCrypto } from "../../src/drivers/crypto.ts";
@@ -20,6 +20,7 @@ export interface CrowdOrder {
 
 export type CrowdReport =
   | { readonly type: "prepared" }
+  | { readonly type: "left" }
   | { readonly type: "connected"; readonly ms: number; readonly failures: number }
   /** When, ms since the order, each lost client was ready again. */
   | { readonly type: "back"; readonly atMs: readonly number[] };
@@ -30,7 +31,7 @@ const say = (report: CrowdReport): void => void process.send?.(report);
 
 interface Client {
   ready: boolean;
-  close(): void;
+  close(): Promise<void>;
 }
 
 const clients: Client[] = [];
@@ -42,7 +43,11 @@ async function bare(): Promise<Client> {
     socket.once("open", resolve);
     socket.once("error", reject);
   });
-  return { ready: true, close: () => socket.terminate() };
+  const close = async (): Promise<void> => {
+    socket.terminate();
+    await new Promise((resolve) => socket.once("close", resolve));
+  };
+  return { ready: true, close };
 }
 
 const crypto = nodeCrypto();
@@ -70,7 +75,7 @@ if (order.kind === "ours") {
 function ours(index: number): Promise<Client> {
   const { id, sign, token, expiresAt } = members[index] as (typeof members)[number];
   return new Promise((resolve) => {
-    const client: Client = { ready: false, close: () => void connection.close() };
+    const client: Client = { ready: false, close: () => connection.close() };
     const connection: SignalingConnection = connectSignaling(
       {
         url: `ws://127.0.0.1:${order.port}`,
@@ -111,6 +116,12 @@ async function connect(): Promise<void> {
   say({ type: "connected", ms: performance.now() - began, failures });
 }
 
+/** Closes them all, and says so when the last socket is gone. */
+async function leave(): Promise<void> {
+  await Promise.all(clients.splice(0).map((client) => client.close()));
+  say({ type: "left" });
+}
+
 /** Says when all are back, once they have been lost. */
 function watch(): void {
   const began = performance.now();
@@ -123,6 +134,7 @@ function watch(): void {
 
 process.on("message", (word) => {
   if (word === "connect") void connect();
+  else if (word === "leave") void leave();
   else if (word === "watch") watch();
   else process.exit();
 });

@@ -40,6 +40,11 @@ process.send?.({ port: await listen() });
 process.on("message", () => {
   globalThis.gc?.();
   const { user, system } = process.cpuUsage();
-  process.send?.({ rssMiB: process.memoryUsage().rss / 1_048_576, cpuMs: (user + system) / 1_000 });
+  const main = process.threadCpuUsage();
+  process.send?.({
+    rssMiB: process.memoryUsage().rss / 1_048_576,
+    cpuMs: (user + system) / 1_000,
+    mainMs: (main.user + main.system) / 1_000,
+  });
 });
 process.on("disconnect", () => process.exit());

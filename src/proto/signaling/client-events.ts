@@ -32,8 +32,8 @@ export interface LoginResume {
 
 export type SignalingInput =
   | { readonly type: "timeout" }
-  /** The WebSocket is open. */
-  | { readonly type: "opened"; readonly attempt: Attempt }
+  /** The WebSocket is open. `heard`: the server has taken the hello that came with the request. */
+  | { readonly type: "opened"; readonly attempt: Attempt; readonly heard?: boolean }
   /** One binary message. Text or anything else that is none is reported as `closed`. */
   | { readonly type: "received"; readonly attempt: Attempt; readonly bytes: Uint8Array }
   /** The WebSocket could not be opened, or is closed. */
@@ -103,8 +103,8 @@ export type SignalingFault =
   | "flood";
 
 export type SignalingOutput =
-  /** Open a WebSocket to the server and report it under this number. */
-  | { readonly type: "connect"; readonly attempt: Attempt }
+  /** Open a WebSocket to the server, with `hello` in its request where that can be, and report it under this number. */
+  | { readonly type: "connect"; readonly attempt: Attempt; readonly hello: Uint8Array }
   | { readonly type: "transmit"; readonly attempt: Attempt; readonly bytes: Uint8Array }
   /** Close the WebSocket; nothing of it is listened to any more. */
   | { readonly type: "disconnect"; readonly attempt: Attempt }
@@ -184,7 +184,7 @@ export interface Challenge {
 /** How far a client has come. */
 export type ClientStage =
   | { readonly at: "waiting"; readonly until: Instant }
-  | { readonly at: "connecting"; readonly attempt: Attempt; readonly until: Instant }
+  | { readonly at: "connecting"; readonly attempt: Attempt; readonly until: Instant; readonly since: Instant }
   | { readonly at: "greeting"; readonly attempt: Attempt; readonly until: Instant; readonly helloAt: Instant }
   /** A desk is asked for a member token; then the challenge is signed. */
   | { readonly at: "exchanging"; readonly attempt: Attempt; readonly until: Instant; readonly challenge: Challenge }

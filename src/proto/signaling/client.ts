@@ -66,6 +66,7 @@ interface ClientOptions {
 export class SignalingClient implements Machine<SignalingInput, SignalingOutput> {
   readonly #options: ClientOptions;
   #credential: HeldCredential;
+  readonly #hello: Uint8Array;
   readonly #orders = new Orders();
   #stage: ClientStage = { at: "waiting", until: 0 };
   #attempt: Attempt = 0;
@@ -79,6 +80,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   constructor(options: ClientOptions) {
     assert(options.run.instance.length === signalingLimits.instanceBytes, "an instance is 16 bytes");
     this.#options = options;
+    this.#hello = encodeClientMessage({ type: "hello", ...options, instance: options.run.instance });
     this.#credential = options.credential;
   }
 
@@ -141,10 +143,10 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
       this.#offline("closed", printable(input.reason).slice(0, signalingLimits.detailLength), now, { closed: true });
     } else if (input.type === "opened") {
       if (this.#stage.at !== "connecting") return;
-      const until = now + clientLimits.greetMs;
-      this.#stage = { at: "greeting", attempt: input.attempt, until, helloAt: now };
-      const { cluster, peer, serverName, run } = this.#options;
-      this.#transmit({ type: "hello", cluster, peer, instance: run.instance, serverName });
+      const { attempt, heard = false } = input;
+      const helloAt = heard ? this.#stage.since : now;
+      this.#stage = { at: "greeting", attempt, until: now + clientLimits.greetMs, helloAt };
+      if (!heard) this.#out.push({ type: "transmit", attempt, bytes: this.#hello });
     } else this.#message(decodeServerMessage(input.bytes), input.bytes.length, now);
   }
 
@@ -161,8 +163,8 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     this.#attempt++;
     this.#clock = new ServerClock();
     this.#inbound = new TokenBucket(clientLimits.inbound, now);
-    this.#stage = { at: "connecting", attempt: this.#attempt, until: now + clientLimits.connectMs };
-    this.#out.push({ type: "connect", attempt: this.#attempt });
+    this.#stage = { at: "connecting", attempt: this.#attempt, until: now + clientLimits.connectMs, since: now };
+    this.#out.push({ type: "connect", attempt: this.#attempt, hello: this.#hello });
   }
 
   /** Asks the server for its time: whether it lives, and how its clock differs. */

@@ -20,6 +20,10 @@ import type { ScanFault } from "../wire/scan.ts";
  * that has expired, is never shown to a server: it travels sealed to an issuer's desk (`trust/desk.ts`, `trust/exchange.ts`),
  * which is the server's own where it holds an issuing key, or that of a member that is logged in and is *asked*.
  *
+ * The hello may come with the request that opens the WebSocket, in base64url in the header {@link HELLO_HEADER}; a server that has
+ * taken it says so by the same header in its answer, and its challenge follows in the same segment. That spares every login a
+ * round trip. Browsers, which set no headers, and those whose proxy drops it say hello in a message.
+ *
  * Each message is one binary WebSocket message: a msgpack array `[kind, …]` of exactly the stated length. Records, signals
  * and the list of issuers are opaque here: their readers check them. The kinds of the two directions are disjoint, so that
  * an echoed message is an error and nothing else.
@@ -30,6 +34,10 @@ import type { ScanFault } from "../wire/scan.ts";
 
 /** The version that this code speaks. */
 export const SIGNALING_VERSION = 1;
+
+/** The header in which a request carries a hello, and what it says in the answer. */
+export const HELLO_HEADER = "starling-hello";
+export const HELLO_TAKEN = "taken";
 
 /** First items of the messages on the wire. */
 export const Kind = {

@@ -60,6 +60,12 @@ export function parseCompact(token: string): CompactResult {
   return { ok: true, token: { kid, payload: claims } };
 }
 
+/** The bytes that the signature of a token covers, and the signature, of a token whose outer form is right. */
+export function signatureOf(token: string): { readonly signed: Uint8Array; readonly signature: Uint8Array } {
+  const dot = token.lastIndexOf(".");
+  return { signed: utf8(token.slice(0, dot)), signature: fromBase64url(token.slice(dot + 1)) ?? new Uint8Array(0) };
+}
+
 function refuse(fault: CompactFault): CompactResult {
   return { ok: false, fault };
 }

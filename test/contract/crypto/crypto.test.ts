@@ -5,7 +5,7 @@
 import fc from "fast-check";
 import nacl from "tweetnacl";
 import { describe, expect, test } from "vitest";
-import { nodeCrypto } from "../../../src/drivers/crypto.ts";
+import { nodeCrypto, verifyAside } from "../../../src/drivers/crypto.ts";
 import { portableCrypto } from "../../../src/drivers/crypto-portable.ts";
 import { concat, fromBase32, hex, utf8 } from "../../../src/proto/bytes.ts";
 import { peerIdOf } from "../../../src/proto/peer-id.ts";
@@ -167,6 +167,26 @@ describe.each(implementations)("crypto by $name", (crypto) => {
       { numRuns: crypto.name === "node" ? 300 : 30 },
     );
   });
+});
+
+test("a check on another thread has the same outcome as one on this", async () => {
+  const body = utf8("a body");
+  const key = node.authority(new Uint8Array(32).fill(0x42));
+  const signature = key.sign("starling/issuers/1", body);
+  const message = signedBytes("starling/issuers/1", body);
+  const point = (hexadecimal: string): Uint8Array => concat(fromHex(hexadecimal), new Uint8Array(31));
+  const malleable = concat(signature.subarray(0, 32), littleEndian(toBigInt(signature.subarray(32)) + ORDER));
+  const spoiled: readonly [Uint8Array, Uint8Array, Uint8Array][] = [
+    [key.publicKey, EMPTY, signature],
+    [key.publicKey, message, EMPTY],
+    [key.publicKey, message, malleable],
+    [EMPTY, message, signature],
+    [new Uint8Array(32).fill(0xff), message, signature],
+    // A point of small order, under which a signature of zeros holds for whatever is signed.
+    [point("01"), message, concat(point("01"), new Uint8Array(32))],
+  ];
+  expect(await verifyAside(key.publicKey, message, signature)).toBe(true);
+  for (const statement of spoiled) expect(await verifyAside(...statement)).toBe(false);
 });
 
 describe("both implementations", () => {

@@ -16,8 +16,8 @@ export class RawClient {
   readonly closed: Promise<number>;
   #wake: (() => void) | undefined;
 
-  constructor(port: number, localAddress = "127.0.0.1") {
-    this.socket = new WebSocket(`ws://127.0.0.1:${port}`, { localAddress, perMessageDeflate: false });
+  constructor(port: number, localAddress = "127.0.0.1", headers: Readonly<Record<string, string>> = {}) {
+    this.socket = new WebSocket(`ws://127.0.0.1:${port}`, { localAddress, perMessageDeflate: false, headers });
     this.socket.on("message", (data) => {
       if (data instanceof Uint8Array) this.heard.push(decodeServerMessage(new Uint8Array(data)));
       this.#wake?.();

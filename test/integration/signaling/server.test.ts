@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import type { Authority } from "../../../signaling/authority.ts";
@@ -5,6 +7,7 @@ import { type SignalingServer, startSignalingServer } from "../../../signaling/s
 import { systemClock } from "../../../src/drivers/clock.ts";
 import { systemRandom } from "../../../src/drivers/entropy.ts";
 import { connectSignaling, parseSignalingUrl, type SignalingEvent } from "../../../src/drivers/signaling.ts";
+import { encodeClientMessage } from "../../../src/proto/signaling/client-messages.ts";
 import type { ServerMessage } from "../../../src/proto/signaling/messages.ts";
 import { encodeServerMessage } from "../../../src/proto/signaling/server-messages.ts";
 import type { Statement } from "../../../src/proto/signed.ts";
@@ -35,6 +38,31 @@ describe("the signaling server", () => {
     expect([healthy.status, await healthy.json()]).toEqual([200, { status: "ok", connections: 1 }]);
     expect((await fetch(`http://127.0.0.1:${port}/`)).status).toBe(404);
     expect((await fetch(`http://127.0.0.1:${port}/x`, { method: "POST", body: "y".repeat(100_000) })).status).toBe(404);
+  });
+
+  test("takes the hello of a request, says so, and challenges at once; others it waits for", async () => {
+    const server = await start({ names: ["signal.example"] });
+    const { peer } = createIdentity();
+    const instance = new Uint8Array(16).fill(1);
+    const hello = { type: "hello", cluster: "cluster-a", peer, instance, serverName: "signal.example" } as const;
+    const header = Buffer.from(encodeClientMessage(hello)).toString("base64url");
+    const request = (value: string) =>
+      `GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n` +
+      `Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nstarling-hello: ${value}\r\n\r\n`;
+    const answered = async (value: string): Promise<string> => {
+      const socket = connect(server.port, "127.0.0.1", () => socket.write(request(value)));
+      const [segment] = await once(socket, "data");
+      socket.destroy();
+      return String(segment);
+    };
+    const taken = await answered(header);
+    expect(taken).toContain("starling-hello: taken");
+    expect(taken).toContain("signal.example");
+    for (const spoiled of [`${header}=`, "A".repeat(2_000), ""]) {
+      const answer = await answered(spoiled);
+      expect(answer).toContain("101 Switching Protocols");
+      expect(answer).not.toContain("starling-hello");
+    }
   });
 
   test("does not start on a port that is taken, and says so", async () => {

@@ -14,13 +14,18 @@ export const desk = new Uint8Array([4, 4]);
 export const sealed = new Uint8Array([5, 5]);
 export const member: HeldCredential = { kind: "member", token: "held", expiresAt: START + DAY };
 
-export type Seen = { readonly say: ClientMessage | Malformed } | Exclude<SignalingOutput, { type: "transmit" }>;
+export type Seen =
+  | { readonly say: ClientMessage | Malformed }
+  | { readonly type: "connect"; readonly attempt: number }
+  | Exclude<SignalingOutput, { type: "transmit" | "connect" }>;
 
 /** A client under a clock of its own, whose server is the test. */
 export class Agent {
   readonly client: SignalingClient;
   now = START;
   attempt = 0;
+  /** What the latest request brought along. */
+  hello: ClientMessage | Malformed | undefined;
 
   constructor(credential: HeldCredential = member) {
     this.client = new SignalingClient({
@@ -35,7 +40,11 @@ export class Agent {
 
   handle(input: SignalingInput): Seen[] {
     return this.client.handle(input, this.now).map((output) => {
-      if (output.type === "connect") this.attempt = output.attempt;
+      if (output.type === "connect") {
+        const { type, attempt, hello } = output;
+        [this.attempt, this.hello] = [attempt, decodeClientMessage(hello)];
+        return { type, attempt };
+      }
       return output.type === "transmit" ? { say: decodeClientMessage(output.bytes) } : output;
     });
   }

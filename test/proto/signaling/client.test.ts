@@ -44,6 +44,20 @@ describe("a client", () => {
     expect(agent.client.state).toBe("ready");
   });
 
+  test("sends its hello along with the request, and is silent where that was taken", () => {
+    const agent = new Agent();
+    agent.handle({ type: "timeout" });
+    const hello = { type: "hello", cluster: CLUSTER, peer: alice, instance: instanceOf(1), serverName: SERVER };
+    expect(agent.hello).toEqual(hello);
+    agent.now += 100;
+    expect(agent.handle({ type: "opened", attempt: 1, heard: true })).toEqual([]);
+    // The server read its clock at some time since the request, not since the WebSocket was open.
+    expect(agent.challenge(START + 1_050)).toMatchObject([
+      { type: "skew", skewMs: 1_000, uncertaintyMs: 50 },
+      { type: "sign", label: "starling/login/1" },
+    ]);
+  });
+
   test("signs for no server but its own", () => {
     const agent = new Agent();
     agent.pass(0);
