@@ -1,5 +1,4 @@
 import { assert, unreachable } from "../proto/assert.ts";
-import type { Instant } from "../proto/machine.ts";
 import type { NegotiationInput, NegotiationOutput } from "../proto/negotiation/interface.ts";
 import { Negotiation } from "../proto/negotiation/negotiation.ts";
 import type { DialFailure, DialResult, RoundReport } from "../proto/negotiation/outcome.ts";
@@ -7,19 +6,15 @@ import type { DialPlan } from "../proto/negotiation/plan.ts";
 import type { RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
 import type { Signal } from "../proto/negotiation/signal.ts";
 import type { PeerId } from "../proto/peer-id.ts";
-import type { Random } from "../proto/random.ts";
-import { Admission, type AdmissionInput, type AdmissionOutput, type AdmittedPeer } from "../proto/session/admission.ts";
+import type { AdmissionInput, AdmissionOutput, AdmittedPeer } from "../proto/session/admission.ts";
 import type { AdmittedSession, HeldSession } from "../proto/session/resumption.ts";
 import type { Role } from "../proto/session/transcript.ts";
+import { type AdmittingContext, type AdmittingOutput, admitting } from "./admitting.ts";
 import { Runner } from "./runner.ts";
-import type { Trust } from "./trust.ts";
 
 /** What a pairing needs of its agent. */
-export interface PairingContext {
+export interface PairingContext extends AdmittingContext {
   readonly self: PeerId;
-  readonly trust: Trust;
-  readonly random: Random;
-  readonly now: () => Instant;
   /** The plans for a dial that begins. */
   ladder(peer: PeerId): readonly DialPlan[];
   connect(plan: DialPlan, initiator: boolean, notify: (event: RtcEvent) => void): RtcConnection;
@@ -165,48 +160,26 @@ export class Pairing {
     const channel = this.#channels.get(attempt);
     const connection = channel?.connection;
     assert(channel !== undefined && connection !== undefined, "a channel that opened was asked for");
-    const { trust, self, random, now } = this.#context;
     const session = this.#context.session(this.peer);
-    const admission = new Admission({
-      ...trust.admissionFacts(),
-      role,
-      self,
-      expected: this.peer,
-      localFingerprint,
-      remoteFingerprint: connection.remoteFingerprint() ?? remoteFingerprint,
-      random,
-      ...(session && { session }),
-    });
-    const runner: Runner<AdmissionInput, AdmissionOutput> = new Runner(
-      admission,
-      now,
-      () => ({ type: "timeout" }),
-      (effect) => this.#performAdmission(attempt, channel, runner, role, effect),
+    const runner = admitting(
+      this.#context,
+      {
+        role,
+        expected: this.peer,
+        localFingerprint,
+        remoteFingerprint: connection.remoteFingerprint() ?? remoteFingerprint,
+        ...(session && { session }),
+      },
+      (effect) => this.#performAdmission(attempt, channel, role, effect),
     );
     channel.beginAdmission(runner);
     runner.input({ type: "open" });
   }
 
-  #performAdmission(
-    attempt: number,
-    channel: Channel,
-    runner: Runner<AdmissionInput, AdmissionOutput>,
-    role: Role,
-    output: AdmissionOutput,
-  ): void {
-    const { trust } = this.#context;
+  #performAdmission(attempt: number, channel: Channel, role: Role, output: AdmittingOutput): void {
     switch (output.type) {
       case "send":
         channel.connection?.send(output.frame);
-        break;
-      case "sign":
-        runner.input({ type: "signed", signature: trust.sign(output.label, output.body), resume: output.resume });
-        break;
-      case "verify":
-        void trust.verify(output).then((verdict) => {
-          if (!verdict.ok) runner.input({ type: "rejected", reason: verdict.reason });
-          else if (verdict.token) runner.input({ type: "verified", resume: output.resume, token: verdict.token });
-        });
         break;
       case "admitted":
         channel.admitted = { peer: output.peer, session: output.session, role };

@@ -1,17 +1,15 @@
 import type { Logger } from "../options.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
-import type { Random } from "../proto/random.ts";
-import { Admission, type AdmissionInput, type AdmissionOutput, type AdmittedPeer } from "../proto/session/admission.ts";
+import type { AdmittedPeer } from "../proto/session/admission.ts";
 import type { AdmittedSession } from "../proto/session/resumption.ts";
+import { type AdmittingContext, type AdmittingOutput, admitting } from "./admitting.ts";
 import { ROUTED } from "./link-channel.ts";
 import type { LinkStreamHandler } from "./link-streams.ts";
 import { PeerLink } from "./peer-link.ts";
 import { RelayedConnection } from "./relayed-connection.ts";
 import { type Circuit, Relays } from "./relays.ts";
-import { Runner } from "./runner.ts";
 import type { MeshStream } from "./stream.ts";
-import type { Trust } from "./trust.ts";
 
 /** A link of this kind on which no stream has been open for this long is given up, ms: others carry it. */
 const IDLE_MS = 60_000;
@@ -23,10 +21,7 @@ const TRIES = 3;
 const MAX_RELAYED = 64;
 const MAX_ADMITTING = 16;
 
-export interface RelayedLinksOptions {
-  readonly trust: Trust;
-  readonly random: Random;
-  readonly now: () => Instant;
+export interface RelayedLinksOptions extends AdmittingContext {
   readonly log: Logger;
   /** The direct link to a member. */
   link(peer: PeerId): PeerLink | undefined;
@@ -116,7 +111,7 @@ export class RelayedLinks {
 
   /** Has both ends of a channel prove themselves to each other; the link that comes of it, if any. */
   async #admit(circuit: Circuit): Promise<PeerLink | undefined> {
-    const { trust, random, now, fault } = this.#options;
+    const { trust, fault } = this.#options;
     const { peer, role, via, localFingerprint, remoteFingerprint } = circuit;
     const connection = new RelayedConnection(circuit, () => fault(via, "relay-tampered"));
     const isFull = this.#open.size >= MAX_RELAYED || this.#admitting >= MAX_ADMITTING;
@@ -125,28 +120,10 @@ export class RelayedLinks {
       return undefined;
     }
     const ended = Promise.withResolvers<{ peer: AdmittedPeer; session: AdmittedSession } | undefined>();
-    const admission = new Admission({
-      ...trust.admissionFacts(),
-      role,
-      self: trust.id,
-      expected: peer,
-      localFingerprint,
-      remoteFingerprint,
-      random,
-    });
-    const perform = (output: AdmissionOutput): void => {
+    const perform = (output: AdmittingOutput): void => {
       switch (output.type) {
         case "send":
           connection.send(output.frame);
-          break;
-        case "sign":
-          runner.input({ type: "signed", signature: trust.sign(output.label, output.body), resume: output.resume });
-          break;
-        case "verify":
-          void trust.verify(output).then((verdict) => {
-            if (!verdict.ok) runner.input({ type: "rejected", reason: verdict.reason });
-            else if (verdict.token) runner.input({ type: "verified", resume: output.resume, token: verdict.token });
-          });
           break;
         case "admitted":
           // The peer may speak as a link before ours listens.
@@ -160,12 +137,8 @@ export class RelayedLinks {
           break;
       }
     };
-    const runner: Runner<AdmissionInput, AdmissionOutput> = new Runner(
-      admission,
-      now,
-      () => ({ type: "timeout" }),
-      perform,
-    );
+    const channel = { role, expected: peer, localFingerprint, remoteFingerprint };
+    const runner = admitting(this.#options, channel, perform);
     this.#admitting++;
     runner.input({ type: "open" });
     connection.listen((event) => {

@@ -6,9 +6,9 @@ import { openLocalCluster } from "../../../examples/local-cluster.ts";
 import { turnGrants } from "../../../signaling/grants.ts";
 import { peerIdOf } from "../../../src/proto/peer-id.ts";
 import { CredentialStore } from "../../../stun/proto/credentials.ts";
-import { type StunServer, startStunServer } from "../../../stun/server.ts";
+import type { StunServer } from "../../../stun/server.ts";
 import { freshFolder, starling } from "../command.ts";
-import { SECRET, USER } from "../stun/lab.ts";
+import { relayServer, SECRET } from "../stun/lab.ts";
 import { until } from "../until.ts";
 
 /** Time-limited credentials out of the hands of the signaling server. */
@@ -20,13 +20,7 @@ let server: StunServer;
 beforeAll(async () => {
   secretFile = join(await freshFolder(), "secret");
   await writeFile(secretFile, `${SECRET}\n`, { mode: 0o600 });
-  server = await startStunServer({
-    listen: [{ address: "127.0.0.1", port: 0 }],
-    realm: USER.realm,
-    credentials: { users: [], secrets: [SECRET] },
-    relayAddresses: ["127.0.0.1"],
-    allowPeers: ["127.0.0.0/8"],
-  });
+  server = await relayServer();
 });
 afterAll(async () => server.close());
 

@@ -5,8 +5,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type LocalCluster, openLocalCluster } from "../../../examples/local-cluster.ts";
 import type { Agent, AgentOptions } from "../../../src/index.ts";
 import { issueCredential } from "../../../stun/proto/credentials.ts";
-import { type StunServer, startStunServer } from "../../../stun/server.ts";
-import { HAS_OPENSSL, identityOf, makeFiles, SECRET, USER } from "../stun/lab.ts";
+import type { StunServer } from "../../../stun/server.ts";
+import { HAS_OPENSSL, identityOf, makeFiles, relayServer, SECRET } from "../stun/lab.ts";
 import { until } from "../until.ts";
 
 /**
@@ -22,14 +22,7 @@ beforeAll(async () => {
   const identity = HAS_OPENSSL ? identityOf(await makeFiles()) : undefined;
   // What NODE_EXTRA_CA_CERTS does for a process.
   if (identity) setDefaultCACertificates([...getCACertificates(), identity.cert.toString()]);
-  server = await startStunServer({
-    listen: [{ address: "127.0.0.1", port: 0 }],
-    ...(identity && { tlsListen: [{ address: "127.0.0.1", port: 0 }], tls: identity }),
-    realm: USER.realm,
-    credentials: { users: [], secrets: [SECRET] },
-    relayAddresses: ["127.0.0.1"],
-    allowPeers: ["127.0.0.0/8"],
-  });
+  server = await relayServer(identity && { tlsListen: [{ address: "127.0.0.1", port: 0 }], tls: identity });
   silent = createSocket("udp4");
   await new Promise<void>((resolve) => silent.bind(0, "127.0.0.1", resolve));
 }, 30_000);

@@ -9,9 +9,9 @@ import { systemClock } from "../../../src/drivers/clock.ts";
 import { systemRandom } from "../../../src/drivers/entropy.ts";
 import type { NetcheckReport } from "../../../src/index.ts";
 import { issueCredential } from "../../../stun/proto/credentials.ts";
-import { type StunServer, startStunServer } from "../../../stun/server.ts";
+import type { StunServer } from "../../../stun/server.ts";
 import { freshFolder, starling } from "../command.ts";
-import { SECRET, USER } from "../stun/lab.ts";
+import { relayServer, SECRET } from "../stun/lab.ts";
 
 /** What `starling netcheck` and `agent.netcheck()` tell, against servers on loopback. */
 
@@ -21,13 +21,7 @@ let late: Server;
 let cluster: LocalCluster;
 
 beforeAll(async () => {
-  server = await startStunServer({
-    listen: [{ address: "127.0.0.1", port: 0 }],
-    realm: USER.realm,
-    credentials: { users: [], secrets: [SECRET] },
-    relayAddresses: ["127.0.0.1"],
-    allowPeers: ["127.0.0.0/8"],
-  });
+  server = await relayServer();
   late = createServer((_request, response) => {
     response.setHeader("date", new Date(Date.now() - 300_000).toUTCString());
     response.end("0");

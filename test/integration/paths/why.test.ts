@@ -8,9 +8,9 @@ import { serveControl } from "../../../src/drivers/control.ts";
 import type { Agent } from "../../../src/index.ts";
 import { peerIdOf } from "../../../src/proto/peer-id.ts";
 import { issueCredential } from "../../../stun/proto/credentials.ts";
-import { type StunServer, startStunServer } from "../../../stun/server.ts";
+import type { StunServer } from "../../../stun/server.ts";
 import { starling } from "../command.ts";
-import { SECRET, USER } from "../stun/lab.ts";
+import { relayServer, SECRET } from "../stun/lab.ts";
 import { until } from "../until.ts";
 
 /** Two agents tell each other what stands between them. */
@@ -21,13 +21,7 @@ let alice: Agent;
 let bob: Agent;
 
 beforeAll(async () => {
-  server = await startStunServer({
-    listen: [{ address: "127.0.0.1", port: 0 }],
-    realm: USER.realm,
-    credentials: { users: [], secrets: [SECRET] },
-    relayAddresses: ["127.0.0.1"],
-    allowPeers: ["127.0.0.0/8"],
-  });
+  server = await relayServer();
   const { username, password } = issueCredential(SECRET, "check", 600_000, Date.now());
   const iceServers = [{ urls: `turn:127.0.0.1:${server.listening[0]?.port}`, username, credential: password }];
   cluster = await openLocalCluster();

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { issueCredential } from "../../../stun/proto/credentials.ts";
-import { type StunServer, startStunServer } from "../../../stun/server.ts";
-import { SECRET, USER } from "./lab.ts";
+import type { StunServer } from "../../../stun/server.ts";
+import { relayServer, SECRET } from "./lab.ts";
 
 /**
  * Chromium's WebRTC stack (libwebrtc) as a client of our server, on loopback: pages that may use nothing but relays talk through them.
@@ -24,13 +24,7 @@ describe.skipIf(!HAS_CHROMIUM)(`Chromium${why}`, () => {
   let browser: Browser;
 
   beforeAll(async () => {
-    server = await startStunServer({
-      listen: [{ address: "127.0.0.1", port: 0 }],
-      realm: USER.realm,
-      credentials: { users: [], secrets: [SECRET] },
-      relayAddresses: ["127.0.0.1"],
-      allowPeers: ["127.0.0.0/8"],
-    });
+    server = await relayServer();
     browser = await chromium.launch({
       executablePath: CHROMIUM,
       args: ["--no-sandbox", "--allow-loopback-in-peer-connection"],

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { type StunServer, type StunServerOptions, startStunServer } from "../../../stun/server.ts";
 import { freshFolder } from "../command.ts";
 
 /** What tests of the running server share: users, secrets, a certificate, and an echo of a peer. All on loopback. */
@@ -41,4 +42,16 @@ export async function echo(address = "127.0.0.1"): Promise<Socket> {
   socket.on("message", (bytes, from) => socket.send(bytes, from.port, from.address));
   await new Promise<void>((resolve) => socket.bind(0, address, resolve));
   return socket;
+}
+
+/** A server that relays between addresses of loopback, for credentials made with {@link SECRET}. */
+export function relayServer(options: Partial<StunServerOptions> = {}): Promise<StunServer> {
+  return startStunServer({
+    listen: [{ address: "127.0.0.1", port: 0 }],
+    realm: USER.realm,
+    credentials: { users: [], secrets: [SECRET] },
+    relayAddresses: ["127.0.0.1"],
+    allowPeers: ["127.0.0.0/8"],
+    ...options,
+  });
 }

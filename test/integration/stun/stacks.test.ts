@@ -4,9 +4,9 @@ import { weriftStack } from "../../../src/drivers/rtc.werift.ts";
 import type { IceServer } from "../../../src/proto/negotiation/rtc.ts";
 import type { RtcStack } from "../../../src/rtc.ts";
 import { issueCredential } from "../../../stun/proto/credentials.ts";
-import { type StunServer, startStunServer } from "../../../stun/server.ts";
+import type { StunServer } from "../../../stun/server.ts";
 import { closePair, type Pair, pairOf } from "../../contract/rtc-pair.ts";
-import { SECRET, USER } from "./lab.ts";
+import { relayServer, SECRET } from "./lab.ts";
 
 /** Both WebRTC stacks as clients of our server, with nothing but the relay to go by. The relay's address tells which way it went. */
 let server: StunServer;
@@ -15,13 +15,9 @@ const werift = weriftStack();
 
 beforeAll(async () => {
   native = await nativeStack();
-  server = await startStunServer({
-    listen: [{ address: "127.0.0.1", port: 0 }],
-    realm: USER.realm,
-    credentials: { users: [], secrets: [SECRET] },
+  server = await relayServer({
     // Another address than that of the direct path, which the native stack tells apart by address.
     relayAddresses: ["127.0.0.2"],
-    allowPeers: ["127.0.0.0/8"],
   });
 });
 afterAll(async () => {
