@@ -86,6 +86,8 @@ export interface StarlingErrorOptions {
   readonly cause?: unknown;
   /** With `dial-failed`, `timeout` and `peer-refused`: where. */
   readonly stage?: DialStage;
+  /** With `conflict`: the version that the key has; null: it has no value. */
+  readonly found?: string | null;
 }
 
 /** A failure of the environment. Compare `code`, show `message`. */
@@ -93,12 +95,14 @@ export class StarlingError extends Error {
   override readonly name = "StarlingError";
   readonly code: ErrorCode;
   readonly stage?: DialStage;
+  readonly found?: string | null;
 
   /** @param message one sentence on what happened, and what to do next; default: the code's general meaning. */
   constructor(code: ErrorCode, message: string = MEANINGS[code], options: StarlingErrorOptions = {}) {
     super(message, "cause" in options ? { cause: options.cause } : undefined);
     this.code = code;
     if (options.stage !== undefined) this.stage = options.stage;
+    if (options.found !== undefined) this.found = options.found;
   }
 
   /** The error behind a code that came as text (control socket, remote agent); foreign codes become `internal`. */

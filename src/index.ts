@@ -4,6 +4,7 @@ export type { Administration, Rekeying, SignWith } from "./agent/administration.
 export type {
   Bucket,
   BucketPolicy,
+  ConditionalWriteOptions,
   Entry,
   EntryPage,
   KeyValue,

@@ -23,6 +23,15 @@ export interface Entry {
   text(): string;
 }
 
+/** A write of one key, and on what condition. */
+export interface ConditionalWriteOptions extends WriteOptions {
+  /**
+   * Write only if the key has this version (of {@link Entry.version}, or of what {@link Bucket.put} returned), null: only if it has no value.
+   * It then waits for a majority of the key's replicas at least. Needs one to 17 replicas. Default: write whatever is there.
+   */
+  readonly ifVersion?: string | null;
+}
+
 /** One write of several; undefined deletes. */
 export type KeyValue = readonly [key: string, value: Uint8Array | string | undefined];
 
@@ -132,13 +141,20 @@ export class Bucket {
   /**
    * Writes a value of up to 8 MiB, text as UTF-8. Rejects with `timeout` when too few members have said in time that they have it
    * (it is written and keeps spreading), `permission-denied` when the token lacks `kv:write:BUCKET`, `limit-reached` over a quota.
+   *
+   * With `ifVersion` it rejects with `conflict` when the key has another version, which the error names (`found`); nothing was written then.
+   * With `timeout` either nothing was written, or it is not known whether the condition held: the message says which; read the key.
+   * Of members that agree who holds the key, no two write over the same version. While they do not (a partition whose sides have
+   * given each other up, members that come and go) two may, and the later clock wins. It is no lock.
    */
-  put(key: string, value: Uint8Array | string, options: WriteOptions = {}): Promise<WriteResult> {
+  async put(key: string, value: Uint8Array | string, options: ConditionalWriteOptions = {}): Promise<WriteResult> {
+    checkVersion(options.ifVersion);
     return this.#buckets.write({ type: "put", key, value: bytesOf(value) }, this.name, options);
   }
 
   /** Deletes a key. As {@link put} otherwise. */
-  delete(key: string, options: WriteOptions = {}): Promise<WriteResult> {
+  async delete(key: string, options: ConditionalWriteOptions = {}): Promise<WriteResult> {
+    checkVersion(options.ifVersion);
     return this.#buckets.write({ type: "delete", key }, this.name, options);
   }
 
@@ -231,6 +247,14 @@ export class Bucket {
       await this.#buckets.change(options.signal);
     }
   }
+}
+
+function checkVersion(version: string | null | undefined): void {
+  if (version === undefined || version === null || /^[0-9a-f]{64}$/.test(version)) return;
+  throw new StarlingError(
+    "usage",
+    "ifVersion is a version of 64 hexadecimal digits, or null for a key without a value",
+  );
 }
 
 function bytesOf(value: Uint8Array | string): Uint8Array {

@@ -4,7 +4,7 @@ import type { Refusal, ReplicationInput, ReplicationOutput } from "../proto/repl
 import type { Policy } from "../proto/replication/policy.ts";
 import type { Replication } from "../proto/replication/replication.ts";
 import type { ListOptions, Page, ReadEntry } from "../proto/replication/store.ts";
-import type { WriteOptions, WriteResult } from "./bucket.ts";
+import type { ConditionalWriteOptions, WriteResult } from "./bucket.ts";
 
 /** What buckets need of the agent. */
 export interface BucketHost {
@@ -26,6 +26,7 @@ export type WriteRequest = What & {
   readonly bucket: string;
   readonly replicas?: number | "quorum" | "all";
   readonly timeoutMs?: number;
+  readonly ifVersion?: string | null;
 };
 
 export type What =
@@ -50,9 +51,9 @@ export class Buckets {
     this.host = host;
   }
 
-  write(what: What, bucket: string, options: WriteOptions): Promise<WriteResult> {
+  write(what: What, bucket: string, options: ConditionalWriteOptions): Promise<WriteResult> {
     if (this.closed) return Promise.reject(new StarlingError("closed", "the agent has closed"));
-    const { signal, replicas, timeoutMs } = options;
+    const { signal, replicas, timeoutMs, ifVersion } = options;
     if (signal?.aborted) return Promise.reject(new StarlingError("aborted"));
     const request = ++this.#requests;
     const answer = Promise.withResolvers<WriteResult>();
@@ -68,6 +69,7 @@ export class Buckets {
       bucket,
       ...(replicas !== undefined && { replicas }),
       ...(timeoutMs !== undefined && { timeoutMs }),
+      ...(ifVersion !== undefined && { ifVersion }),
     });
     return answer.promise.finally(() => signal?.removeEventListener("abort", abort));
   }
@@ -124,11 +126,8 @@ export class Buckets {
     this.#writes.delete(output.request);
     if (output.type === "acknowledged") answer?.resolve({ version: output.version, replicas: output.replicas });
     else if (output.type === "refused") answer?.reject(refusal(output.reason));
-    else {
-      const { replicas } = output;
-      const message = `only ${replicas} ${replicas === 1 ? "member has" : "members have"} the write so far; it keeps spreading`;
-      answer?.reject(new StarlingError("timeout", message));
-    }
+    else if (output.type === "conflict") answer?.reject(conflict(output.found));
+    else answer?.reject(unacknowledged(output.replicas, output.reason));
   }
 
   close(): void {
@@ -144,13 +143,25 @@ export class Buckets {
 
 type BucketOutput = Extract<
   ReplicationOutput,
-  { type: "acknowledged" | "unacknowledged" | "refused" | "changed" | "read" | "unreadable" | "drained" }
+  { type: "acknowledged" | "unacknowledged" | "refused" | "conflict" | "changed" | "read" | "unreadable" | "drained" }
 >;
 
 function unreadable(reason: "unreachable" | "timeout" | "quota"): StarlingError {
   if (reason === "quota") return new StarlingError("limit-reached", "too many reads are under way; try again later");
   const message = "too few members that hold the key have answered; try again, or read with consistency local";
   return new StarlingError("timeout", message);
+}
+
+function unacknowledged(replicas: number, reason: "timeout" | "undecided"): StarlingError {
+  const members = `only ${replicas} ${replicas === 1 ? "member has" : "members have"} the write so far; it keeps spreading`;
+  if (reason === "timeout") return new StarlingError("timeout", members);
+  return new StarlingError("timeout", `${members}, and may lose to a rival; read the key to see what stands`);
+}
+
+function conflict(found: string | null): StarlingError {
+  const state = found === null ? "there is no value under the key" : `the key has version ${found}`;
+  const message = `nothing was written: ${state}; read it, and write again over what you have read`;
+  return new StarlingError("conflict", message, { found });
 }
 
 function refusal(reason: Refusal): StarlingError {
@@ -171,6 +182,16 @@ function refusal(reason: Refusal): StarlingError {
       return new StarlingError("usage", "a key has 1 to 512 bytes of well-formed text, and is in a transaction once");
     case "bad-replicas":
       return new StarlingError("usage", "replicas is a whole number from 1 to 64");
+    case "no-majority":
+      return new StarlingError(
+        "timeout",
+        "nothing was written: in this time no majority of the key's replicas could be had; they are cut off, changing, or busy with another conditional write",
+      );
+    case "too-many-replicas":
+      return new StarlingError(
+        "limit-reached",
+        "a conditional write needs a key on at most 17 members; give the bucket a number of copies (`starling bucket create NAME --replicas 3`)",
+      );
     case "forbidden":
       return new StarlingError("permission-denied", "this agent's token does not allow writing to the bucket");
   }

@@ -136,6 +136,7 @@ export class MeshHost {
       case "acknowledged":
       case "unacknowledged":
       case "refused":
+      case "conflict":
       case "changed":
       case "read":
       case "unreadable":

@@ -14,6 +14,7 @@ const key = z.string().min(1);
 const bucket = z.string().min(1);
 const replicas = z.union([z.int().min(1), z.enum(["quorum", "all"])]);
 const consistency = z.enum(["local", "quorum"]).default("local");
+const ifVersion = z.string().nullable().optional();
 const timeoutMs = z.number().positive().max(3_600_000).default(10_000);
 
 /** The control commands of `agent`. `leave` is what `down` does: it resolves when the agent has left. */
@@ -63,20 +64,21 @@ export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<s
     [
       "kv.put",
       checked(
-        z.strictObject({ bucket, key, value: z.base64(), replicas: replicas.optional(), timeoutMs }),
+        z.strictObject({ bucket, key, value: z.base64(), replicas: replicas.optional(), timeoutMs, ifVersion }),
         async (input, _emit, signal) => {
-          const { replicas, timeoutMs } = input;
+          const { replicas, timeoutMs, ifVersion } = input;
           const value = Buffer.from(input.value, "base64");
-          const options = { timeoutMs, signal, ...(replicas !== undefined && { replicas }) };
+          const options = { timeoutMs, signal, ...defined({ replicas, ifVersion }) };
           return agent.bucket(input.bucket).put(input.key, value, options);
         },
       ),
     ],
     [
       "kv.delete",
-      checked(z.strictObject({ bucket, key, timeoutMs }), async (input, _emit, signal) =>
-        agent.bucket(input.bucket).delete(input.key, { timeoutMs: input.timeoutMs, signal }),
-      ),
+      checked(z.strictObject({ bucket, key, timeoutMs, ifVersion }), async (input, _emit, signal) => {
+        const { timeoutMs, ifVersion } = input;
+        return agent.bucket(input.bucket).delete(input.key, { timeoutMs, signal, ...defined({ ifVersion }) });
+      }),
     ],
     [
       "kv.list",

@@ -20,6 +20,8 @@ interface KvOptions {
   readonly json?: boolean;
 }
 
+const CONDITION = "only if the key has this version, as --json prints it; none: only if it has no value";
+
 /** `starling kv get | put | delete | list | watch | export | import`: the replicated key-value store. */
 export function kvCommand(program: Command): void {
   const kv = program.command("kv").description("read and write the replicated key-value store");
@@ -48,6 +50,7 @@ export function kvCommand(program: Command): void {
       "members that must have it before the command returns: a number, quorum or all (default: 2, or all if fewer)",
     )
     .option("--timeout <duration>", "how long to wait for them", "10s")
+    .option("--if-version <version>", CONDITION)
     .action(async (key: string, value: string | undefined, options: KvOptions & PutOptions, command: Command) => {
       const bytes = value === undefined || value === "-" ? await readStdin() : Buffer.from(value);
       const result = (await ask(command, "kv.put", {
@@ -56,14 +59,18 @@ export function kvCommand(program: Command): void {
         value: bytes.toString("base64"),
         timeoutMs: parseDuration(options.timeout),
         ...(options.replicas !== undefined && { replicas: parseReplicas(options.replicas) }),
+        ...parseCondition(options.ifVersion),
       })) as PutResult;
       if (options.json) printJson(result);
     });
 
-  sub("delete <key>", "delete a key").action(async (key: string, options: KvOptions, command: Command) => {
-    const result = (await ask(command, "kv.delete", { bucket: options.bucket, key })) as PutResult;
-    if (options.json) printJson(result);
-  });
+  sub("delete <key>", "delete a key")
+    .option("--if-version <version>", CONDITION)
+    .action(async (key: string, options: KvOptions & { ifVersion?: string }, command: Command) => {
+      const parameters = { bucket: options.bucket, key, ...parseCondition(options.ifVersion) };
+      const result = (await ask(command, "kv.delete", parameters)) as PutResult;
+      if (options.json) printJson(result);
+    });
 
   sub("list [prefix]", "list keys in order")
     .option("--start <key>", "begin at this key")
@@ -102,6 +109,11 @@ export function kvCommand(program: Command): void {
     });
 }
 
+/** The version as the agent takes it. */
+function parseCondition(version: string | undefined): { readonly ifVersion?: string | null } {
+  return version === undefined ? {} : { ifVersion: version === "none" || version === "null" ? null : version };
+}
+
 function parseReplicas(text: string): number | string {
   return text === "quorum" || text === "all" ? text : parseCount(text);
 }
@@ -120,6 +132,7 @@ interface WatchFlags {
 interface PutOptions {
   readonly replicas?: string;
   readonly timeout: string;
+  readonly ifVersion?: string;
 }
 
 interface PutResult {

@@ -106,6 +106,7 @@ export type MeshOutput =
           | "acknowledged"
           | "unacknowledged"
           | "refused"
+          | "conflict"
           | "changed"
           | "deferred"
           | "store"

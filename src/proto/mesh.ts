@@ -12,13 +12,13 @@ import { credentials, deliveryOf, type MeshInput, type MeshOptions, type MeshOut
 import { Overlay, type OverlayInput, type OverlayOutput } from "./overlay/overlay.ts";
 import { Part } from "./part.ts";
 import type { PeerId } from "./peer-id.ts";
+import { replicaOf } from "./replica.ts";
 import type { ReplicationInput, ReplicationOutput } from "./replication/effects.ts";
-import { Replication } from "./replication/replication.ts";
+import type { Replication } from "./replication/replication.ts";
 import type { RoutingInput, RoutingOutput } from "./routing/effects.ts";
 import { Purpose } from "./routing/envelope.ts";
 import { Routing } from "./routing/routing.ts";
 import { unruled } from "./rule.ts";
-import { storersAmong } from "./storers.ts";
 import { Lane } from "./streams/lanes.ts";
 
 export type { MeshInput, MeshOptions, MeshOutput } from "./mesh-effects.ts";
@@ -61,13 +61,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
       new Dissemination(self, (peer) => scopesOf(this.membership, peer), rule.seal, random),
     );
     this.#routing = new Part(new Routing(self, this.membership.rings, (peer) => seatOf(this.membership, peer), random));
-    this.replication = new Replication({
-      self,
-      random: random.fork("replication"),
-      tokenOf: (member) => this.membership.member(member)?.record.token,
-      storers: () => storersAmong(this.membership.members()),
-      ...(options.restoration !== undefined && { restoration: options.restoration }),
-    });
+    this.replication = replicaOf(options, this.membership);
     this.#replication = new Part(this.replication);
     this.#toReplication(credentials(token), now);
     for (const { target } of rule.decrees.revocations()) this.#toMembership({ type: "revoke", target }, now);

@@ -191,6 +191,20 @@ describe("a cluster", () => {
     expect(await watch.ended).toMatchObject({ code: 0, stderr: "" });
   });
 
+  test("a value is put over one version only, and a conflict names the version that is there", async () => {
+    const put = (value: string, version: string) =>
+      starling(["kv", "put", "c", value, "--if-version", version, "--json", "--state", state("one")]);
+    const first = await put("1", "none");
+    const { version } = JSON.parse(first.stdout) as { version: string };
+    expectFailure(await put("2", "none"), 1, new RegExp(`nothing was written: the key has version ${version}`));
+    expect((await put("2", version)).code).toBe(0);
+    expectFailure(await put("3", version), 1, /nothing was written: the key has version/);
+    expectFailure(await put("3", "latest"), 2, /64 hexadecimal digits/);
+    const deletion = ["kv", "delete", "c", "--if-version", version, "--state", state("one")];
+    expectFailure(await starling(deletion), 1, /nothing was written/);
+    expect((await starling(["kv", "get", "c", "--state", state("two")])).stdout).toBe("2");
+  });
+
   test("a value comes from stdin, byte for byte, also when a list of them is longer than a control line", async () => {
     const value = "0123456789abcdef".repeat(7 * 65_536);
     for (const key of ["big/1", "big/2"]) {

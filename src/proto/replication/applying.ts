@@ -27,6 +27,8 @@ export interface ApplyingTools {
   readonly wants: Wants;
   readonly peers: Peers;
   readonly copies: Copies;
+  /** A version is stored: reservations of its key end. */
+  readonly stored: (entry: Entry, now: Instant) => void;
   /** An exchange has brought what its broadcast had missed. */
   readonly missed: () => void;
 }
@@ -43,7 +45,7 @@ export class Applying {
 
   /** Stores a verified or own entry, and tells watchers. `isPulled`: it was a large value. */
   apply(entry: Entry, token: string, now: Instant, isPulled = false): Applied {
-    const { outlet, store, tokens, changes, journal, wants, peers, copies, missed } = this.#tools;
+    const { outlet, store, tokens, changes, journal, wants, peers, copies, stored, missed } = this.#tools;
     const applied = store.apply(entry, now);
     const id = idOf(entry);
     const source = wants.sourceOf(id);
@@ -58,6 +60,7 @@ export class Applying {
     changes.add(entry, applied.previous, store);
     journal.put(entry, applied.previous);
     copies.stored(entry, now);
+    stored(entry, now);
     const { bucket, key, cursor } = entry;
     journal.after(() => outlet.emit({ type: "changed", cursor, bucket, key, entry: read(entry) }), now);
     return applied;

@@ -1,6 +1,8 @@
+import type { MessageId } from "../gossip/messages.ts";
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { Answers } from "./answers.ts";
+import type { Conditions } from "./conditions.ts";
 import type { Copies } from "./copies.ts";
 import type { ExchangeTools } from "./exchange.ts";
 import type { Intake } from "./intake.ts";
@@ -33,17 +35,29 @@ export interface ConversationParts {
   /** Runs what waits for everything stored so far to be durable. */
   readonly durable: (run: (now: Instant) => void, now: Instant) => void;
   readonly copies: Copies;
+  readonly conditions: Conditions;
   /** Asks nothing of a peer for a while. */
   readonly pause: (peer: PeerId, now: Instant) => void;
 }
 
 type Request = Extract<
   ReplicationMessage,
-  { readonly type: "root" | "compare" | "want" | "tokens-wanted" | "fetch" | "hold" | "read" }
+  { readonly type: "root" | "compare" | "want" | "tokens-wanted" | "fetch" | "hold" | "read" | "reserve" }
 >;
 type Answer = Extract<
   ReplicationMessage,
-  { readonly type: "verdict" | "buckets" | "differ" | "entries" | "tokens" | "fragment" | "lacking" | "held" }
+  {
+    readonly type:
+      | "verdict"
+      | "buckets"
+      | "differ"
+      | "entries"
+      | "tokens"
+      | "fragment"
+      | "lacking"
+      | "held"
+      | "reserved";
+  }
 >;
 
 /** An acknowledgement counts less than other messages: a busy author gets one per batch and link. */
@@ -55,6 +69,25 @@ export class Conversation {
 
   constructor(parts: ConversationParts) {
     this.#parts = parts;
+  }
+
+  /** Takes what was broadcast. */
+  delivered(id: MessageId, from: PeerId, payload: Uint8Array, now: Instant): void {
+    const { tools, intake } = this.#parts;
+    const message = decodeMessage(payload);
+    if (typeof message !== "string" && message.type === "batch") {
+      intake.take([message.parcel], from, id, now);
+      return;
+    }
+    tools.outlet.emit({ type: "verdict", id, verdict: "reject" });
+    tools.outlet.fault(undefined, typeof message === "string" ? message : "malformed");
+  }
+
+  /** Takes the content of a routed envelope. */
+  routed(peer: PeerId, bytes: Uint8Array): void {
+    const message = decodeMessage(bytes);
+    if (typeof message !== "string" && message.type === "ack") this.#parts.receipts.acknowledge(peer, message.first);
+    else this.#parts.tools.outlet.fault(peer, typeof message === "string" ? message : "unsolicited");
   }
 
   /** Takes a message from a peer; one that is not linked, or is shunned, is not heard. */
@@ -87,6 +120,9 @@ export class Conversation {
       case "have":
         tools.fetches.noteSource(message.id, peer);
         return;
+      case "release":
+        this.#parts.conditions.reservations.release(peer, message.seq, message.bucket, message.key);
+        return;
       case "root":
       case "compare":
       case "want":
@@ -94,6 +130,7 @@ export class Conversation {
       case "fetch":
       case "hold":
       case "read":
+      case "reserve":
         this.#request(peer, conduct, message, now);
         return;
       default:
@@ -131,6 +168,12 @@ export class Conversation {
       case "read":
         this.#reply(peer, conduct, answers.read(request.seq, request.bucket, request.key), now);
         return;
+      case "reserve": {
+        const later = this.#parts.conditions.reservations.reserve(peer, request.seq, request.wish, now);
+        if (later === undefined) conduct.answered(0, now);
+        else this.#reply(peer, conduct, answers.read(request.seq, later.bucket, later.key), now);
+        return;
+      }
       case "hold": {
         const held = answers.hold(peer, request.bucket, request.items, now);
         // What is said to be held is on the disk. By then the link may be another one, on which nothing was asked.
@@ -149,7 +192,9 @@ export class Conversation {
 
   #answer(peer: PeerId, conduct: Conduct, answer: Answer, now: Instant): void {
     const { tools } = this.#parts;
-    const isFollowed = answer.type === "entries" && answer.state === EntriesState.follows;
+    const isFollowed =
+      (answer.type === "entries" && answer.state === EntriesState.follows) ||
+      (answer.type === "reserved" && answer.state === "granted");
     const asked = isFollowed ? tools.requests.renew(peer, answer.seq, now) : tools.requests.settle(peer, answer.seq);
     if (asked === "late") return;
     if (asked !== "never" && this.#take(peer, conduct, asked, answer, now)) return;
@@ -197,7 +242,19 @@ export class Conversation {
           return this.#mistaken(peer, asked, now);
         intake.take(answer.parcels, peer, undefined, now);
         return true;
+      case "reserve":
+        return this.#reserved(peer, asked, answer, now) || this.#mistaken(peer, asked, now);
     }
+  }
+
+  #reserved(peer: PeerId, asked: Extract<Asked, { type: "reserve" }>, answer: Answer, now: Instant): boolean {
+    const { conditions, intake } = this.#parts;
+    if (answer.type === "reserved") conditions.answered(asked.request, peer, answer.state, answer.clock, now);
+    else if (answer.type === "entries") {
+      intake.take(answer.parcels, peer, undefined, now);
+      conditions.lost(asked.request, peer, now);
+    } else return false;
+    return true;
   }
 
   /** The peer answers something else: as if it had not answered, and its fault. */
@@ -240,6 +297,7 @@ export class Conversation {
     else if (asked.type === "want") tools.wants.refused(peer, asked.ids);
     else if (asked.type === "fetch") tools.fetches.interrupt(asked.run, now);
     else if (asked.type === "hold" || asked.type === "read") this.#parts.copies.unanswered(asked, now);
+    else if (asked.type === "reserve") this.#parts.conditions.lost(asked.request, peer, now);
     else intake.tokensFailed(asked.names);
   }
 
@@ -250,6 +308,7 @@ export class Conversation {
     else if (asked.type === "tokens") intake.tokensFailed(asked.names);
     else if (asked.type === "fetch") tools.fetches.failed(asked.run, now);
     else if (asked.type === "hold" || asked.type === "read") this.#parts.copies.unanswered(asked, now);
+    else if (asked.type === "reserve") this.#parts.conditions.lost(asked.request, peer, now);
     else {
       tools.wants.failed(peer, asked.ids);
       rounds.seek(peer, now);

@@ -1,9 +1,12 @@
+import { utf8 } from "../bytes.ts";
+import { sha256 } from "../hash.ts";
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { Outlet } from "./effects.ts";
 import type { Entry } from "./entry.ts";
 import { Handoff } from "./handoff.ts";
-import { EXCHANGE_INTERVAL_MS, HANDOFF_RETRY_MS } from "./limits.ts";
+import { EXCHANGE_INTERVAL_MS, HANDOFF_RETRY_MS, MAX_DECIDERS } from "./limits.ts";
+import { VIEW_BYTES } from "./messages.ts";
 import type { Peers } from "./peers.ts";
 import { Placement, type Storer } from "./placement.ts";
 import { POLICY_BUCKET } from "./policy.ts";
@@ -77,7 +80,7 @@ export class Copies {
   /** Reads a key from others: from a majority of its replicas, or from the first that answers. */
   read(request: number, bucket: string, path: number, key: string, isQuorum: boolean, now: Instant): void {
     const { outlet } = this.#tools;
-    const replicas = this.scope.replicas(bucket, path) ?? [...this.#tools.peers.ids(), outlet.self];
+    const replicas = this.deciders(bucket, path) ?? [...this.#tools.peers.ids(), outlet.self];
     const isMine = replicas.includes(outlet.self);
     const quorum = Math.floor(replicas.length / 2) + 1;
     const needed = isQuorum ? quorum - (isMine ? 1 : 0) : isMine ? 0 : 1;
@@ -91,6 +94,18 @@ export class Copies {
       replicas.filter((peer) => outlet.isLinked(peer)),
       now,
     );
+  }
+
+  /** The replicas of a key whose majority decides, in order; undefined: they are too many to be all linked. */
+  deciders(bucket: string, path: number): readonly PeerId[] | undefined {
+    const placed = this.scope.replicas(bucket, path);
+    const ids = placed === undefined ? Array.from(this.#tools.storers(), ({ id }) => id) : [...placed];
+    return ids.length > MAX_DECIDERS ? undefined : ids.sort();
+  }
+
+  /** Names them: equal where two members mean the same. */
+  viewOf(bucket: string, path: number): Uint8Array {
+    return sha256(utf8((this.deciders(bucket, path) ?? []).join(" "))).slice(0, VIEW_BYTES);
   }
 
   /** A request has gone unanswered, or its peer is gone. */

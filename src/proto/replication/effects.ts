@@ -41,7 +41,7 @@ export type ReplicationInput =
   | ({
       readonly type: "transaction";
       readonly writes: readonly { readonly key: string; readonly value: Uint8Array | null }[];
-    } & Omit<WriteInput, "key">)
+    } & Omit<WriteInput, "key" | "ifVersion">)
   | { readonly type: "link-up"; readonly peer: PeerId }
   | { readonly type: "link-down"; readonly peer: PeerId }
   /** A message on the data lane of a link. */
@@ -56,9 +56,9 @@ export type ReplicationInput =
   | { readonly type: "stored"; readonly sequence: number }
   | { readonly type: "timeout" };
 
-/** A local write. It is answered by `refused`, or by `acknowledged` or `unacknowledged`, exactly once. */
+/** A local write. It is answered by `refused`, `conflict`, `acknowledged` or `unacknowledged`, exactly once. */
 export interface WriteInput {
-  /** Chosen by the caller; unique among the unanswered. */
+  /** Chosen by the caller; positive, and unique among the unanswered. */
   readonly request: number;
   readonly bucket: string;
   readonly key: string;
@@ -69,7 +69,14 @@ export interface WriteInput {
   readonly replicas?: number | "quorum" | "all";
   /** How long to wait for them, ms: at most 60,000. Default 10,000. */
   readonly timeoutMs?: number;
+  /** Write only over this version, null: only where there is none (`conditions.ts`). It then waits for a majority of the replicas at least. */
+  readonly ifVersion?: string | null;
 }
+
+/** A put or a deletion with a condition. */
+export type ConditionalWrite = Extract<ReplicationInput, { readonly type: "put" | "delete" }> & {
+  readonly ifVersion: string | null;
+};
 
 /** What a replica wants done, or has to say. */
 export type ReplicationOutput =
@@ -87,14 +94,19 @@ export type ReplicationOutput =
   | { readonly type: "store"; readonly sequence: number; readonly rows: readonly RowChange[] }
   /** The asked number of members has it; `replicas` counts this one. */
   | { readonly type: "acknowledged"; readonly request: number; readonly replicas: number; readonly version: string }
-  /** It is stored here and keeps spreading, but too few members have said so in time. */
+  /**
+   * It is stored here and keeps spreading, but too few members have said so in time. `undecided`: it was conditional, and a rival
+   * may have written over the same version.
+   */
   | {
       readonly type: "unacknowledged";
       readonly request: number;
-      readonly reason: "timeout";
+      readonly reason: "timeout" | "undecided";
       readonly replicas: number;
       readonly version: string;
     }
+  /** Nothing was written: the key has another version than the condition names; null: none. */
+  | { readonly type: "conflict"; readonly request: number; readonly found: string | null }
   /** Make a link to a member that is to hold something. */
   | { readonly type: "reach"; readonly peer: PeerId }
   /** The version that enough replicas have; undefined when there is none, or it was deleted. */
@@ -118,9 +130,18 @@ export type ReplicationOutput =
 
 /**
  * Why a write was refused: value over 8 MiB, or transaction over its bounds; quota or too many writes under way; bucket name; key empty, over 512
- * bytes, not well-formed, or twice in a transaction; no valid token that allows it; replicas not an integer from 1 to 64.
+ * bytes, not well-formed, or twice in a transaction; no valid token that allows it; replicas not an integer from 1 to 64; of a conditional
+ * write: no majority in time, or more than 17 members would have to decide.
  */
-export type Refusal = "too-large" | "quota" | "bad-bucket" | "bad-key" | "forbidden" | "bad-replicas";
+export type Refusal =
+  | "too-large"
+  | "quota"
+  | "bad-bucket"
+  | "bad-key"
+  | "forbidden"
+  | "bad-replicas"
+  | "no-majority"
+  | "too-many-replicas";
 
 /**
  * What somebody did wrong. `malformed`: not a message; `not-in-batch`: an entry that its batch's author did not sign;

@@ -37,6 +37,8 @@ export class Journal {
   readonly #proofs = new Map<string, { readonly batch: Batch; readonly isKept: boolean }>();
   /** Rows of the earlier run that are to go. */
   #useless: readonly RowChange[] = [];
+  /** The clock alone is to be durable. */
+  #isClockDue = false;
   #waiting: Waiting[] = [];
   /** Commits under way, oldest first. */
   readonly #commits: { readonly bytes: number; readonly cursor: number; readonly waiting: Waiting[] }[] = [];
@@ -101,6 +103,11 @@ export class Journal {
     if (this.#isDurable) this.#tokens.set(name, token);
   }
 
+  /** The clock as it stands is to outlive a crash. */
+  keepClock(): void {
+    this.#isClockDue = this.#isDurable;
+  }
+
   /** Runs `run` when everything that is stored by now is durable; at once if it is. */
   after(run: Waiting, now: Instant): void {
     if (this.#isDirty) this.#waiting.push(run);
@@ -109,6 +116,7 @@ export class Journal {
   }
 
   get #isDirty(): boolean {
+    if (this.#isClockDue) return true;
     return this.#entries.size + this.#tokens.size + this.#proofs.size + this.#useless.length > 0;
   }
 
@@ -128,6 +136,7 @@ export class Journal {
     const cursor = this.#changes.latest;
     const { forgotten } = this.#changes;
     rows.push(metaRow({ clock: this.#clock.last, cursor, forgotten, servedAt: Math.floor(now) }));
+    this.#isClockDue = false;
     this.#tokens.clear();
     this.#proofs.clear();
     this.#entries.clear();

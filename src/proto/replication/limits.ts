@@ -122,6 +122,24 @@ export const MAX_READS = 4_096;
 /** How long a read from other replicas may take. */
 export const READ_TIMEOUT_MS = 5_000;
 
+/** How long a key stays reserved for a conditional write: signing it, its way to the replicas, and their disks. */
+export const RESERVATION_MS = 10_000;
+
+/** Keys reserved at one replica for one member; further ones are refused. */
+export const MAX_RESERVATIONS = 1_024;
+
+/** Keys of which a replica knows the latest promise; beyond, the latest of all of them stands for each. */
+export const MAX_PROMISES = 16_384;
+
+/** Replicas whose majority decides about a conditional write: the largest mesh in which everybody is linked with everybody. */
+export const MAX_DECIDERS = 17;
+
+/** Conditional writes under way at one member; further ones are refused (`quota`). */
+export const MAX_CONDITIONS = 1_024;
+
+/** A conditional write that found no majority tries again after one to three of these, by chance, so that two rivals part. */
+export const CONDITION_RETRY_MS = 100;
+
 /** Changes returned by one look-up, and changes of all buckets that it looks at: about 5 ms. */
 export const MAX_CHANGES_PER_READ = 1_024;
 export const MAX_CHANGES_SCANNED = 16_384;

@@ -30,6 +30,10 @@ import { packIds, type VersionId } from "./version-id.ts";
  *     [17, seq, bucket, [[key, clock, author, digest]]]  request: do you hold these durably, or later ones? What you lack is to be had here
  *     [18, seq, bits]                answer: one bit each, the lowest of a byte first
  *     [19, seq, bucket, key]         request: the version of a key; answered like a request for entries
+ *     [20, seq, view, bucket, key, clock, digest, next]  request: reserve the key for a write with clock `next`, if the replicas are those that
+ *                                    `view` names and nothing here is later than the version with this clock and digest (0 and empty: none)
+ *     [21, seq, state, clock]        answer: 0 granted, then maybe 1 kept; 2 taken, 3 unwilling, 4 behind `clock`; or entries: what is later
+ *     [22, seq, bucket, key]         what was reserved by that request is needed no more
  *
  * Ids are those of `version-id.ts`, 14 bytes; lists of ids and of fingerprints travel as one byte string.
  */
@@ -54,6 +58,9 @@ export const Kind = {
   hold: 17,
   held: 18,
   read: 19,
+  reserve: 20,
+  reserved: 21,
+  release: 22,
 } as const;
 
 /** A version that may be held: its key, its clock and author, which say what is later, and the first 8 bytes of its digest. */
@@ -119,7 +126,28 @@ export type ReplicationMessage =
   | { readonly type: "have"; readonly id: VersionId }
   | { readonly type: "hold"; readonly seq: number; readonly bucket: string; readonly items: readonly HeldItem[] }
   | { readonly type: "held"; readonly seq: number; readonly bits: Uint8Array }
-  | { readonly type: "read"; readonly seq: number; readonly bucket: string; readonly key: string };
+  | { readonly type: "read"; readonly seq: number; readonly bucket: string; readonly key: string }
+  | { readonly type: "reserve"; readonly seq: number; readonly wish: ReservationWish }
+  | { readonly type: "reserved"; readonly seq: number; readonly state: ReservationState; readonly clock: Clock }
+  | { readonly type: "release"; readonly seq: number; readonly bucket: string; readonly key: string };
+
+/** What a conditional write asks of a replica. */
+export interface ReservationWish {
+  /** {@link VIEW_BYTES} that name the members whose majority decides. */
+  readonly view: Uint8Array;
+  readonly bucket: string;
+  readonly key: string;
+  /** The version that the condition names, a deletion maybe, by its clock and the first 8 bytes of its digest; undefined: nothing at all. */
+  readonly basis: { readonly clock: Clock; readonly digest: Uint8Array } | undefined;
+  /** Of the write that is to follow. */
+  readonly clock: Clock;
+}
+
+/** What a replica says of a reservation, in the order of their numbers. */
+export const RESERVATION_STATES = ["granted", "kept", "taken", "unwilling", "behind"] as const;
+export type ReservationState = (typeof RESERVATION_STATES)[number];
+
+export const VIEW_BYTES = 8;
 
 /**
  * What an answer with entries says about the rest: that there is none, that it is to be asked for again, that it
@@ -262,4 +290,21 @@ export function encodeHeld(seq: number, held: readonly boolean[]): Uint8Array {
 /** Asks for the version of a key. */
 export function encodeRead(seq: number, bucket: string, key: string): Uint8Array {
   return encode([Kind.read, seq, bucket, key]);
+}
+
+/** Asks for a key to be reserved. */
+export function encodeReserve(seq: number, { view, bucket, key, basis, clock }: ReservationWish): Uint8Array {
+  return encode([Kind.reserve, seq, view, bucket, key, basis?.clock ?? 0, basis?.digest ?? NO_DIGEST, clock]);
+}
+
+const NO_DIGEST = new Uint8Array(0);
+
+/** What becomes of a reservation. */
+export function encodeReserved(seq: number, state: ReservationState, clock: Clock): Uint8Array {
+  return encode([Kind.reserved, seq, RESERVATION_STATES.indexOf(state), clock]);
+}
+
+/** Gives a reservation back. */
+export function encodeRelease(seq: number, bucket: string, key: string): Uint8Array {
+  return encode([Kind.release, seq, bucket, key]);
 }

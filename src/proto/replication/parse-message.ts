@@ -27,7 +27,10 @@ import {
   Kind,
   type Range,
   type RangeAnswer,
+  RESERVATION_STATES,
   type ReplicationMessage,
+  type ReservationWish,
+  VIEW_BYTES,
 } from "./messages.ts";
 import { FINGERPRINT_BYTES, ROOT_BYTES, SALT_BYTES } from "./sum.ts";
 import { ID_BYTES, unpackIds, type VersionId } from "./version-id.ts";
@@ -55,11 +58,12 @@ export function decodeMessage(encoded: Uint8Array): ReplicationMessage | ParcelF
   if (typeof kind !== "number" || fields.length !== FIELDS[kind]) return "malformed";
   if (kind === Kind.batch) return batchMessage(fields);
   if (kind === Kind.entries) return entriesMessage(fields);
+  if (kind >= Kind.reserve) return reservation(kind, fields) ?? "malformed";
   return (kind < Kind.offer ? comparison(kind, fields) : transfer(kind, fields)) ?? "malformed";
 }
 
 /** Items of the array, the kind included, by kind. */
-const FIELDS: readonly number[] = [3, 2, 4, 3, 3, 4, 3, 2, 3, 4, 2, 3, 3, 6, 3, 2, 2, 4, 3, 4];
+const FIELDS: readonly number[] = [3, 2, 4, 3, 3, 4, 3, 2, 3, 4, 2, 3, 3, 6, 3, 2, 2, 4, 3, 4, 8, 4, 4];
 
 function seqOf(value: WireValue | undefined): number | undefined {
   return integer(value, 1, 0xffffffff);
@@ -242,6 +246,36 @@ function transfer(kind: number, fields: readonly WireValue[]): ReplicationMessag
     default:
       return { type: "lacking", seq };
   }
+}
+
+/** The kinds that reserve keys for conditional writes. */
+function reservation(kind: number, fields: readonly WireValue[]): ReplicationMessage | undefined {
+  const seq = seqOf(fields[1]);
+  if (seq === undefined) return undefined;
+  if (kind === Kind.reserved) {
+    const state = RESERVATION_STATES[integer(fields[2]) ?? -1];
+    const clock = integer(fields[3]);
+    return state === undefined || clock === undefined ? undefined : { type: "reserved", seq, state, clock };
+  }
+  if (kind === Kind.reserve) {
+    const wish = reservationWish(fields);
+    return wish === undefined ? undefined : { type: "reserve", seq, wish };
+  }
+  const bucket = bucketName(fields[2]);
+  const key = text(fields[3], MAX_KEY_BYTES);
+  return bucket === undefined || key === undefined ? undefined : { type: "release", seq, bucket, key };
+}
+
+function reservationWish(fields: readonly WireValue[]): ReservationWish | undefined {
+  const view = bytesOf(fields[2], VIEW_BYTES);
+  const bucket = bucketName(fields[3]);
+  const key = text(fields[4], MAX_KEY_BYTES);
+  const basisClock = integer(fields[5]);
+  const digest = bytesOf(fields[6], basisClock === 0 ? 0 : 8);
+  const clock = integer(fields[7], 1);
+  if (view === undefined || bucket === undefined || key === undefined) return undefined;
+  if (basisClock === undefined || digest === undefined || clock === undefined) return undefined;
+  return { view, bucket, key, basis: basisClock === 0 ? undefined : { clock: basisClock, digest }, clock };
 }
 
 function heldItem(value: WireValue): HeldItem | undefined {

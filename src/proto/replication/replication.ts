@@ -2,29 +2,27 @@ import { utf8 } from "../bytes.ts";
 import { Deadlines, earlier } from "../deadlines.ts";
 import { type Instant, type Machine, NOTHING } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
-import type { Random } from "../random.ts";
 import { Lane } from "../streams/lanes.ts";
 import { Answers } from "./answers.ts";
 import { Applying } from "./applying.ts";
 import { Changes, type ChangesPage } from "./changes.ts";
+import { Conditions } from "./conditions.ts";
 import { Conversation } from "./conversation.ts";
 import { Copies } from "./copies.ts";
-import type { Outlet, ReplicationFault, ReplicationInput, ReplicationOutput } from "./effects.ts";
+import type { ConditionalWrite, Outlet, ReplicationFault, ReplicationInput, ReplicationOutput } from "./effects.ts";
 import { encodeKey, pathOf } from "./entry.ts";
 import type { ExchangeTools } from "./exchange.ts";
 import { Fetches } from "./fetches.ts";
 import { HybridClock } from "./hlc.ts";
 import { Intake } from "./intake.ts";
 import { Journal } from "./journal.ts";
-import { BUSY_RETRY_MS, DEFAULT_QUOTAS, type Quotas, WANT_TOGETHER } from "./limits.ts";
-import { decodeMessage } from "./parse-message.ts";
+import { BUSY_RETRY_MS, DEFAULT_QUOTAS, WANT_TOGETHER } from "./limits.ts";
+import type { ReplicationOptions } from "./options.ts";
 import { Peers } from "./peers.ts";
-import type { Storer } from "./placement.ts";
 import type { Policy } from "./policy.ts";
 import { Publishing } from "./publishing.ts";
 import { Receipts } from "./receipts.ts";
 import { Requests } from "./requests.ts";
-import type { Restoration } from "./restoration.ts";
 import { Rounds } from "./rounds.ts";
 import { Snapshot } from "./snapshot.ts";
 import { type BucketSummary, type ListOptions, type Page, type ReadEntry, Store } from "./store.ts";
@@ -51,23 +49,8 @@ import { Writes } from "./writes.ts";
  * token never reaches the store.
  *
  * This is no consensus: two members may write one key at once, both writes are acknowledged, and the later clock wins
- * everywhere.
+ * everywhere. A conditional write asks a majority of the key's replicas first (`conditions.ts`).
  */
-
-/** What a replica needs. */
-export interface ReplicationOptions {
-  readonly self: PeerId;
-  /** Forked; decides with whom and when this replica compares. */
-  readonly random: Random;
-  /** The token in a member's current record. */
-  readonly tokenOf: (member: PeerId) => string | undefined;
-  /** Default {@link DEFAULT_QUOTAS}. */
-  readonly quotas?: Quotas;
-  /** The members that store, as of when it is asked: what buckets with a fixed number of copies are placed on. Default: nobody. */
-  readonly storers?: () => Iterable<Storer>;
-  /** What an earlier run has stored; this run then stores as well. Undefined: in memory only. */
-  readonly restoration?: Restoration;
-}
 
 /** One member's replica of all buckets: a machine, and pure reads of what is stored. */
 export class Replication implements Machine<ReplicationInput, ReplicationOutput> {
@@ -83,6 +66,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
   readonly #fetches: Fetches;
   readonly #receipts: Receipts;
   readonly #copies: Copies;
+  readonly #conditions: Conditions;
   readonly #applying: Applying;
   readonly #writes: Writes;
   readonly #publishing: Publishing;
@@ -132,12 +116,26 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
       wants: this.#wants,
       peers: this.#peers,
       copies: this.#copies,
+      stored: (entry, at) => this.#conditions.stored(entry, at),
       missed: () => this.#rounds.missed(),
     });
     const audience = (bucket: string, path: number) => this.#copies.audience([{ bucket, path }]);
     this.#writes = new Writes(outlet, store, this.#clock, audience, () => {
       const { size, bytes } = this.#receipts;
       return { writes: size, bytes: bytes + this.#journal.bytes };
+    });
+    this.#conditions = new Conditions({
+      outlet,
+      store,
+      clock: this.#clock,
+      requests,
+      copies: this.#copies,
+      journal: this.#journal,
+      scopesOf: options.scopesOf ?? (() => ["*"]),
+      writes: this.#writes,
+      random: options.random.fork("conditions"),
+      peers: this.#peers,
+      members: () => this.#members,
     });
     this.#publishing = new Publishing({
       outlet,
@@ -169,6 +167,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
       pause: (peer, now) => this.#pause(peer, now),
       durable: (run, now) => this.#journal.after(run, now),
       copies: this.#copies,
+      conditions: this.#conditions,
     });
   }
 
@@ -179,7 +178,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
         this.#out.push({ type: "send", peer, lane: Lane.data, bytes });
       },
       emit: (output) => {
-        this.#out.push(output);
+        if (!this.#conditions.hears(output, this.#now)) this.#out.push(output);
       },
       fault: (peer, fault) => {
         this.#out.push(peer === undefined ? { type: "fault", fault } : { type: "fault", peer, fault });
@@ -205,14 +204,15 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
         this.#conversation.message(input.peer, input.bytes, now);
         return;
       case "delivered":
-        this.#delivered(input, now);
+        this.#conversation.delivered(input.id, input.from, input.payload, now);
         return;
       case "verified":
         this.#intake.verified(input.resume, input.token, now);
         return;
       case "put":
       case "delete":
-        this.#writes.take(input, this.#members, now);
+        if (isConditional(input)) this.#conditions.begin(input, now);
+        else this.#writes.take(input, this.#members, now);
         return;
       case "transaction":
         this.#writes.transact(input, this.#peers.size, this.#members, now);
@@ -239,7 +239,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
         this.#writes.credentials(input.token, input.scopes, input.expiresAt);
         return;
       case "routed":
-        this.#routed(input.peer, input.bytes);
+        this.#conversation.routed(input.peer, input.bytes);
         return;
       case "read":
         this.#read(input, now);
@@ -254,15 +254,18 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
   }
 
   deadline(): Instant | undefined {
-    let next = earlier(this.#writes.deadline(), this.#requests.deadline());
-    next = earlier(next, this.#receipts.deadline());
-    next = earlier(next, this.#wants.deadline());
-    next = earlier(next, this.#fetches.deadline());
-    next = earlier(next, this.#intake.deadline());
-    next = earlier(next, this.#rounds.deadline());
-    next = earlier(next, this.#paused.next());
-    next = earlier(next, this.#copies.deadline());
-    return earlier(next, this.#store.nextPurge());
+    const parts = [
+      this.#writes,
+      this.#requests,
+      this.#receipts,
+      this.#wants,
+      this.#fetches,
+      this.#intake,
+      this.#rounds,
+    ];
+    let next = earlier(this.#paused.next(), this.#store.nextPurge());
+    for (const part of [...parts, this.#copies, this.#conditions]) next = earlier(next, part.deadline());
+    return next;
   }
 
   /** The value of a key; undefined when there is none. */
@@ -318,22 +321,6 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     else this.#copies.read(request, bucket, pathOf(keyBytes), key, isQuorum, now);
   }
 
-  #delivered({ id, from, payload }: Extract<ReplicationInput, { readonly type: "delivered" }>, now: Instant): void {
-    const message = decodeMessage(payload);
-    if (typeof message !== "string" && message.type === "batch") {
-      this.#intake.take([message.parcel], from, id, now);
-      return;
-    }
-    this.#out.push({ type: "verdict", id, verdict: "reject" });
-    this.#out.push({ type: "fault", fault: typeof message === "string" ? message : "malformed" });
-  }
-
-  #routed(peer: PeerId, bytes: Uint8Array): void {
-    const message = decodeMessage(bytes);
-    if (typeof message !== "string" && message.type === "ack") this.#receipts.acknowledge(peer, message.first);
-    else this.#out.push({ type: "fault", peer, fault: typeof message === "string" ? message : "unsolicited" });
-  }
-
   #linkDown(peer: PeerId, now: Instant): void {
     this.#peers.remove(peer);
     this.#forget(peer, now);
@@ -342,8 +329,10 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
   /** Nothing is expected of the peer any more. */
   #forget(peer: PeerId, now: Instant): void {
     this.#paused.clear(peer);
+    this.#conditions.reservations.drop(peer);
     for (const asked of this.#requests.drop(peer)) {
       if (asked.type === "tokens") this.#intake.tokensFailed(asked.names);
+      else if (asked.type === "reserve") this.#conditions.lost(asked.request, peer, now);
       else this.#copies.unanswered(asked, now);
     }
     this.#wants.drop(peer);
@@ -373,6 +362,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     while (this.#paused.take(now) !== undefined);
     this.#writes.timeout(this.#peers.size, this.#members, now);
     this.#receipts.timeout(this.#peers.ids(), now);
+    this.#conditions.timeout(now);
     this.#wants.timeout(now);
     this.#fetches.timeout(now);
     this.#intake.timeout(now);
@@ -393,4 +383,8 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     this.#fetches.pump(now);
     this.#copies.advance(now);
   }
+}
+
+function isConditional(write: Extract<ReplicationInput, { type: "put" | "delete" }>): write is ConditionalWrite {
+  return write.ifVersion !== undefined;
 }

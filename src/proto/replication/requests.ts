@@ -22,7 +22,8 @@ export type Asked =
   | { readonly type: "tokens"; readonly names: readonly string[] }
   | { readonly type: "fetch"; readonly run: FetchRun; readonly offset: number }
   | { readonly type: "hold"; readonly task: HandoffTask; readonly entries: readonly Entry[] }
-  | { readonly type: "read"; readonly request: number };
+  | { readonly type: "read"; readonly request: number }
+  | { readonly type: "reserve"; readonly request: number };
 
 interface Request {
   readonly peer: PeerId;

@@ -102,21 +102,49 @@ export class Writes {
 
   /** Takes a write or refuses it. `members`: how many store. */
   take(write: Write, members: number, now: Instant): void {
-    const replicas = this.#replicas(write, members);
+    const accepted = this.#accept(write, members, now);
+    if (accepted === undefined) return;
+    const pending = { ...accepted, clock: this.#clock.tick(now) };
+    if (pending.value.length > MAX_INLINE_VALUE_BYTES) this.#hashLater(pending);
+    else this.#pending.push(pending);
+    this.#dueAt ??= now;
+  }
+
+  /** Takes a write whose clock others know already, or refuses it; it makes a batch of its own at once. */
+  takeAt(write: Write, clock: Clock, links: number, members: number, now: Instant): void {
+    const accepted = this.#accept(write, members, now);
+    if (accepted === undefined) return;
+    const pending = { ...accepted, clock };
+    if (pending.value.length <= MAX_INLINE_VALUE_BYTES) {
+      this.#sign([draftWrite(pending, sha256(pending.value))], links, members);
+      return;
+    }
+    this.#hashLater(pending);
+    this.#dueAt ??= now;
+  }
+
+  #hashLater(pending: Pending): void {
+    this.#hashing.push({ pending, hash: sha256.create(), offset: 0 });
+  }
+
+  #accept(write: Write, members: number, now: Instant): Omit<Pending, "clock"> | undefined {
     const value = write.type === "put" ? write.value : NO_VALUE;
     const keyBytes = encodeKey(write.key);
-    const refusal = this.#refusal(write, value.length, keyBytes, replicas, now);
+    const refusal = this.refusalOf(write, members, now);
     if (refusal !== undefined || keyBytes === undefined) {
       this.#outlet.emit({ type: "refused", request: write.request, reason: refusal ?? "bad-key" });
-      return;
+      return undefined;
     }
     this.#count++;
     this.#bytes += value.length;
     // Copied: the caller may go on using its buffer.
-    const pending = { write, keyBytes, value: value.slice(), clock: this.#clock.tick(now), replicas };
-    if (value.length > MAX_INLINE_VALUE_BYTES) this.#hashing.push({ pending, hash: sha256.create(), offset: 0 });
-    else this.#pending.push(pending);
-    this.#dueAt ??= now;
+    return { write, keyBytes, value: value.slice(), replicas: this.#replicas(write, members) };
+  }
+
+  /** Why a write would be refused; undefined when it would be taken. */
+  refusalOf(write: Write, members: number, now: Instant): Refusal | undefined {
+    const size = write.type === "put" ? write.value.length : 0;
+    return this.#refusal(write, size, encodeKey(write.key), this.#replicas(write, members), now);
   }
 
   /** How many members a write waits for. */

@@ -63,6 +63,33 @@ test("a transaction is seen as a whole by another member's watcher", async () =>
   await expect(alice.bucket("pair").transaction([])).rejects.toMatchObject({ code: "limit-reached" });
 }, 30_000);
 
+test("of members that write over the same version one succeeds, and the others are told which version they met", async () => {
+  const counter = [alice.bucket("count"), bob.bucket("count")];
+  const first = await alice.bucket("count").put("n", "0", { ifVersion: null });
+  await until("both have it", async () => (await bob.bucket("count").get("n"))?.version === first.version);
+  const rivals = await Promise.allSettled(counter.map((bucket) => bucket.put("n", "1", { ifVersion: first.version })));
+  expect(rivals.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+  const [won] = rivals.flatMap((rival) => (rival.status === "fulfilled" ? [rival.value.version] : []));
+  const [lost] = rivals.flatMap((rival) => (rival.status === "rejected" ? [rival.reason] : []));
+  expect(lost).toMatchObject({ code: "conflict", found: won, message: expect.stringContaining(won ?? "-") });
+  const steps = 20;
+  const add = async (bucket: (typeof counter)[number]): Promise<void> => {
+    for (let left = steps; left > 0; ) {
+      const read = await bucket.get("n");
+      const written = bucket.put("n", `${Number(read?.text()) + 1}`, { ifVersion: read?.version ?? null });
+      const outcome = await written.catch((error: unknown) => error);
+      if (!(outcome instanceof Error)) left--;
+      else expect(outcome).toMatchObject({ code: "conflict" });
+    }
+  };
+  await Promise.all(counter.map(add));
+  expect((await alice.bucket("count").get("n", { consistency: "quorum" }))?.text()).toBe(`${1 + 2 * steps}`);
+  await expect(alice.bucket("count").delete("n", { ifVersion: "0".repeat(64) })).rejects.toMatchObject({
+    code: "conflict",
+  });
+  await expect(alice.bucket("count").put("n", "x", { ifVersion: "1" })).rejects.toMatchObject({ code: "usage" });
+}, 60_000);
+
 test("a watcher goes on from its cursor after its agent was stopped", async () => {
   const seen: Entry[] = [];
   const first = await cluster.join("carol");

@@ -61,6 +61,8 @@ test("messages of every kind with any one byte changed never throw, and a change
     world.put(world.node(index % 3), `k${index}`, index % 9 === 0 ? new Uint8Array(60_000) : "x");
   world.loss = 1;
   for (let index = 0; index < 40; index++) world.put(world.node(index % 3), `k${index}`, "y");
+  const conditional = { request: 9_000, bucket: "app", key: "fresh", value: new Uint8Array(1), ifVersion: null };
+  for (const node of world.nodes) world.input(node, { type: "put", ...conditional });
   world.run(120_000);
   const byKind = new Map<number, Uint8Array>();
   for (const { outputs } of world.nodes) {
@@ -68,7 +70,7 @@ test("messages of every kind with any one byte changed never throw, and a change
   }
   const { batch, entries } = makeBatch(1, [["app", "a", "x"]]);
   const messages = [...byKind.values(), encodeBatchMessage(batch, entries)].filter(({ length }) => length < 20_000);
-  expect(messages.length).toBeGreaterThan(8);
+  expect(messages.length).toBeGreaterThan(11);
   fc.assert(
     fc.property(fc.constantFrom(...messages), fc.nat(), fc.integer({ min: 1, max: 255 }), (message, at, change) => {
       const bytes = message.slice();

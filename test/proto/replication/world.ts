@@ -154,6 +154,7 @@ export class World {
       tokenOf: (member) => (this.recordsKnown || member === id ? this.#byId.get(member)?.token : undefined),
       ...(quotas !== undefined && { quotas }),
       ...(disk !== undefined && { restoration: disk.restore() }),
+      scopesOf: (member) => factsOf(this.#byId.get(member)?.token ?? "", this.now)?.scopes,
       storers: () =>
         this.nodes.filter(({ id: other }) => !this.gone.has(other)).map((node) => ({ id: node.id, capacity: 100 })),
     });
