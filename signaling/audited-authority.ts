@@ -4,7 +4,9 @@ import type { Authority } from "./authority.ts";
 /** `authority`, with every login that it allows or refuses written down. Who has not proved its key counts by its address. */
 export function auditedAuthority(authority: Authority, audit: AuditLog): Authority {
   return {
-    desks: authority.desks,
+    get desks() {
+      return authority.desks;
+    },
     exchange: (request) => authority.exchange(request),
     checkDesk: (claim) => authority.checkDesk(claim),
     decree: (notice) => authority.decree(notice),

@@ -16,7 +16,6 @@ import type { Crypto } from "../src/proto/trust/crypto.ts";
 import { acceptDesk } from "../src/proto/trust/desk.ts";
 import { encodeSignedIssuers, type IssuerList, type SignedIssuers } from "../src/proto/trust/issuers.ts";
 import { SCOPE_JOIN } from "../src/proto/trust/scopes.ts";
-import type { OwnDesk } from "./proto/desks.ts";
 import type {
   Admission,
   DecreeNotice,
@@ -25,6 +24,7 @@ import type {
   ExchangeRequest,
   KnownDesk,
   LoginRequest,
+  OwnDesk,
   Refusal,
   Renewal,
   RenewalRequest,
@@ -69,9 +69,10 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
     decrees = decreesOf(options.cluster, [], options.crypto, options.now()),
   } = options;
   const issuersInForce = (): { readonly list: IssuerList; readonly signed: SignedIssuers } => {
-    const { issuers } = decrees;
-    if (issuers === undefined) throw new StarlingError("internal", "a cluster has a list of issuing keys");
-    return issuers;
+    const [list, signed] = [decrees.issuers?.list, decrees.signedIssuers];
+    if (list === undefined || signed === undefined)
+      throw new StarlingError("internal", "a cluster has a list of issuing keys");
+    return { list, signed };
   };
   const verifier = createTokenVerifier(verifyAside);
   const isSigned = ({ signer, label, body, signature }: Statement): Promise<boolean> =>
@@ -79,7 +80,10 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
   const refuse = (fault: TokenFault, at: Instant): Refusal => ({ ok: false, ...refusalOf(fault, at) });
 
   return {
-    desks: issuing ? [{ cluster: cluster.clusterId, kid: issuing.desk.kid, desk: issuing.desk.encoded }] : [],
+    get desks() {
+      const desks = issuing?.desk.desks ?? [];
+      return desks.map(({ kid, encoded: desk }) => ({ cluster: cluster.clusterId, kid, desk }));
+    },
     async authenticate(request) {
       if (request.cluster !== cluster.clusterId) return { ok: false, code: "cluster-unknown" };
       if (!(await isSigned(request.statement))) return { ok: false, code: "signature-invalid" };

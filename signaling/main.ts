@@ -47,18 +47,20 @@ export async function startSignalingService(options: SignalingServiceOptions): P
   const { cluster, listen, names, tls, issuingKeyFile: keyFile, log, audit = NO_AUDIT, waysIn = [] } = options;
   const crypto = nodeCrypto();
   const now = systemClock();
-  const grants = options.turn && (await turnGrants(options.turn));
+  const grants = options.turn && (await turnGrants(options.turn, log));
   const decrees = decreesOf(cluster, options.decrees ?? [], crypto, now());
   const issuers = (): IssuerList => decrees.issuers?.list ?? issuersOf(cluster, crypto);
+  let server: SignalingServer | undefined;
+  const rekeyed = (): void => server?.renewDesks();
   const voids: IssuerOptions["voids"] = (token) => decrees.voids(token);
   const { clusterId } = cluster;
   const issuer =
     keyFile === undefined
       ? undefined
-      : audited(await openIssuer({ keyFile, clusterId, issuers, voids, crypto, waysIn }), audit);
+      : audited(await openIssuer({ keyFile, clusterId, issuers, voids, crypto, waysIn, rekeyed }), audit);
   const issuing = issuer && { issuer, desk: openDesk({ issuer, clusterId, holder: undefined, crypto, now }) };
   try {
-    const server = await startSignalingServer({
+    server = await startSignalingServer({
       listen,
       authority: auditedAuthority(
         clusterAuthority({
@@ -81,11 +83,13 @@ export async function startSignalingService(options: SignalingServiceOptions): P
     });
     const close = server.close.bind(server);
     const closeBoth = async (): Promise<void> => {
+      grants?.stop();
       await close();
       await issuer?.close();
     };
     return Object.assign(server, { close: closeBoth, [Symbol.asyncDispose]: closeBoth });
   } catch (error) {
+    grants?.stop();
     await issuer?.close();
     throw error;
   }

@@ -58,6 +58,8 @@ export interface SignalingServer extends AsyncDisposable {
   readonly certificateEndsAt: number | undefined;
   /** How often each thing has happened; a copy. */
   counters(): Counters;
+  /** Names the desks that the authority has by now to whoever connects from here on. */
+  renewDesks(): void;
   /** Sends everybody away and ends, within two seconds. Idempotent. */
   close(): Promise<void>;
   /** Ends at once, without a word to anybody. Idempotent. */
@@ -159,6 +161,10 @@ class RunningServer implements SignalingServer {
 
   counters(): Counters {
     return { ...this.#rooms.counters };
+  }
+
+  renewDesks(): void {
+    this.#runner.input({ type: "desks", desks: this.#options.authority.desks });
   }
 
   close(): Promise<void> {

@@ -4,6 +4,7 @@ import { Bucket } from "./agent/bucket.ts";
 import { AgentCore } from "./agent/core.ts";
 import type { MemberInfo } from "./agent/events.ts";
 import { type Preparation, prepare } from "./agent/prepare.ts";
+import type { Rotations } from "./agent/rotations.ts";
 import { describeStatus, memberInfos } from "./agent/status-view.ts";
 import type { MeshStream } from "./agent/stream.ts";
 import { TopicAgent, type TopicHost } from "./agent/topics.ts";
@@ -64,7 +65,12 @@ export class Agent extends TopicAgent {
 
   /** Revocations and changes of the members' secrets, for whoever holds an issuing key or the root's. */
   get administration(): Administration {
-    return this.#core.administration;
+    return this.#core.government.administration;
+  }
+
+  /** Other keys for those that speak for the cluster, and for what this agent alone holds. */
+  get rotations(): Rotations {
+    return this.#core.government.rotations;
   }
 
   get name(): string {
@@ -113,7 +119,7 @@ export class Agent extends TopicAgent {
    * force: it is then in force at once, and kept. Older and forged lists change nothing. Never rejects.
    */
   acceptIssuers(encoded: Uint8Array): Promise<boolean> {
-    return this.#core.governance.offerIssuers(encoded);
+    return this.#core.government.governance.offerIssuers(encoded);
   }
 
   /**

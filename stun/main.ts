@@ -2,9 +2,10 @@ import { readFile } from "node:fs/promises";
 import { readPrivateText } from "../src/drivers/state/private-files.ts";
 import { StarlingError } from "../src/errors.ts";
 import { defaultRelayAddresses, parseListenAddress, STUN_PORT, STUNS_PORT } from "./listen-address.ts";
-import { type Credentials, MAX_SECRETS, type StaticUser } from "./proto/credentials.ts";
+import type { Credentials, StaticUser } from "./proto/credentials.ts";
 import type { TurnLimits } from "./proto/limits.ts";
 import { wireLimits } from "./proto/limits.ts";
+import { readSecrets, watchSecrets } from "./secrets-file.ts";
 import { DEFAULT_PORTS, type StunEvent, type StunServer, startStunServer } from "./server.ts";
 import type { TlsIdentity } from "./streams.ts";
 
@@ -23,7 +24,7 @@ export interface StunServiceOptions {
   readonly users?: readonly StaticUser[];
   /** A private file with a line `NAME:PASSWORD` for each user. */
   readonly userFile?: string;
-  /** A private file with a line for each secret of time-limited credentials; credentials are issued with the first. */
+  /** A private file with the secrets of time-limited credentials (`secrets-file.ts`), read again when it changes. */
   readonly secretFile?: string;
   /** Default: see {@link defaultRelayAddresses}. */
   readonly relayAddress?: readonly string[];
@@ -34,6 +35,8 @@ export interface StunServiceOptions {
   readonly denyPeer?: readonly string[];
   readonly limits?: Partial<TurnLimits>;
   readonly onEvent?: (event: StunEvent) => void;
+  /** Hears why the file of secrets cannot be read again; what was read last stays in use. */
+  readonly onTrouble?: (message: string) => void;
 }
 
 /** A running server with what it was started with. */
@@ -72,19 +75,18 @@ export async function startStunService(options: StunServiceOptions): Promise<Stu
   }).catch((error: unknown) => {
     throw socketError(error);
   });
+  const { secretFile, onTrouble = () => undefined } = options;
+  if (secretFile !== undefined) {
+    const use = (secrets: readonly string[]): void => server.use({ users: credentials.users, secrets });
+    const stop = watchSecrets(secretFile, credentials.secrets, use, onTrouble);
+    const close = server.close.bind(server);
+    const stopAndClose = (): Promise<void> => {
+      stop();
+      return close();
+    };
+    Object.assign(server, { close: stopAndClose, [Symbol.asyncDispose]: stopAndClose });
+  }
   return { server, relayAddresses, isStunOnly: credentials.users.length + credentials.secrets.length === 0 };
-}
-
-/** The secrets of a file, the first being the one to issue with; throws where there is none. */
-export async function readSecrets(file: string): Promise<readonly string[]> {
-  const secrets = await linesOf(file);
-  if (secrets.length === 0)
-    throw new StarlingError("usage", `${file} holds no secret; write one of 16 characters or more`);
-  if (secrets.length > MAX_SECRETS) throw new StarlingError("usage", `${file} holds more than ${MAX_SECRETS} secrets`);
-  const short = secrets.findIndex((secret) => secret.length < MIN_SECRET_LENGTH);
-  if (short >= 0)
-    throw new StarlingError("weak-key", `secret ${short + 1} of ${file} has less than ${MIN_SECRET_LENGTH} characters`);
-  return secrets;
 }
 
 /** Reads `NAME:PASSWORD`; throws `usage` that does not repeat the password. */
@@ -97,9 +99,7 @@ export function parseUser(text: string, where: string): StaticUser {
   return { name, password };
 }
 
-/** Anybody who sees a credential can try secrets at leisure, so a short one is as good as none. */
-const MIN_SECRET_LENGTH = 16;
-/** A file of users or secrets, bytes. */
+/** A file of users, bytes. */
 const MAX_FILE_BYTES = 1_048_576;
 
 async function readCredentials({ users = [], userFile, secretFile }: StunServiceOptions): Promise<Credentials> {
@@ -107,7 +107,7 @@ async function readCredentials({ users = [], userFile, secretFile }: StunService
   const fromFile = lines.map((line, index) => parseUser(line, `${userFile}, user ${index + 1}`));
   return {
     users: [...users, ...fromFile],
-    secrets: secretFile === undefined ? [] : await readSecrets(secretFile),
+    secrets: secretFile === undefined ? [] : await readSecrets(secretFile, Date.now()),
   };
 }
 

@@ -77,6 +77,8 @@ export interface StunServer extends AsyncDisposable {
   readonly connections: number;
   /** How often each thing has happened; a copy. */
   counters(): StunCounters;
+  /** Others may use the relay from here on; allocations stay. */
+  use(credentials: Credentials): void;
   /** Ends all allocations, connections and sockets. Idempotent. */
   close(): Promise<void>;
 }
@@ -204,6 +206,10 @@ class RunningServer implements StunServer, StreamHost {
     path.receive(chunk, this.#core.hasAllocation(path, address, port), (packet) => {
       this.#perform(this.#core.packet(path, packet, address, port, this.#now()));
     });
+  }
+
+  use(credentials: Credentials): void {
+    this.#perform(this.#core.handle({ type: "credentials", credentials }, this.#now()));
   }
 
   closed(path: StreamPath): void {

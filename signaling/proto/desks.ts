@@ -2,10 +2,12 @@ import { assert } from "../../src/proto/assert.ts";
 import type { Instant } from "../../src/proto/machine.ts";
 import type { ClientMessage } from "../../src/proto/signaling/messages.ts";
 import { TokenBucket } from "../../src/proto/token-bucket.ts";
-import type { Connection, KnownDesk, Stage } from "./events.ts";
+import type { Connection, KnownDesk, OwnDesk, Stage } from "./events.ts";
 import type { RoomsLimits } from "./limits.ts";
 import type { Presence } from "./presence.ts";
 import type { Switchboard } from "./switchboard.ts";
+
+export type { OwnDesk } from "./events.ts";
 
 /**
  * The desks of issuers at one signaling server: its own, where it holds an issuing key, and those of members that hold one.
@@ -19,12 +21,17 @@ export class Desks {
   readonly #board: Switchboard;
   readonly #presence: Presence;
   readonly #limits: RoomsLimits;
-  readonly #own: readonly OwnDesk[];
+  #own: readonly OwnDesk[];
 
   constructor(board: Switchboard, presence: Presence, limits: RoomsLimits, own: readonly OwnDesk[]) {
     this.#board = board;
     this.#presence = presence;
     this.#limits = limits;
+    this.#own = own;
+  }
+
+  /** The server's own desks are these from here on: another issuing key is in use. */
+  replace(own: readonly OwnDesk[]): void {
     this.#own = own;
   }
 
@@ -120,9 +127,4 @@ export class Desks {
     this.#board.arm(asker);
     this.#board.send(asker, { type: "exchanged", bytes });
   }
-}
-
-/** A desk of the server itself. */
-export interface OwnDesk extends KnownDesk {
-  readonly cluster: string;
 }

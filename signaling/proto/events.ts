@@ -81,6 +81,11 @@ export interface TokenNames {
   readonly kid: string;
 }
 
+/** A desk of the server itself. */
+export interface OwnDesk extends KnownDesk {
+  readonly cluster: string;
+}
+
 /** The authority's no. */
 export interface Refusal {
   readonly ok: false;
@@ -138,6 +143,8 @@ export type RoomsInput =
   /** The answer to a `decree`. */
   | { readonly type: "decreed"; readonly connection: ConnectionId; readonly verdict: DecreeVerdict }
   /** The server closes: everybody is sent away, nobody is let in. */
+  /** The server's own desks are others. */
+  | { readonly type: "desks"; readonly desks: readonly OwnDesk[] }
   | { readonly type: "drain" }
   | { readonly type: "timeout" };
 

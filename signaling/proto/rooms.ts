@@ -7,8 +7,8 @@ import { loginStatement } from "../../src/proto/signaling/login.ts";
 import { type ClientMessage, type LoginProof, SIGNALING_VERSION } from "../../src/proto/signaling/messages.ts";
 import { encodeRelayed } from "../../src/proto/signaling/server-messages.ts";
 import type { Counters } from "./counters.ts";
-import { Desks, type OwnDesk } from "./desks.ts";
-import type { Admission, Connection, Grants, Refusal, RoomsInput, RoomsOutput, Stage } from "./events.ts";
+import { Desks } from "./desks.ts";
+import type { Admission, Connection, Grants, OwnDesk, Refusal, RoomsInput, RoomsOutput, Stage } from "./events.ts";
 import { defaultRoomsLimits, type RoomsLimits } from "./limits.ts";
 import { Notices } from "./notices.ts";
 import { Presence } from "./presence.ts";
@@ -90,6 +90,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     if (input.type === "connected") this.#board.open(input.connection, input.address, this.#draining, now);
     else if (input.type === "timeout") this.#timeout(now);
     else if (input.type === "drain") this.#drain();
+    else if (input.type === "desks") this.#desks.replace(input.desks);
     else {
       const connection = this.#board.connection(input.connection);
       // Undefined for late news of a connection that is gone, such as the authority's answer.
@@ -101,7 +102,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
 
   #apply(
     connection: Connection,
-    input: Exclude<RoomsInput, { type: "connected" | "timeout" | "drain" }>,
+    input: Exclude<RoomsInput, { type: "connected" | "timeout" | "drain" | "desks" }>,
     now: Instant,
   ): void {
     const board = this.#board;

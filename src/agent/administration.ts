@@ -101,7 +101,7 @@ export class Administration {
 
   /** Which secrets this member and all others that answer use. */
   async keys(): Promise<KeysOfMember[]> {
-    return [keysOf(this.#trust.id, this.#trust.keychain), ...(await this.#census())];
+    return [keysOf(this.#trust), ...(await this.#census())];
   }
 
   #changed(change: Rekeying): Secrets | undefined {

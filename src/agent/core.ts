@@ -7,7 +7,6 @@ import type { StreamPriority } from "../proto/streams/events.ts";
 import type { Post } from "../proto/topics/post.ts";
 import { allows, SCOPE_RELAY } from "../proto/trust/scopes.ts";
 import type { SelfStatus } from "../status.ts";
-import { Administration } from "./administration.ts";
 import { Buckets, bucketHost } from "./buckets.ts";
 import { Connections } from "./connections.ts";
 import { member as memberCredential } from "./credential.ts";
@@ -15,9 +14,9 @@ import { dialOutcome } from "./dial-outcome.ts";
 import { type AgentEventTarget, LinkChangeEvent, MemberChangeEvent } from "./events.ts";
 import { FaultLog } from "./fault-log.ts";
 import { joinFailure } from "./first-join.ts";
-import { Governance } from "./governance.ts";
-import { ISSUER_PROTOCOL, issuersAmong, renewAt, renewHere } from "./issuing.ts";
-import { KEYS_PROTOCOL, serveKeys, takeCensus } from "./key-census.ts";
+import { type Government, govern } from "./government.ts";
+import { announceIssuer, ISSUER_PROTOCOL, issuersAmong, renewAt, renewHere } from "./issuing.ts";
+import { KEYS_PROTOCOL, serveKeys } from "./key-census.ts";
 import { MeshHost } from "./mesh-host.ts";
 import { meshOptionsOf } from "./mesh-options.ts";
 import { Network } from "./network.ts";
@@ -62,8 +61,7 @@ export class AgentCore {
   readonly faults: FaultLog;
   readonly #face: AgentEventTarget;
   readonly #posted: (post: Post) => void;
-  readonly governance: Governance;
-  readonly administration: Administration;
+  readonly government: Government;
   readonly #open = new OpenLinks();
   readonly #upkeep = new Upkeep();
   readonly #admitted = Promise.withResolvers<void>();
@@ -97,20 +95,19 @@ export class AgentCore {
     });
     this.network = new Network(prepared, this);
     const { paths } = this.network;
-    this.governance = new Governance({
-      ...prepared,
-      listener: {
-        spread: (decree, secrets) => this.#host?.spread(decree, secrets) ?? false,
-        inForce: () => {
-          expelOutlaws(trust.decrees, this.#host?.mesh.membership, this.connections);
-          this.servers.compareDecrees();
-        },
-        outlawed: () => this.#fail(outlawed(prepared.state.path)),
+    this.government = govern(prepared, {
+      members: () => memberInfos(this.mesh),
+      open: (peer, protocol, options) => this.open(peer, protocol, options),
+      later: (ms, run) => this.#upkeep.later(ms, run),
+      spread: (decree, secrets) => this.#host?.spread(decree, secrets) ?? false,
+      inForce: (decree) => {
+        if (decree.kind === "issuers") this.tenure.outdated();
+        expelOutlaws(trust.decrees, this.#host?.mesh.membership, this.connections);
+        this.servers.compareDecrees();
       },
+      outlawed: () => this.#fail(outlawed(prepared.state.path)),
     });
-    const census = () =>
-      takeCensus(memberInfos(this.mesh), this.id, (peer, signal) => this.open(peer, KEYS_PROTOCOL, { signal }));
-    this.administration = new Administration({ ...prepared, governance: this.governance, census });
+    const { governance } = this.government;
     this.connections = new Connections({
       ...prepared,
       paths,
@@ -157,7 +154,7 @@ export class AgentCore {
         ready: () => this.connections.retry(),
         asked: async (request) => issuing?.desk.answer(request),
         progress: (line) => (this.#host ? undefined : prepared.progress(line)),
-        issuers: (encoded) => void this.governance.offerIssuers(encoded),
+        issuers: (encoded) => void governance.offerIssuers(encoded),
         granted: (url, iceServers, skewMs) => paths.granted(url, iceServers, skewMs),
         introduced: (records) => this.#introduced(records),
         signal: (bytes) => this.connections.letter(bytes),
@@ -171,11 +168,14 @@ export class AgentCore {
       (request) => this.#host?.input(request),
     );
     this.buckets = new Buckets(guardReads(replicated, () => trust.token?.facts.scopes ?? []));
-    this.services.provide(KEYS_PROTOCOL, (stream) => serveKeys(stream, this.id, trust.keychain));
+    this.services.provide(KEYS_PROTOCOL, (stream) => serveKeys(stream, trust));
     this.network.provide(this.services);
     if (issuing) {
       this.services.provide(ISSUER_PROTOCOL, (stream, from) => issuing.serve(stream, from));
-      this.servers.desk(issuing.desk.encoded);
+      announceIssuer(issuing, prepared.labels, {
+        desk: (encoded) => this.servers.desk(encoded),
+        labels: (labels) => this.#host?.input({ type: "update", profile: { labels } }),
+      });
     }
     if (trust.token) this.#join();
   }
@@ -287,7 +287,7 @@ export class AgentCore {
     this.network.paths.close();
     await this.servers.close();
     await Promise.race([this.prepared.stacks.close(), new Promise((resolve) => setTimeout(resolve, STACK_MS).unref())]);
-    await this.governance.settled();
+    await this.government.governance.settled();
     await this.prepared.storage.close();
     await this.prepared.issuing?.issuer.close();
     await this.prepared.relaying?.[Symbol.asyncDispose]();
@@ -299,8 +299,7 @@ export class AgentCore {
   /** A member token is held: from here on the agent takes part. */
   #join(): void {
     const { trust, log, state } = this.prepared;
-    const { token } = trust;
-    if (!token || this.#host) return;
+    if (!trust.token || this.#host) return;
     if (this.prepared.relaying && !allows(this.scopes, SCOPE_RELAY)) {
       const hint = `this agent's token does not allow ${SCOPE_RELAY}; invite it with --scope ${SCOPE_RELAY} beside what else it needs`;
       this.#admitted.reject(new StarlingError("permission-denied", hint));
@@ -308,7 +307,7 @@ export class AgentCore {
     }
     const host = new MeshHost({
       ...this.prepared,
-      mesh: meshOptionsOf(this.prepared, token, this.connections),
+      mesh: meshOptionsOf(this.prepared, trust.token, this.connections),
       connections: this.connections,
       buckets: () => this.buckets,
       listener: {
@@ -319,8 +318,8 @@ export class AgentCore {
         superseded: () => this.#fail(new StarlingError("identity-in-use", "another agent has this node key")),
         storeFailed: (error) => this.#fail(error),
         opened: (peer) => this.#opened(peer),
-        decreed: (decree, signed) => this.governance.decreed(decree, signed),
-        rekeyed: (epoch) => this.governance.rekeyed(epoch),
+        decreed: (decree, signed) => this.government.governance.decreed(decree, signed),
+        rekeyed: (epoch) => this.government.governance.rekeyed(epoch),
         fault: (peer, fault) => this.faults.report(peer, fault),
       },
     });
@@ -331,7 +330,8 @@ export class AgentCore {
     this.#upkeep.lookForRelays(this.network.relays);
     this.#upkeep.remember(host.mesh, this.id, state, log);
     this.#upkeep.look(this.prepared, this.servers, this.connections);
-    this.tenure.schedule();
+    this.tenure.begin();
+    this.government.rotations.begin();
     this.#admitted.resolve();
   }
 

@@ -72,7 +72,10 @@ function withNewerKeys(known: Cluster, invited: Cluster): Cluster {
 function withNewerIssuers(known: Cluster, invited: Cluster, crypto: Crypto): Cluster {
   const accepted = (cluster: Cluster) => acceptIssuers(cluster.issuers, known.rootPublicKey, crypto.verifyAuthority);
   const [ours, theirs] = [accepted(known), accepted(invited)];
-  return ours && theirs && supersedes(theirs, ours) ? { ...known, issuers: invited.issuers } : known;
+  if (!ours || !theirs) return known;
+  // A later root's list holds, whatever its version.
+  const later = (invited.issuers.heirs?.length ?? 0) - (known.issuers.heirs?.length ?? 0);
+  return later > 0 || (later === 0 && supersedes(theirs, ours)) ? { ...known, issuers: invited.issuers } : known;
 }
 
 /**

@@ -64,8 +64,11 @@ export class Governance {
 
   /** Takes a list of issuing keys that some root has signed; true if it was news. Never rejects. */
   async offerIssuers(encoded: Uint8Array): Promise<boolean> {
-    const decree = this.#trust.issuersDecree(encoded);
-    return decree !== undefined && !this.#trust.decrees.holds(decree) && this.take(decree);
+    let isNews = false;
+    for (const decree of this.#trust.foundation(encoded)) {
+      if (!this.#trust.decrees.holds(decree) && (await this.take(decree))) isNews = true;
+    }
+    return isNews;
   }
 
   /** A decree has come into force. */

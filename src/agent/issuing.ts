@@ -38,6 +38,8 @@ const MAX_ISSUERS_ASKED = 4;
 export interface Issuing extends AsyncDisposable {
   readonly issuer: Issuer;
   readonly desk: IssuerDesk;
+  /** Has `listener` called whenever another key is in use; there is one. */
+  onRekeyed(listener: () => void): void;
   /** Serves one stream of {@link ISSUER_PROTOCOL}. */
   serve(stream: MeshStream, from: PeerId): Promise<void>;
 }
@@ -51,12 +53,14 @@ export async function openIssuing(
 ): Promise<Issuing> {
   const { crypto, cluster } = trust;
   const { clusterId } = cluster;
+  let listener: () => void = () => undefined;
   const issuer = audited(
     await openIssuer({
       keyFile,
       clusterId,
       issuers: () => trust.issuers,
       voids: (token) => trust.decrees.voids(token),
+      rekeyed: () => listener(),
       crypto,
     }),
     audit,
@@ -68,6 +72,9 @@ export async function openIssuing(
   return {
     issuer,
     desk: openDesk({ issuer, clusterId, holder: trust.id, crypto, now }),
+    onRekeyed(heard) {
+      listener = heard;
+    },
     async serve(stream, from) {
       for await (const message of stream) {
         const token = message.length <= MAX_TOKEN_LENGTH ? fromUtf8(message) : undefined;
@@ -81,6 +88,21 @@ export async function openIssuing(
     },
     [Symbol.asyncDispose]: () => issuer.close(),
   };
+}
+
+/** Tells servers where `issuing` takes requests, and whenever another key is in use them and the members. */
+export function announceIssuer(
+  issuing: Issuing,
+  labels: readonly Label[],
+  to: { desk(encoded: Uint8Array): void; labels(labels: readonly Label[]): void },
+): void {
+  // A member has one desk at a server: that of the key in use.
+  const present = (): void => to.desk((issuing.desk.desks[0] as { readonly encoded: Uint8Array }).encoded);
+  present();
+  issuing.onRekeyed(() => {
+    present();
+    to.labels(withIssuerLabel(labels, issuing.issuer.kid));
+  });
 }
 
 /** `labels` with the one that says which issuing key this member holds, in order. */

@@ -1,6 +1,6 @@
 import { defaultRelayAddresses, parseListenAddress, STUN_PORT } from "../../stun/listen-address.ts";
 import { canonicalAddress, endpointText } from "../../stun/proto/address.ts";
-import { issueCredential } from "../../stun/proto/credentials.ts";
+import { issueCredential, MAX_SECRETS } from "../../stun/proto/credentials.ts";
 import { type StunServer, startStunServer } from "../../stun/server.ts";
 import { StarlingError } from "../errors.ts";
 import type { RelayOptions } from "../options.ts";
@@ -32,6 +32,8 @@ export interface Relaying extends AsyncDisposable {
   /** `address:port` by which others reach it. */
   readonly address: string;
   readonly server: StunServer;
+  /** Credentials are of a new secret from here on; those of the one before count for `graceMs` more, an hour by default and at most: then each has ended. */
+  rotate(graceMs?: number): void;
   /** Serves one stream of {@link TURN_PROTOCOL}. */
   serve(stream: MeshStream, from: PeerId): Promise<void>;
 }
@@ -43,11 +45,12 @@ export async function openRelaying(options: RelayOptions, random: Random, now: (
   const external = options.publicAddress === undefined ? undefined : canonicalAddress(options.publicAddress);
   if (options.publicAddress !== undefined && external === undefined)
     throw new StarlingError("usage", `${JSON.stringify(options.publicAddress)} is no IP address`);
-  const secret = base64(randomBytes(random, SECRET_BYTES));
+  const freshSecret = (): string => base64(randomBytes(random, SECRET_BYTES));
+  let secrets: readonly string[] = [freshSecret()];
   const server = await startStunServer({
     listen: [listen],
     realm: REALM,
-    credentials: { users: [], secrets: [secret] },
+    credentials: { users: [], secrets },
     relayAddresses,
     ...(external !== undefined && { externalAddresses: [external] }),
     ...(options.allowPeers && { allowPeers: options.allowPeers }),
@@ -59,16 +62,37 @@ export async function openRelaying(options: RelayOptions, random: Random, now: (
   });
   const host = external ?? relayAddresses[0] ?? listen.address;
   const address = endpointText({ address: host, port: server.listening[0]?.port ?? listen.port });
+  const use = (next: readonly string[]): void => {
+    secrets = next;
+    server.use({ users: [], secrets });
+  };
+  const timers = new Set<NodeJS.Timeout>();
   const urls = [`stun:${address}`, `turn:${address}`, `turn:${address}?transport=tcp`];
   return {
     address,
     server,
+    rotate(graceMs = CREDENTIAL_MS) {
+      const [before] = secrets as readonly [string];
+      use([freshSecret(), ...secrets].slice(0, MAX_SECRETS));
+      const end = setTimeout(
+        () => {
+          timers.delete(end);
+          use(secrets.filter((secret) => secret !== before));
+        },
+        Math.min(graceMs, CREDENTIAL_MS),
+      ).unref();
+      timers.add(end);
+    },
     async serve(stream, from) {
+      const [secret] = secrets as readonly [string];
       const { username, password: credential, expiresAt } = issueCredential(secret, from, CREDENTIAL_MS, now());
       await stream.send(encodeRelayGrant({ urls, username, credential, expiresAt }));
       stream.end();
     },
-    [Symbol.asyncDispose]: () => server.close(),
+    [Symbol.asyncDispose]: () => {
+      for (const end of timers) clearTimeout(end);
+      return server.close();
+    },
   };
 }
 

@@ -10,7 +10,7 @@ import type { Logger } from "../options.ts";
 import { Restoration } from "../proto/replication/restoration.ts";
 import type { RowChange } from "../proto/replication/rows.ts";
 import type { StoreStatus } from "../status.ts";
-import type { Damage, Store, TakeLock } from "../store.ts";
+import type { Damage, KeyRing, Store, TakeLock } from "../store.ts";
 
 /** Where the values of an agent are kept. */
 export type StoreKind = "sqlite" | "lmdb" | "memory";
@@ -39,14 +39,17 @@ export interface StorageOptions {
 export async function openStorage(options: StorageOptions): Promise<Storage> {
   const { kind, directory, passphrase, hasReplicas, log } = options;
   if (kind === "memory") return new Storage(log);
-  const store = await openStore(kind, directory, passphrase, acquireLock);
+  const keys = await openKeys(directory, passphrase);
+  const store = await openSealed(kind, directory, keys, acquireLock);
   try {
+    // A crash has cut a change of the key off: both are in the ring until all rows are under the newer.
+    if (keys.keys.length > 1) await store.reseal();
     const restoration = new Restoration();
     for await (const rows of store.scan()) restoration.take(rows);
     for (const { detail, setAside } of store.damage) log.warn(detail, { setAside });
     if (restoration.damaged > 0) log.warn("rows of the store are of no use", { rows: restoration.damaged });
     if (store.damage.some(isLoss) && !hasReplicas) throw lossWithoutReplicas(store.damage);
-    return new Storage(log, store, restoration);
+    return new Storage(log, { store, keys }, restoration);
   } catch (error) {
     await store.close();
     throw error;
@@ -60,12 +63,19 @@ export async function openStore(
   passphrase: string | undefined,
   lock: TakeLock,
 ): Promise<Store> {
+  return openSealed(kind, directory, await openKeys(directory, passphrase), lock);
+}
+
+async function openKeys(directory: string, passphrase: string | undefined): Promise<KeyRing> {
   const keysFile = join(directory, KEYS_FILE);
   const file = {
     read: () => readPrivate(keysFile, MAX_RING_BYTES),
     write: (bytes: Uint8Array) => writePrivate(keysFile, bytes),
   };
-  const keys = await openKeyRing(file, passphrase === undefined ? {} : { passphrase });
+  return openKeyRing(file, passphrase === undefined ? {} : { passphrase });
+}
+
+function openSealed(kind: "sqlite" | "lmdb", directory: string, keys: KeyRing, lock: TakeLock): Promise<Store> {
   const open = kind === "sqlite" ? openSqliteStore : openLmdbStore;
   return open(join(directory, FOLDER), { keys, lock });
 }
@@ -84,15 +94,19 @@ function lossWithoutReplicas(damage: readonly Damage[]): StarlingError {
 /** The store of a running agent, and what it held at the start. */
 export class Storage {
   readonly #store: Store | undefined;
+  readonly #keys: KeyRing | undefined;
   readonly #log: Logger;
   readonly #useless: number;
   #restoration: Restoration | undefined;
   #size: { readonly rows: number; readonly fileBytes: number } | undefined;
   #askedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(log: Logger, store?: Store, restoration?: Restoration) {
+  #resealing: Promise<number> | undefined;
+
+  constructor(log: Logger, sealed?: { readonly store: Store; readonly keys: KeyRing }, restoration?: Restoration) {
     this.#log = log;
-    this.#store = store;
+    this.#store = sealed?.store;
+    this.#keys = sealed?.keys;
     this.#restoration = restoration;
     this.#useless = restoration?.damaged ?? 0;
   }
@@ -143,6 +157,26 @@ export class Storage {
   /** Gives the space of overwritten and deleted rows back to the disk. */
   async compact(): Promise<void> {
     await this.#store?.compact();
+  }
+
+  /**
+   * Makes a new key, seals every row with it while commits go on, and drops the old one; resolves with the number of rows. Who asks
+   * meanwhile shares it. Cut off by a crash, it is ended at the next start. Rejects with `usage` for a store in memory.
+   */
+  rekey(): Promise<number> {
+    this.#resealing ??= this.#reseal().finally(() => {
+      this.#resealing = undefined;
+    });
+    return this.#resealing;
+  }
+
+  async #reseal(): Promise<number> {
+    if (this.#store === undefined || this.#keys === undefined) {
+      throw new StarlingError("usage", "this agent keeps its values in memory: there is no key at rest to change");
+    }
+    // One that was made and not yet carried through, for the disk was full, serves.
+    if (this.#keys.keys.length === 1) await this.#keys.add();
+    return this.#store.reseal();
   }
 
   /** Waits for what was committed. Never rejects: whoever waited for a commit that failed has been told. */

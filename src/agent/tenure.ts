@@ -1,11 +1,20 @@
 import type { StateDirectory } from "../drivers/state-directory.ts";
 import type { Logger } from "../options.ts";
 import type { Instant } from "../proto/machine.ts";
+import { below, type Random } from "../proto/random.ts";
 import type { TokenFault } from "../proto/trust/claims.ts";
 import type { Trust } from "./trust.ts";
 
 /** A renewal that fails is tried again after this at the earliest, ms. */
 const RENEW_RETRY_MS = 5_000;
+
+/**
+ * Another issuing key has come: members ask for a token by it within this time, ms, each when it likes, so that issuers are not asked by
+ * all at once and the list is everywhere before. What was by the former key again is tried again, ever more slowly.
+ */
+const FIRST_SUCCESSION_MS = 2_000;
+const SUCCESSION_SPREAD_MS = 8_000;
+const SUCCESSION_TRIES = 4;
 
 /** Who renews a token. A renewal that comes is given to {@link Tenure.hold}. */
 export interface Renewers {
@@ -27,6 +36,7 @@ export class Tenure {
   readonly #log: Logger;
   readonly #now: () => Instant;
   readonly #later: (ms: number, run: () => void) => void;
+  readonly #random: Random;
   readonly #renewers: Renewers;
   readonly #held: (text: string) => void;
 
@@ -37,6 +47,7 @@ export class Tenure {
     readonly log: Logger;
     readonly now: () => Instant;
     readonly later: (ms: number, run: () => void) => void;
+    readonly random: Random;
     readonly renewers: Renewers;
     readonly held: (text: string) => void;
   }) {
@@ -45,6 +56,7 @@ export class Tenure {
     this.#log = options.log;
     this.#now = options.now;
     this.#later = options.later;
+    this.#random = options.random;
     this.#renewers = options.renewers;
     this.#held = options.held;
   }
@@ -65,6 +77,12 @@ export class Tenure {
     return undefined;
   }
 
+  /** A token is held for the first time of this run. */
+  begin(): void {
+    this.schedule();
+    this.outdated();
+  }
+
   /** Renews the token in use at half of its life, and again and again if nobody does it. */
   schedule(): void {
     const { token } = this.#trust;
@@ -74,6 +92,16 @@ export class Tenure {
       if (this.#trust.token !== token) return;
       void this.renew();
       this.schedule();
+    });
+  }
+
+  /** Sees to a token by the newest issuing key, if that in use is by one that will end before it. */
+  outdated(tries = SUCCESSION_TRIES, pauseMs = FIRST_SUCCESSION_MS): void {
+    if (tries === 0 || !this.#trust.isOutdated) return;
+    this.#later(pauseMs + below(this.#random, SUCCESSION_SPREAD_MS), () => {
+      if (!this.#trust.isOutdated) return;
+      void this.renew();
+      this.outdated(tries - 1, pauseMs * 4);
     });
   }
 

@@ -1,7 +1,7 @@
 import type { TokenVerifier } from "../drivers/tokens.ts";
 import { StarlingError } from "../errors.ts";
 import { decreesOf } from "../issuer/decrees-of.ts";
-import { issuersDecree, type SignedDecree } from "../proto/decrees/decree.ts";
+import { foundationOf, type SignedDecree } from "../proto/decrees/decree.ts";
 import type { DecreeSet } from "../proto/decrees/decree-set.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
@@ -12,7 +12,13 @@ import type { SignatureLabel, TokenFacts, Verify } from "../proto/signed.ts";
 import type { TokenFault } from "../proto/trust/claims.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
 import type { BoxKeyPair, Crypto, NodeIdentity } from "../proto/trust/crypto.ts";
-import { acceptIssuers, decodeSignedIssuers, type IssuerList, type SignedIssuers } from "../proto/trust/issuers.ts";
+import {
+  acceptIssuers,
+  decodeSignedIssuers,
+  type IssuerList,
+  type IssuingKey,
+  type SignedIssuers,
+} from "../proto/trust/issuers.ts";
 import { Keychain } from "../proto/trust/keychain.ts";
 import { SCOPE_JOIN } from "../proto/trust/scopes.ts";
 
@@ -94,6 +100,14 @@ export class Trust {
     return undefined;
   }
 
+  /** Whether an issuing key of the list will outlive the one that our token is by. */
+  get isOutdated(): boolean {
+    const { issuers } = this.issuers;
+    const own = issuers.find(({ kid }) => kid === this.#token?.facts.kid);
+    const counts = ({ kid }: IssuingKey): boolean => !this.decrees.voids({ kid });
+    return own !== undefined && issuers.some((other) => other.notAfter > own.notAfter && counts(other));
+  }
+
   /** The list of issuing keys in force. */
   get issuers(): IssuerList {
     const { issuers } = this.decrees;
@@ -101,16 +115,19 @@ export class Trust {
     return issuers.list;
   }
 
-  /** The newest list that the first root has signed: what files and invites begin with. */
+  /** The same in the form for whoever knows only the first root: what files and invites begin with. */
   get signedIssuers(): SignedIssuers {
-    return this.decrees.firstIssuers ?? this.#cluster.issuers;
+    return this.decrees.signedIssuers ?? this.#cluster.issuers;
   }
 
-  /** The decree in a list of issuing keys that some root has signed; undefined when it is none. Whether it is news, the set decides. */
-  issuersDecree(encoded: Uint8Array): SignedDecree | undefined {
+  /**
+   * The decrees in a list of issuing keys that some root has signed, the first with its heirs, or one that is known; none when it is
+   * no such list. Whether they are news, the set decides.
+   */
+  foundation(encoded: Uint8Array): readonly SignedDecree[] {
     const signed = decodeSignedIssuers(encoded);
     const root = signed && this.decrees.roots.find((key) => acceptIssuers(signed, key, this.crypto.verifyAuthority));
-    return signed && root && issuersDecree(signed, root);
+    return signed && root ? foundationOf(signed, root) : [];
   }
 
   sign(label: SignatureLabel, body: Uint8Array): Uint8Array {

@@ -3,7 +3,9 @@ import type { Command } from "commander";
 import { nodeCrypto } from "../drivers/crypto.ts";
 import { readClusterFiles } from "../drivers/state/cluster-files.ts";
 import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
+import { DECREES_FILE, readDecreeFile } from "../drivers/state/decree-file.ts";
 import { StarlingError } from "../errors.ts";
+import { decreesOf } from "../issuer/decrees-of.ts";
 import { issuersOf, type Mint, openMint } from "../issuer/mint.ts";
 import { parsePeerId } from "../proto/peer-id.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
@@ -87,8 +89,13 @@ export async function openMintOf(
 /** The cluster of the state directory; throws `no-cluster` when there is none. */
 export async function readClusterOf(command: Command): Promise<Cluster> {
   const stateDirectory = resolveStateDirectory(flagsOf(command).state);
-  const cluster = await readClusterFiles(stateDirectory, nodeCrypto());
-  if (cluster) return cluster;
+  const crypto = nodeCrypto();
+  const cluster = await readClusterFiles(stateDirectory, crypto);
+  if (cluster) {
+    // A server keeps what it hears as decrees only.
+    const kept = await readDecreeFile(join(stateDirectory, DECREES_FILE));
+    return { ...cluster, issuers: decreesOf(cluster, kept, crypto, Date.now()).signedIssuers ?? cluster.issuers };
+  }
   const hint = `${stateDirectory} holds no cluster; make one with: starling init --state ${stateDirectory}`;
   throw new StarlingError("no-cluster", hint);
 }

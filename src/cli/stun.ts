@@ -1,8 +1,9 @@
 import { type Command, Option } from "commander";
-import { parseUser, readSecrets, startStunService } from "../../stun/main.ts";
+import { parseUser, startStunService } from "../../stun/main.ts";
 import { endpointText } from "../../stun/proto/address.ts";
 import { issueCredential } from "../../stun/proto/credentials.ts";
 import type { TurnLimits } from "../../stun/proto/limits.ts";
+import { readSecrets } from "../../stun/secrets-file.ts";
 import type { StunEvent } from "../../stun/server.ts";
 import { StarlingError } from "../errors.ts";
 import type { Logger } from "../options.ts";
@@ -32,7 +33,7 @@ export function stunCommand(program: Command): void {
       const options = command.optsWithGlobals<{ secretFile?: string; name: string; for: string; json?: boolean }>();
       if (options.secretFile === undefined)
         throw new StarlingError("usage", "name the file of the secret: --secret-file FILE");
-      const [secret = ""] = await readSecrets(options.secretFile);
+      const [secret = ""] = await readSecrets(options.secretFile, Date.now());
       const issued = issueCredential(secret, options.name, parseDuration(options.for), Date.now());
       if (options.json) printJson(issued);
       else print(`${issued.username} ${issued.password}`);
@@ -86,6 +87,7 @@ async function serve(settings: StunSettings, users: readonly string[], json: boo
     users: users.map((text) => parseUser(text, "--user")),
     limits: limitsOf(settings),
     onEvent: (event) => logEvent(log, event),
+    onTrouble: (error) => log.error("the file of secrets cannot be read again", { error }),
   });
   await using running = server;
   const listening = running.listening.map(({ transport, address, port }) => ({ transport, address, port }));

@@ -15,7 +15,12 @@ export function audited(issuer: Issuer, audit: AuditLog): Issuer {
     return issued;
   };
   return {
-    kid: issuer.kid,
+    get kid() {
+      return issuer.kid;
+    },
+    get kids() {
+      return issuer.kids;
+    },
     issueJoinToken: (request, now) => issuer.issueJoinToken(request, now),
     issueMemberToken: (request, now) => issuer.issueMemberToken(request, now),
     signDesk: (desk) => issuer.signDesk(desk),

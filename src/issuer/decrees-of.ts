@@ -1,4 +1,4 @@
-import { issuersDecree } from "../proto/decrees/decree.ts";
+import { foundationOf } from "../proto/decrees/decree.ts";
 import { DecreeSet } from "../proto/decrees/decree-set.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
@@ -12,7 +12,7 @@ export function decreesOf(
   now: Instant,
 ): DecreeSet {
   const decrees = new DecreeSet(rootPublicKey, crypto.verifyAuthority);
-  decrees.accept(issuersDecree(issuers, rootPublicKey), now);
+  for (const decree of foundationOf(issuers, rootPublicKey)) decrees.accept(decree, now);
   for (const decree of kept) decrees.offer(decree, now);
   return decrees;
 }

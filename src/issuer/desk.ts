@@ -12,10 +12,8 @@ import { refusalOf } from "./refusals.ts";
  * one for the newcomers that connect to it, a member with an issuing key has one at every server that it is logged in to.
  */
 export interface IssuerDesk {
-  /** Names the issuing key. */
-  readonly kid: string;
-  /** The signed desk, as it travels. */
-  readonly encoded: Uint8Array;
+  /** The signed desk, as it travels, of each issuing key whose join tokens are exchanged here: the one in use first. */
+  readonly desks: readonly { readonly kid: string; readonly encoded: Uint8Array }[];
   /**
    * The sealed answer, once the use that it spends is on the disk; undefined for bytes that are no request for this desk, and
    * while it is overrun or its disk fails. Never rejects.
@@ -48,8 +46,9 @@ export function openDesk(options: {
   };
 
   return {
-    kid: issuer.kid,
-    encoded: issuer.signDesk({ kid: issuer.kid, holder, boxKey: box.publicKey }),
+    get desks() {
+      return issuer.kids.map((kid) => ({ kid, encoded: issuer.signDesk({ kid, holder, boxKey: box.publicKey }) }));
+    },
     async answer(sealed) {
       if (inHand >= MAX_IN_HAND) return undefined;
       inHand++;

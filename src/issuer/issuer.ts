@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { acquireLock } from "../drivers/state/lock.ts";
 import { openUseJournal, type UseJournal } from "../drivers/state/use-journal.ts";
 import { createTokenVerifier, type TokenVerifier } from "../drivers/tokens.ts";
@@ -6,6 +7,8 @@ import { encodeRevocation } from "../proto/decrees/revocation.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { type Expectation, MEMBER_LIFE_MS, RENEWAL_GRACE_MS } from "../proto/trust/claims.ts";
+import type { Desk } from "../proto/trust/desk.ts";
+import { issuerOf } from "../proto/trust/issuers.ts";
 import { type IssuedMember, type IssueFault, type Mint, type MintOptions, openMint } from "./mint.ts";
 import type { WayIn } from "./ways-in.ts";
 
@@ -18,10 +21,15 @@ import type { WayIn } from "./ways-in.ts";
  * - *Renewal*: a member token of any key of the cluster, valid or expired less than seven days ago, becomes a new one with
  *   the same scopes, role and place, and as long a life, a day at least.
  *
+ * A rotation puts another key into the file: it is taken into use as soon as the list of issuers names it. Join tokens of the key before
+ * are exchanged on, since this journal has counted their uses, until the process ends or that key counts no more.
+ *
  * Whoever calls has seen the subject prove its key; a token alone proves nothing here. Only one process at a time can be the
  * issuer of a key file. Several issuers with keys of their own serve one cluster; they share the secret of places.
  */
 export interface Issuer extends Mint, AsyncDisposable {
+  /** Names of the keys whose join tokens are exchanged here: the one in use first. */
+  readonly kids: readonly string[];
   /** A member token for `subject`, for a join token. Rejects with `state-unavailable` when the disk fails. */
   exchange(joinToken: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
   /**
@@ -43,6 +51,8 @@ export interface IssuerOptions extends MintOptions {
   readonly waysIn?: readonly WayIn[];
   /** Whether the cluster's decrees void a token, beyond what this issuer revoked itself. Default: none. */
   readonly voids?: (token: { readonly subject: PeerId; readonly id?: string; readonly kid?: string }) => boolean;
+  /** The file holds another key, which is in use. */
+  readonly rekeyed?: () => void;
   /** The time at which the journal is opened, Unix ms; what expired long before is forgotten. Default: the system's. */
   readonly now?: Instant;
 }
@@ -67,12 +77,14 @@ export async function openIssuer(options: IssuerOptions): Promise<Issuer> {
   }
 }
 
+/** How often the key's file is looked at, ms: a rotation waits that long for its issuers. */
+const LOOK_MS = 1_000;
+
 class KeyIssuer implements Issuer {
-  readonly kid: string;
-  readonly issueJoinToken: Mint["issueJoinToken"];
-  readonly issueMemberToken: Mint["issueMemberToken"];
-  readonly signDesk: Mint["signDesk"];
-  readonly decree: Mint["decree"];
+  /** The mint of the key in use, and of that before. */
+  #mints: readonly [Mint, ...Mint[]];
+  readonly #look: NodeJS.Timeout;
+  #stamp = "";
   readonly #journal: UseJournal;
   readonly #verifier: TokenVerifier = createTokenVerifier();
   readonly #options: IssuerOptions;
@@ -80,14 +92,35 @@ class KeyIssuer implements Issuer {
   #closed: Promise<void> | undefined;
 
   constructor(mint: Mint, journal: UseJournal, release: () => Promise<void>, options: IssuerOptions) {
-    this.kid = mint.kid;
-    this.issueJoinToken = (request, now) => mint.issueJoinToken(request, now);
-    this.issueMemberToken = (request, now) => mint.issueMemberToken(request, now);
-    this.signDesk = (desk) => mint.signDesk(desk);
-    this.decree = (kind, body) => mint.decree(kind, body);
+    this.#mints = [mint];
+    this.#look = setInterval(() => void this.#reload().catch(() => undefined), LOOK_MS).unref();
     this.#journal = journal;
     this.#release = release;
     this.#options = options;
+  }
+
+  get kid(): string {
+    return this.#mints[0].kid;
+  }
+
+  get kids(): readonly string[] {
+    return this.#mints.map(({ kid }) => kid);
+  }
+
+  issueJoinToken(...request: Parameters<Mint["issueJoinToken"]>): ReturnType<Mint["issueJoinToken"]> {
+    return this.#mints[0].issueJoinToken(...request);
+  }
+
+  issueMemberToken(...request: Parameters<Mint["issueMemberToken"]>): ReturnType<Mint["issueMemberToken"]> {
+    return this.#mints[0].issueMemberToken(...request);
+  }
+
+  signDesk(desk: Desk): Uint8Array {
+    return (this.#mints.find(({ kid }) => kid === desk.kid) ?? this.#mints[0]).signDesk(desk);
+  }
+
+  decree(...said: Parameters<Mint["decree"]>): ReturnType<Mint["decree"]> {
+    return this.#mints[0].decree(...said);
   }
 
   async exchange(joinToken: string, subject: PeerId, now: Instant): Promise<IssuedMember> {
@@ -95,7 +128,7 @@ class KeyIssuer implements Issuer {
     if (!checked.ok) return checked;
     const join = checked.value;
     // Only the journal of the key that made it knows how often it was used.
-    if (join.kid !== this.kid) return refuse("other-issuer");
+    if (!this.kids.includes(join.kid)) return refuse("other-issuer");
     if (this.#isRevoked({ subject, id: join.id, kid: join.kid })) return refuse("revoked");
     // Made before the use is recorded, so that no use is spent on a refusal; given away only after.
     const issued = await this.issueMemberToken({ subject, scopes: join.scopes, role: join.role }, now);
@@ -142,12 +175,26 @@ class KeyIssuer implements Issuer {
   }
 
   close(): Promise<void> {
+    clearInterval(this.#look);
     this.#closed ??= this.#release();
     return this.#closed;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Takes the key in the file into use, if it is another one that the list names. A file that is being replaced is looked at again. */
+  async #reload(): Promise<void> {
+    const { keyFile, issuers, rekeyed } = this.#options;
+    const { mtimeMs, ino } = await stat(keyFile);
+    if (this.#stamp === `${mtimeMs}/${ino}`) return;
+    const mint = await openMint(this.#options);
+    if (mint.kid !== this.kid && issuerOf(issuers(), mint.kid) === undefined) return;
+    this.#stamp = `${mtimeMs}/${ino}`;
+    if (mint.kid === this.kid || this.#closed !== undefined) return;
+    this.#mints = [mint, this.#mints[0]];
+    rekeyed?.();
   }
 
   #isRevoked(token: { readonly subject: PeerId; readonly id: string; readonly kid: string }): boolean {

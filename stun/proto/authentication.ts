@@ -18,17 +18,24 @@ import { Nonces, SecurityFeature } from "./nonce.ts";
  * an algorithm not offered. A request that carries MESSAGE-INTEGRITY-SHA256 is judged by it alone and answered in kind.
  */
 export class Authenticator {
-  readonly #store: CredentialStore;
+  #store: CredentialStore;
   readonly #nonces: Nonces;
   readonly #realm: Uint8Array;
+  readonly #storeOf: (credentials: Credentials) => CredentialStore;
 
   /** @param nonceKey 32 random bytes. */
   constructor(options: AuthenticatorOptions) {
     const { credentials, realm, nonceKey, nonceLifetimeMs, keys } = options;
-    this.#store = new CredentialStore(credentials, realm, keys);
+    this.#storeOf = (known) => new CredentialStore(known, realm, keys);
+    this.#store = this.#storeOf(credentials);
     const anonymity = this.#store.namesByHash ? SecurityFeature.usernameAnonymity : 0;
     this.#nonces = new Nonces(nonceKey, SecurityFeature.passwordAlgorithms | anonymity, nonceLifetimeMs);
     this.#realm = utf8(realm);
+  }
+
+  /** Others count from here on; keys that were derived for those before are forgotten. */
+  replace(credentials: Credentials): void {
+    this.#store = this.#storeOf(credentials);
   }
 
   /** Judges a request from `address`. */

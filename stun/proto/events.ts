@@ -1,4 +1,5 @@
 import type { Endpoint, Family } from "./address.ts";
+import type { Credentials } from "./credentials.ts";
 
 /**
  * What the server's core is told, what it answers, and how packets leave it.
@@ -57,6 +58,8 @@ export type TurnInput<Path, Relay> =
       /** The socket on the next higher port, where one was asked for. */
       readonly reserved?: OpenedRelay<Relay>;
     }
+  /** Others may use the relay from here on. Allocations stay; what they ask for next is judged by these. */
+  | { readonly type: "credentials"; readonly credentials: Credentials }
   /** A connection has ended, and with it its allocation. */
   | { readonly type: "disconnected"; readonly path: Path }
   | { readonly type: "timeout" };

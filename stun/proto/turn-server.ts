@@ -81,6 +81,9 @@ export class TurnServer<Path extends ClientPath, Relay> implements Machine<TurnI
         return NOTHING;
       case "relays-opened":
         return this.#births.opened(input.request, input.relays, input.reserved, now);
+      case "credentials":
+        this.#authenticator.replace(input.credentials);
+        return NOTHING;
       case "disconnected":
         return this.#disconnected(input.path, now);
       case "timeout":

@@ -26,7 +26,9 @@ const aRevocation = fc
 const aRotation = fc
   .tuple(fc.integer({ min: 2, max: 4 }), fc.integer({ min: 1, max: 3 }), signers)
   .map(([epoch, fill, by]) => lab.rotation(epoch, new Uint8Array(32).fill(fill), by));
-const aDecree = fc.oneof(aList, aRevocation, aRotation, aRevocation.map(lab.forged));
+const aSuccession = fc.constantFrom(lab.heir, lab.stranger).map((to) => lab.succession(1, to));
+const anHeirsList = fc.integer({ min: 1, max: 3 }).map((version) => lab.list(version, [first, second], lab.heir));
+const aDecree = fc.oneof(aList, aRevocation, aRotation, aSuccession, anHeirsList, aRevocation.map(lab.forged));
 
 test("members that have heard the same decrees in any order, some only of each other, hold the same in the end", () => {
   const heard = fc.array(fc.tuple(aDecree, fc.integer({ min: 0, max: 3 })), { maxLength: 24 });

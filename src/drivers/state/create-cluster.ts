@@ -26,7 +26,7 @@ import { createSecretFile, createSigningKeyFile } from "./key-file.ts";
 import { acquireLock, LOCK_FILE } from "./lock.ts";
 import { createPrivate, ensurePrivateFolder, exists } from "./private-files.ts";
 
-const ROOT_KEY_FILE = "root.key";
+export const ROOT_KEY_FILE = "root.key";
 export const ISSUING_KEY_FILE = "issuing.key";
 /** Stands beside every issuing key; its content is the same for all issuers of a cluster. */
 export const PLACE_KEY_FILE = "place.key";

@@ -11,6 +11,7 @@ import { outranks, readDecree, slotOf } from "./rank.ts";
 import { type Revocation, SCOPE_REVOKE } from "./revocation.ts";
 import { Revoked } from "./revoked.ts";
 import { type Rotation, SCOPE_ROTATE } from "./rotation.ts";
+import type { Succession } from "./succession.ts";
 
 /**
  * The decrees that are in force: one replicated set that every member and every signaling server holds. It only grows, but
@@ -18,11 +19,12 @@ import { type Rotation, SCOPE_ROTATE } from "./rotation.ts";
  * (`rank.ts`), so that all who have seen the same decrees hold the same, in whatever order they came.
  *
  * Who may say what:
- * - a *succession*: the root before it, once. The newest root speaks as root.
+ * - a *succession*: the root before it, once; of two the lower hash holds, until one of the heirs has signed a list. From its first list on the newest root alone speaks as root; until then, which is time
+ *   to say anew what the one before has said, both do.
  * - a *list of issuing keys*: a root. That of the newest root holds, then the higher version, then the lower bytes.
- * - a *revocation*: the newest root, or an issuing key of the list in force whose ceiling covers `member:revoke`; of an issuing key
- *   only the newest root, or that key itself. The earlier `since` holds.
- * - a *rotation*: the newest root, or an issuing key of the list in force whose ceiling covers `keys:rotate`. The higher epoch
+ * - a *revocation*: a root that speaks, or an issuing key of the list in force whose ceiling covers `member:revoke`; of an issuing key
+ *   only a root that speaks, or that key itself. The earlier `since` holds.
+ * - a *rotation*: a root that speaks, or an issuing key of the list in force whose ceiling covers `keys:rotate`. The higher epoch
  *   holds, then the lower hash.
  *
  * An issuing key counts as long as the list names it, also beyond its end: it makes no token then, and what it has revoked
@@ -60,16 +62,20 @@ export class DecreeSet {
 
   /** The list of issuing keys in force with its signature; undefined before the first one. */
   get issuers(): { readonly list: IssuerList; readonly signed: SignedDecree } | undefined {
-    for (let generation = this.#rootKeys.length - 1; generation >= 0; generation--) {
-      const found = this.#issuersOf(generation);
-      if (found !== undefined) return found;
-    }
-    return undefined;
+    return this.#issuersOf(this.#reign);
   }
 
-  /** The newest list of the first root, by which a newcomer begins that knows no other. */
-  get firstIssuers(): SignedIssuers | undefined {
-    return this.#issuersOf(0)?.signed;
+  /** The list in force in the form for whoever knows only the first root. */
+  get signedIssuers(): SignedIssuers | undefined {
+    const generation = this.#reign;
+    const found = this.#issuersOf(generation)?.signed;
+    if (found === undefined) return undefined;
+    const { body, signature } = found;
+    const heirs = this.#rootKeys.slice(1, generation + 1).map((publicKey, index) => {
+      const succession = this.#slots.get(`succession ${index + 1}`);
+      return { publicKey, signature: (succession as Held).signed.signature };
+    });
+    return heirs.length === 0 ? { body, signature } : { body, signature, heirs };
   }
 
   /** The rotation in force; undefined while the cluster has its first secrets. */
@@ -98,6 +104,11 @@ export class DecreeSet {
     for (const [id, { decree, signed }] of this.#byId) {
       if (decree.kind === "revocation") yield { ...decree, id, signer: signed.signer };
     }
+  }
+
+  /** What the key of this name has decreed and is in force. */
+  *by(signer: string): Generator<SignedDecree> {
+    for (const { signed } of this.#byId.values()) if (signed.signer === signer) yield signed;
   }
 
   has(id: DecreeId): boolean {
@@ -154,7 +165,7 @@ export class DecreeSet {
     const held: Held = { signed, decree, id, bucket: bucketOf(decree, id) };
     const slot = slotOf(decree, signed.signer);
     const before = this.#slots.get(slot);
-    if (before !== undefined && !outranks(held, before)) return { outcome: "superseded" };
+    if (before !== undefined && !(this.#isOpen(decree) && outranks(held, before))) return { outcome: "superseded" };
     if (before === undefined && this.#isFull(held)) return { outcome: "full" };
     // The costly check comes last; nothing has changed before it.
     if (!this.#verify(key, LABELS[signed.kind], signed.body, signed.signature)) return { outcome: "forged" };
@@ -174,13 +185,21 @@ export class DecreeSet {
     return held?.decree.kind === "issuers" ? { list: held.decree.list, signed: held.signed } : undefined;
   }
 
+  /** The generation of the newest root that has signed a list. */
+  get #reign(): number {
+    for (let generation = this.#rootKeys.length - 1; generation > 0; generation--) {
+      if (this.#issuersOf(generation) !== undefined) return generation;
+    }
+    return 0;
+  }
+
   /** The key by which this signer may say such a thing; undefined if it may not. */
   #signerKey(signer: string, decree: Decree): Uint8Array | undefined {
     const generation = this.#rootKeys.findIndex((key) => kidOf(key) === signer);
     if (decree.kind === "succession")
       return generation === decree.generation - 1 ? this.#rootKeys[generation] : undefined;
     if (decree.kind === "issuers") return this.#rootKeys[generation];
-    if (generation >= 0) return generation === this.#rootKeys.length - 1 ? this.root : undefined;
+    if (generation >= 0) return generation >= this.#reign ? this.#rootKeys[generation] : undefined;
     const list = this.issuers?.list;
     const issuer = list && issuerOf(list, signer);
     if (issuer === undefined) return undefined;
@@ -190,6 +209,19 @@ export class DecreeSet {
     return allows(issuer.scopes, decree.kind === "rotation" ? SCOPE_ROTATE : SCOPE_REVOKE)
       ? issuer.publicKey
       : undefined;
+  }
+
+  /** Whether what stands in the register of this decree may still be outranked: no longer once an heir has begun to reign. */
+  #isOpen(decree: Decree): boolean {
+    return decree.kind !== "succession" || this.#reign < decree.generation;
+  }
+
+  /** A rival who has lost takes its own heirs along: none of them has reigned. */
+  #enthrone({ generation, publicKey }: Succession): void {
+    for (const [slot, held] of this.#slots) {
+      if (held.decree.kind === "succession" && held.decree.generation > generation) this.#remove(slot, held);
+    }
+    this.#rootKeys.splice(generation, this.#rootKeys.length, publicKey);
   }
 
   /** Makes room for one more revocation of a signer; true when it is the one that has to stay out. */
@@ -205,7 +237,7 @@ export class DecreeSet {
     this.#byId.set(held.id, held);
     this.#toggle(held);
     const { decree } = held;
-    if (decree.kind === "succession") this.#rootKeys.push(decree.publicKey);
+    if (decree.kind === "succession") this.#enthrone(decree);
     if (decree.kind !== "revocation") return;
     this.#revoked.add(decree);
     const { signer } = held.signed;

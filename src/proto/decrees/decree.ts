@@ -9,7 +9,7 @@ import { DECREE_ID_BYTES, type DecreeId } from "./decree-id.ts";
 import { MAX_DECREE_BYTES } from "./limits.ts";
 import type { Revocation } from "./revocation.ts";
 import type { Rotation } from "./rotation.ts";
-import type { Succession } from "./succession.ts";
+import { encodeSuccession, type Succession } from "./succession.ts";
 
 /**
  * A decree: a signed decision of the cluster itself, by its root or an issuing key. Whoever holds it can check it.
@@ -55,9 +55,17 @@ export function signDecree(kind: DecreeKind, body: Uint8Array, authority: Author
   return { kind, signer: kidOf(authority.publicKey), body, signature: authority.sign(LABELS[kind], body) };
 }
 
-/** The decree of a list of issuing keys that the key with this public key has signed. */
-export function issuersDecree(signed: SignedIssuers, rootPublicKey: Uint8Array): SignedDecree {
-  return { kind: "issuers", signer: kidOf(rootPublicKey), body: signed.body, signature: signed.signature };
+/** The decrees in a signed list: the successions of its heirs, and the list itself by the last of them. Unchecked. */
+export function foundationOf(
+  { body, signature, heirs = [] }: SignedIssuers,
+  rootPublicKey: Uint8Array,
+): SignedDecree[] {
+  const roots = [rootPublicKey, ...heirs.map(({ publicKey }) => publicKey)].map(kidOf);
+  const successions = heirs.map((heir, index): SignedDecree => {
+    const said = encodeSuccession({ generation: index + 1, publicKey: heir.publicKey });
+    return { kind: "succession", signer: roots[index] as string, body: said, signature: heir.signature };
+  });
+  return [...successions, { kind: "issuers", signer: roots.at(-1) as string, body, signature }];
 }
 
 export function encodeDecree({ kind, signer, body, signature }: SignedDecree): Uint8Array {

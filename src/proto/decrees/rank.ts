@@ -43,7 +43,7 @@ export function slotOf(decree: Decree | { readonly kind: "issuers" }, signer: st
   }
 }
 
-/** Whether `a` takes the place of `b`, which stands in the same register. A total order, but for successions: the first one stays. */
+/** Whether `a` takes the place of `b`, which stands in the same register. A total order. */
 export function outranks(a: Ranked, b: Ranked): boolean {
   const [left, right] = [a.decree, b.decree];
   if (left.kind === "issuers" && right.kind === "issuers" && left.list.version !== right.list.version) {
@@ -55,7 +55,6 @@ export function outranks(a: Ranked, b: Ranked): boolean {
   if (left.kind === "rotation" && right.kind === "rotation" && left.epoch !== right.epoch) {
     return left.epoch > right.epoch;
   }
-  if (left.kind === "succession") return false;
   return left.kind === "issuers" ? compareBytes(a.signed.body, b.signed.body) < 0 : a.id < b.id;
 }
 

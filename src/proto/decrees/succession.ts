@@ -6,8 +6,9 @@ import { MAX_SUCCESSIONS } from "./limits.ts";
 /**
  * A succession: the root key hands over to another. The bytes that the root before it signs: [generation, public key].
  *
- * The first root, after which the cluster is named, is generation 0. The successor alone speaks as root from there on. There is
- * no going back and no second heir: the first one that a member has seen holds.
+ * The first root, after which the cluster is named, is generation 0. The successor alone speaks as root from its first list of issuing
+ * keys on. From then on there is no going back and no second heir; until then, of two that are named at a time the lower hash holds, so
+ * that all members agree before either begins.
  */
 export interface Succession {
   /** 1 to {@link MAX_SUCCESSIONS}. */

@@ -20,7 +20,7 @@ import {
 } from "./cluster.ts";
 import { clusterIdOf } from "./cluster-id.ts";
 import { isAcceptablePublicKey } from "./ed25519.ts";
-import { decodeSignedIssuers, encodeSignedIssuers, MAX_ISSUERS_BYTES } from "./issuers.ts";
+import { decodeSignedIssuers, encodeSignedIssuers, MAX_SIGNED_ISSUERS_BYTES } from "./issuers.ts";
 import { KEY_BYTES, keyWeakness } from "./key-strength.ts";
 
 /**
@@ -149,7 +149,7 @@ function parseBody(body: Uint8Array): InviteResult {
   const fields = decoded.ok ? tuple(decoded.value, 10) : undefined;
   const name = text(fields?.[0], MAX_NAME_LENGTH);
   const rootPublicKey = bytesOf(fields?.[1], 32)?.slice();
-  const signed = bytes(fields?.[2], MAX_ISSUERS_BYTES + 128);
+  const signed = bytes(fields?.[2], MAX_SIGNED_ISSUERS_BYTES);
   const issuers = signed === undefined ? undefined : decodeSignedIssuers(signed);
   const epoch = integer(fields?.[3], 1, 0xffff_ffff);
   const key = bytesOf(fields?.[4], KEY_BYTES)?.slice();

@@ -1,4 +1,6 @@
 import { base32, compareBytes, concat, equalBytes, utf8 } from "../bytes.ts";
+import { MAX_SUCCESSIONS } from "../decrees/limits.ts";
+import { encodeSuccession } from "../decrees/succession.ts";
 import { sha256 } from "../hash.ts";
 import type { Instant } from "../machine.ts";
 import { decode, encode, type WireValue } from "../wire/codec.ts";
@@ -16,6 +18,9 @@ import { isTime } from "./times.ts";
  * without it: every token of that key is void as soon as the list arrives. The version counter decides which of two
  * lists holds; a list never goes back. Two different lists with one version mean that the root key was used carelessly
  * or stolen: the one whose bytes are smaller holds, so that all members agree.
+ *
+ * The cluster is named after its first root for good. Where a root has handed over to another (`decrees/succession.ts`), the list of
+ * the newest one travels with the chain of heirs, each signed by the root before it, so that whoever knows only the first believes it.
  *
  * A key's name (`kid`) is derived from the key. No list can give two keys one name, and a token cannot point anywhere
  * else. The root signs under a label of its own; node keys and issuing keys never sign under it.
@@ -46,12 +51,25 @@ export interface IssuerList {
   readonly issuers: readonly IssuingKey[];
 }
 
-/** A list with the root's signature over it: what files, invites and gossip carry. */
+/** A list with a root's signature over it: what files, invites and gossip carry. */
 export interface SignedIssuers {
   readonly body: Uint8Array;
   /** 64 bytes, label `starling/issuers/1`. */
   readonly signature: Uint8Array;
+  /** The roots after the first one, up to the one that signed; absent where that is the first. 1 to {@link MAX_SUCCESSIONS}. */
+  readonly heirs?: readonly SignedHeir[];
 }
+
+/** A root and the word of the root before it. */
+export interface SignedHeir {
+  /** Ed25519, 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** 64 bytes, label `starling/succession/1`. */
+  readonly signature: Uint8Array;
+}
+
+/** A signed list in the form in which it travels, bytes: the list, its signature, and a full chain of heirs. */
+export const MAX_SIGNED_ISSUERS_BYTES = MAX_ISSUERS_BYTES + 1_024;
 
 const KID_LABEL = utf8("starling/kid/1\0");
 const LIMITS = { depth: 4, items: 8 + MAX_ISSUERS * (MAX_SCOPES + 6) };
@@ -95,23 +113,37 @@ function issuerFrom(value: WireValue): IssuingKey | undefined {
 }
 
 /** The form in which a signed list travels and is kept. */
-export function encodeSignedIssuers(signed: SignedIssuers): Uint8Array {
-  return encode([signed.body, signed.signature]);
+export function encodeSignedIssuers({ body, signature, heirs = [] }: SignedIssuers): Uint8Array {
+  if (heirs.length === 0) return encode([body, signature]);
+  return encode([body, signature, heirs.map((heir) => [heir.publicKey, heir.signature])]);
 }
 
 /** The opposite of {@link encodeSignedIssuers}; undefined for anything else. Nothing is checked but the shape. */
 export function decodeSignedIssuers(encoded: Uint8Array): SignedIssuers | undefined {
-  if (encoded.length > MAX_ISSUERS_BYTES + 128) return undefined;
-  const decoded = decode(encoded, { depth: 1, items: 3 });
-  const fields = decoded.ok ? tuple(decoded.value, 2) : undefined;
-  const body = bytes(fields?.[0], MAX_ISSUERS_BYTES);
-  const signature = bytesOf(fields?.[1], 64);
-  return body === undefined || signature === undefined
-    ? undefined
-    : { body: body.slice(), signature: signature.slice() };
+  if (encoded.length > MAX_SIGNED_ISSUERS_BYTES) return undefined;
+  const decoded = decode(encoded, { depth: 3, items: 4 + 3 * MAX_SUCCESSIONS });
+  const plain = decoded.ok ? tuple(decoded.value, 2) : undefined;
+  const fields = plain ?? (decoded.ok ? tuple(decoded.value, 3) : undefined);
+  const body = bytes(fields?.[0], MAX_ISSUERS_BYTES)?.slice();
+  const signature = bytesOf(fields?.[1], 64)?.slice();
+  if (body === undefined || signature === undefined) return undefined;
+  if (plain !== undefined) return { body, signature };
+  const heirs = list(fields?.[2], MAX_SUCCESSIONS, heirFrom);
+  return heirs === undefined || heirs.length === 0 ? undefined : { body, signature, heirs };
 }
 
-/** The list, if the root with this public key signed it and its shape is right; undefined otherwise. */
+function heirFrom(value: WireValue): SignedHeir | undefined {
+  const fields = tuple(value, 2);
+  const publicKey = bytesOf(fields?.[0], 32)?.slice();
+  const signature = bytesOf(fields?.[1], 64)?.slice();
+  if (publicKey === undefined || signature === undefined || !isAcceptablePublicKey(publicKey)) return undefined;
+  return { publicKey, signature };
+}
+
+/**
+ * The list, if the root with this public key signed it, or the last of a chain of heirs that begins with it, and its shape is right;
+ * undefined otherwise.
+ */
 export function acceptIssuers(
   signed: SignedIssuers,
   rootPublicKey: Uint8Array,
@@ -119,7 +151,13 @@ export function acceptIssuers(
 ): IssuerList | undefined {
   const issuers = decodeIssuers(signed.body);
   if (issuers === undefined) return undefined;
-  return verifyAuthority(rootPublicKey, "starling/issuers/1", signed.body, signed.signature) ? issuers : undefined;
+  let root = rootPublicKey;
+  for (const [index, { publicKey, signature }] of (signed.heirs ?? []).entries()) {
+    const succession = encodeSuccession({ generation: index + 1, publicKey });
+    if (!verifyAuthority(root, "starling/succession/1", succession, signature)) return undefined;
+    root = publicKey;
+  }
+  return verifyAuthority(root, "starling/issuers/1", signed.body, signed.signature) ? issuers : undefined;
 }
 
 /** Whether the accepted list `candidate` takes the place of `current`. A total order: all members end with the same list. */

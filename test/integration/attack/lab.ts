@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { expect } from "vitest";
 import { startSignalingService } from "../../../signaling/main.ts";
@@ -37,6 +37,8 @@ export class Lab {
   readonly cluster: Cluster;
   readonly issuingKey: SigningKey;
   readonly issuingKeyFile: string;
+  /** Beside it. */
+  readonly rootKeyFile: string;
   readonly mint: Mint;
   readonly server: SignalingServer;
   readonly #folder: string;
@@ -54,6 +56,7 @@ export class Lab {
   ) {
     this.#folder = folder;
     this.issuingKeyFile = issuingKeyFile;
+    this.rootKeyFile = join(dirname(issuingKeyFile), "root.key");
     this.cluster = cluster;
     this.issuingKey = issuingKey;
     this.mint = mint;

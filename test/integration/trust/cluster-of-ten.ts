@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { startSignalingService } from "../../../signaling/main.ts";
 import { prepare } from "../../../src/agent/prepare.ts";
 import { Agent } from "../../../src/agent.ts";
@@ -54,4 +55,51 @@ export async function anotherServer(lab: Lab): Promise<string> {
 export function isRidOf(agent: Agent, other: string): boolean {
   const member = agent.members().find(({ id }) => id === other);
   return !agent.status().links.some(({ peer }) => peer === other) && (member === undefined || member.state === "down");
+}
+
+/** Counts links that these agents lose from here on, but for those with `except`. */
+export function linksLost(agents: readonly Agent[], ...except: readonly string[]): () => number {
+  let lost = 0;
+  for (const agent of agents) {
+    agent.addEventListener("linkdown", ({ peer }) => {
+      if (!except.includes(peer)) lost++;
+    });
+  }
+  return () => lost;
+}
+
+/** Writes to a bucket without a pause, by one agent after the other, each on two of them. */
+export class Writer {
+  last = "";
+  #writes = 0;
+  #failed = 0;
+  #stopped = false;
+  readonly #running: Promise<void>;
+
+  constructor(agents: readonly Agent[]) {
+    this.#running = this.#run(agents);
+  }
+
+  async stop(): Promise<{ readonly writes: number; readonly failed: number }> {
+    this.#stopped = true;
+    await this.#running;
+    return { writes: this.#writes, failed: this.#failed };
+  }
+
+  async #run(agents: readonly Agent[]): Promise<void> {
+    while (!this.#stopped) {
+      const key = `key-${this.#writes}`;
+      const agent = agents[this.#writes++ % agents.length] as Agent;
+      await agent
+        .bucket("app")
+        .put(key, key, { replicas: 2, timeoutMs: 10_000 })
+        .then(() => {
+          this.last = key;
+        })
+        .catch(() => {
+          this.#failed++;
+        });
+      await pause(10);
+    }
+  }
 }

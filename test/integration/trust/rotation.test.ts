@@ -2,7 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Agent } from "../../../src/agent.ts";
 import { faults, hasLink, Lab, until } from "../attack/lab.ts";
-import { mesh, meshed } from "./cluster-of-ten.ts";
+import { linksLost, mesh, meshed, Writer } from "./cluster-of-ten.ts";
 
 /**
  * Goal: the secrets of a running cluster change, and nobody notices but who still has the old ones when their time is over.
@@ -31,12 +31,7 @@ test("new cluster and gossip keys cost no write and no link, reach a member that
   await meshed([...agents, away]);
   await away.leave();
 
-  let lost = 0;
-  for (const agent of agents) {
-    agent.addEventListener("linkdown", ({ peer }) => {
-      if (peer !== away.id) lost++;
-    });
-  }
+  const lost = linksLost(agents, away.id);
   const writer = new Writer(agents);
   const [admin] = agents as [Agent];
   await pause(500);
@@ -63,44 +58,8 @@ test("new cluster and gossip keys cost no write and no link, reach a member that
   expect(agents.some((agent) => hasLink(agent, late.id))).toBe(false);
 
   const { writes, failed } = await writer.stop();
-  console.log(`${writes} writes, ${failed} failed; ${lost} links lost`);
+  console.log(`${writes} writes, ${failed} failed; ${lost()} links lost`);
   expect(writes).toBeGreaterThan(50);
   expect(failed).toBe(0);
-  expect(lost).toBe(0);
+  expect(lost()).toBe(0);
 });
-
-/** Writes to a bucket without a pause, by one agent after the other, each on two of them. */
-class Writer {
-  last = "";
-  #writes = 0;
-  #failed = 0;
-  #stopped = false;
-  readonly #running: Promise<void>;
-
-  constructor(agents: readonly Agent[]) {
-    this.#running = this.#run(agents);
-  }
-
-  async stop(): Promise<{ readonly writes: number; readonly failed: number }> {
-    this.#stopped = true;
-    await this.#running;
-    return { writes: this.#writes, failed: this.#failed };
-  }
-
-  async #run(agents: readonly Agent[]): Promise<void> {
-    while (!this.#stopped) {
-      const key = `key-${this.#writes}`;
-      const agent = agents[this.#writes++ % agents.length] as Agent;
-      await agent
-        .bucket("app")
-        .put(key, key, { replicas: 2, timeoutMs: 10_000 })
-        .then(() => {
-          this.last = key;
-        })
-        .catch(() => {
-          this.#failed++;
-        });
-      await pause(10);
-    }
-  }
-}

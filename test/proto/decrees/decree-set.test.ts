@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
+import { equalBytes } from "../../../src/proto/bytes.ts";
 import {
   decodeDecree,
   decreeIdOf,
   encodeDecree,
+  foundationOf,
   type SignedDecree,
   signDecree,
 } from "../../../src/proto/decrees/decree.ts";
@@ -14,7 +16,15 @@ import {
   parseTarget,
   targetText,
 } from "../../../src/proto/decrees/revocation.ts";
-import { kidOf } from "../../../src/proto/trust/issuers.ts";
+import type { Authority } from "../../../src/proto/trust/crypto.ts";
+import {
+  acceptIssuers,
+  decodeSignedIssuers,
+  encodeSignedIssuers,
+  kidOf,
+  type SignedHeir,
+  type SignedIssuers,
+} from "../../../src/proto/trust/issuers.ts";
 import * as lab from "./lab.ts";
 import {
   first,
@@ -35,6 +45,7 @@ import {
 } from "./lab.ts";
 
 const secrets = (fill: number) => new Uint8Array(32).fill(fill);
+const equal = ({ body }: SignedDecree, to: Authority) => equalBytes(body, succession(1, to).body);
 const outcome = (set: DecreeSet, decree: SignedDecree, now = NOW) => set.accept(decree, now).outcome;
 
 describe("a revocation", () => {
@@ -154,6 +165,60 @@ describe("a root that hands over", () => {
     expect(outcome(set, succession(2, stranger))).toBe("unentitled");
     expect(outcome(set, succession(2, stranger, first))).toBe("unentitled");
     expect(outcome(set, succession(2, stranger, heir))).toBe("news");
+  });
+});
+
+describe("a succession", () => {
+  test("leaves what the root before has revoked in force until its heir has signed a list, and then to the heir alone", () => {
+    const set = setWith(list(1, [first]), revocation(member(9), root), succession(1, heir));
+    expect(set.revokedSince(peer(9))).toBe(NOW);
+    expect(outcome(set, revocation(member(9), heir))).toBe("news");
+    expect(outcome(set, list(2, [first], heir))).toBe("news");
+    expect(set.revokedSince(peer(9))).toBe(NOW);
+    expect([...set.by(kidOf(root.publicKey))].map(({ kind }) => kind)).toEqual(["issuers", "succession"]);
+    expect(outcome(set, rotation(2, secrets(1), root))).toBe("unentitled");
+  });
+
+  test("of two at a time is the one with the lower hash, in either order, and of none once an heir has signed a list", () => {
+    const [lower, higher] = [succession(1, heir), succession(1, stranger)].toSorted((a, b) =>
+      decreeIdOf(a) < decreeIdOf(b) ? -1 : 1,
+    ) as [SignedDecree, SignedDecree];
+    const [winner, loser] = equal(lower, heir) ? [heir, stranger] : [stranger, heir];
+    const forth = setWith(list(1, [first]), lower, higher, revocation(member(9), loser), list(2, [first], winner));
+    const back = setWith(list(1, [first]), higher, revocation(member(9), loser), lower, list(2, [first], winner));
+    expect(back.sums()).toEqual(forth.sums());
+    expect(back.root).toEqual(winner.publicKey);
+    expect(back.revokedSince(peer(9))).toBeUndefined();
+    const begun = setWith(list(1, [first]), higher, list(2, [first], loser));
+    expect(outcome(begun, lower)).toBe("superseded");
+    expect(begun.root).toEqual(loser.publicKey);
+  });
+
+  test("takes along the heirs that a rival has named, and not those of one that reigns", () => {
+    const [lower, higher] = [succession(1, heir), succession(1, stranger)].toSorted((a, b) =>
+      decreeIdOf(a) < decreeIdOf(b) ? -1 : 1,
+    ) as [SignedDecree, SignedDecree];
+    const [winner, loser] = equal(lower, heir) ? [heir, stranger] : [stranger, heir];
+    const set = setWith(list(1, [first]), higher, succession(2, third, loser));
+    expect(set.roots).toHaveLength(3);
+    expect(outcome(set, lower)).toBe("news");
+    expect(set.roots).toEqual([root.publicKey, winner.publicKey]);
+    expect(setWith(list(1, [first]), lower, succession(2, third, winner)).roots).toHaveLength(3);
+  });
+
+  test("travels with the list of the newest root, for whoever knows the first, and its chain can be neither cut nor mended", () => {
+    const set = setWith(list(1, [first]), succession(1, heir), succession(2, third, heir), list(4, [second], third));
+    const signed = set.signedIssuers as SignedIssuers;
+    expect(acceptIssuers(signed, root.publicKey, lab.verify)?.version).toBe(4);
+    expect(decodeSignedIssuers(encodeSignedIssuers(signed))).toEqual(signed);
+    const fresh = setWith(...foundationOf(signed, root.publicKey));
+    expect(fresh.root).toEqual(third.publicKey);
+    expect(fresh.issuers?.list.version).toBe(4);
+    const [one, two] = signed.heirs as [SignedHeir, SignedHeir];
+    for (const heirs of [[], [one], [two], [two, one], [one, one], [one, { ...two, publicKey: stranger.publicKey }]]) {
+      expect(acceptIssuers({ ...signed, heirs }, root.publicKey, lab.verify)).toBeUndefined();
+    }
+    expect(acceptIssuers(signed, heir.publicKey, lab.verify)).toBeUndefined();
   });
 });
 
