@@ -42,6 +42,8 @@ const MEANINGS = {
   "not-running": "no agent is running",
   /** The token lacks the scope that the operation needs. */
   "permission-denied": "the token does not allow it",
+  /** A key file is sealed, and the passphrase is missing or does not open it. */
+  "passphrase-wrong": "the passphrase is missing or wrong",
   /** The other side refused or broke the protocol. */
   "peer-refused": "the other side refused",
   /** This member, or the one addressed, was revoked. */

@@ -15,6 +15,7 @@ import { keysCommand } from "./keys.ts";
 import { kvCommand } from "./kv.ts";
 import { netcheckCommand } from "./netcheck.ts";
 import { fail } from "./output.ts";
+import { passphraseCommand } from "./passphrase.ts";
 import { pingCommand } from "./ping.ts";
 import { signalCommand } from "./signal.ts";
 import { membersCommand, statusCommand } from "./status.ts";
@@ -54,6 +55,7 @@ for (const register of [
   tokenCommand,
   keygenCommand,
   keysCommand,
+  passphraseCommand,
   signalCommand,
   stunCommand,
   apiKeyCommand,

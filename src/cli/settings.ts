@@ -159,13 +159,15 @@ export function readSettingsFile(
   return { file, values: parseSettings(text, file) };
 }
 
+const someSettings = settingsSchema.partial();
+
 /** The settings that a configuration file says. `source`: how errors call it. Throws `config-invalid`. */
 export function parseSettings(text: string, source: string): Partial<Settings> {
   return check(parseYaml(text, source) ?? {}, source);
 }
 
 function check(values: unknown, source: string): Partial<Settings> {
-  const result = settingsSchema.partial().safeParse(values);
+  const result = someSettings.safeParse(values);
   if (result.success) return withoutUndefined(result.data);
   const issue = result.error.issues[0];
   const unknown = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;

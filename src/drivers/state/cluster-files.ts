@@ -1,7 +1,7 @@
 /**
  * What a state directory keeps of the cluster, in three files: `cluster.json` for people to read, `cluster.key` with the
  * secret that only members share (a line `EPOCH BASE64` for each epoch, newest first, those before with their end in Unix ms), `keyring` with the keys of gossip
- * (a line each, the one in use first). All have mode 0600: the JSON may hold a TURN credential.
+ * (a line each, the one in use first). All have mode 0600, since the JSON may hold a TURN credential; the two with keys may be sealed.
  */
 import { join } from "node:path";
 import { z } from "zod";
@@ -26,6 +26,7 @@ import type { Crypto } from "../../proto/trust/crypto.ts";
 import { acceptIssuers, decodeSignedIssuers, encodeSignedIssuers } from "../../proto/trust/issuers.ts";
 import { refuseWeak } from "./key-file.ts";
 import { corrupt, readPrivateText, writePrivate } from "./private-files.ts";
+import { readSecretText, writeSecretText } from "./secret-text.ts";
 
 export const CLUSTER_FILE = "cluster.json";
 export const CLUSTER_KEY_FILE = "cluster.key";
@@ -87,8 +88,8 @@ export async function writeClusterFiles(folder: string, cluster: Cluster, crypto
   const keyLines = clusterKeys.map(
     ({ epoch, key, until }) => `${[epoch, base64(key), ...(until === undefined ? [] : [until])].join(" ")}\n`,
   );
-  await writePrivate(join(folder, CLUSTER_KEY_FILE), keyLines.join(""));
-  await writePrivate(join(folder, KEYRING_FILE), keyring.map((key) => `${base64(key)}\n`).join(""));
+  await writeSecretText(join(folder, CLUSTER_KEY_FILE), keyLines.join(""));
+  await writeSecretText(join(folder, KEYRING_FILE), keyring.map((key) => `${base64(key)}\n`).join(""));
   const json = {
     id: clusterId,
     name,
@@ -151,7 +152,7 @@ async function readKeyring(path: string): Promise<readonly Uint8Array[]> {
 }
 
 async function readLines(path: string, most: number): Promise<readonly string[]> {
-  const text = await readPrivateText(path, MAX_CLUSTER_FILE_BYTES);
+  const text = await readSecretText(path, MAX_CLUSTER_FILE_BYTES);
   if (text === undefined) throw corrupt(path, "it is missing");
   const lines = text.split(/\r?\n/).filter((line) => line !== "");
   if (lines.length === 0 || lines.length > most) throw corrupt(path, `it does not hold 1 to ${most} keys`);

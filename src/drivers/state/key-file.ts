@@ -1,5 +1,6 @@
 /**
- * Key files: one key in base64 on a line of its own, mode 0600. Lines that begin with # say what it is.
+ * Key files: one key in base64 on a line of its own, mode 0600, sealed under a passphrase or not (`secret-text.ts`). Lines that
+ * begin with # say what it is.
  *
  * A signing key is kept in tweetnacl's form, 64 bytes: the seed and the public key. Both halves must fit each other: a
  * signer fed with a public key that is not its own gives its private key away.
@@ -9,14 +10,15 @@ import { base64, fromBase64 } from "../../proto/base64.ts";
 import { concat, equalBytes } from "../../proto/bytes.ts";
 import type { Crypto, SigningKey } from "../../proto/trust/crypto.ts";
 import { describeWeakness, keyWeakness } from "../../proto/trust/key-strength.ts";
-import { corrupt, createPrivate, readPrivateText } from "./private-files.ts";
+import { corrupt } from "./private-files.ts";
+import { createSecretText, readSecretText } from "./secret-text.ts";
 
 /** A key file, bytes: a key and a comment. */
 const MAX_KEY_FILE_BYTES = 4_096;
 
 /** Creates a file with a signing key. Throws `already-exists` when one is there. */
 export async function createSigningKeyFile(path: string, key: SigningKey, purpose: string): Promise<void> {
-  await createPrivate(path, keyText(concat(key.seed, key.publicKey), purpose));
+  await createSecretText(path, keyText(concat(key.seed, key.publicKey), purpose));
 }
 
 /**
@@ -34,7 +36,7 @@ export async function readSigningKeyFile(path: string, crypto: Crypto): Promise<
 
 /** Creates a file with a secret of 32 bytes. Throws `already-exists` when one is there. */
 export async function createSecretFile(path: string, secret: Uint8Array, purpose: string): Promise<void> {
-  await createPrivate(path, keyText(secret, purpose));
+  await createSecretText(path, keyText(secret, purpose));
 }
 
 /** The secret of 32 bytes in a file; undefined when there is no file. Throws as {@link readSigningKeyFile}. */
@@ -57,7 +59,7 @@ function keyText(key: Uint8Array, purpose: string): string {
 }
 
 async function readKey(path: string, length: number): Promise<Uint8Array | undefined> {
-  const text = await readPrivateText(path, MAX_KEY_FILE_BYTES);
+  const text = await readSecretText(path, MAX_KEY_FILE_BYTES);
   if (text === undefined) return undefined;
   const lines = text.split(/\r?\n/).filter((line) => line !== "" && !line.startsWith("#"));
   const key = lines.length === 1 ? fromBase64((lines[0] as string).trim()) : undefined;
