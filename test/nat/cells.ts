@@ -1,4 +1,5 @@
 import { type Expectation, expectedPath } from "./behaviour.ts";
+import type { Delay } from "./delay-line.ts";
 import type { Namespace } from "./namespace.ts";
 import { NAT_NAMES, NAT_TYPES, type NatName } from "./nat-types.ts";
 import type { Household, Network } from "./network.ts";
@@ -16,7 +17,10 @@ export interface Cell {
   readonly local?: boolean;
   /** The NATs that the two are behind. */
   readonly nats: readonly [NatName, NatName];
-  build(network: Network): Promise<Ground>;
+  /** Whether the two are behind one router. */
+  readonly shared?: boolean;
+  /** `delay` is that of the line of the first household. */
+  build(network: Network, delay?: Delay): Promise<Ground>;
 }
 
 /** Two hosts, the first in the first household, and the households to take down after them. */
@@ -31,16 +35,18 @@ export const SPECIAL_CELLS: readonly Cell[] = [
     expected: "direct",
     udp: true,
     local: true,
+    shared: true,
     nats: ["port-restricted", "port-restricted"],
-    build: (network) => oneHousehold(network, false),
+    build: (network, delay) => oneHousehold(network, { isolated: false, delay }),
   },
   {
     // Its router does not turn packets round: both would have to reach each other by its own public address.
     name: "same NAT, isolated",
     expected: "relayed",
     udp: true,
+    shared: true,
     nats: ["port-restricted", "port-restricted"],
-    build: (network) => oneHousehold(network, true),
+    build: (network, delay) => oneHousehold(network, { isolated: true, delay }),
   },
   {
     // Even the hosts' own addresses are equal.
@@ -48,7 +54,7 @@ export const SPECIAL_CELLS: readonly Cell[] = [
     expected: "direct",
     udp: true,
     nats: ["port-restricted", "port-restricted"],
-    build: (network) => twoHouseholds(network, "port-restricted", "port-restricted", 77),
+    build: (network, delay) => twoHouseholds(network, ["port-restricted", "port-restricted"], { lan: 77, delay }),
   },
 ];
 
@@ -64,7 +70,7 @@ export function pairCell(one: NatName, other: NatName): Cell {
     expected: expectedPath(left, right),
     udp: left.udp && right.udp,
     nats: [one, other],
-    build: (network) => twoHouseholds(network, one, other),
+    build: (network, delay) => twoHouseholds(network, [one, other], { delay }),
   };
 }
 
@@ -73,15 +79,21 @@ export function kindOf(cell: Cell, path: string): Kind {
   return path === "direct" ? "direct" : "relayed";
 }
 
-async function twoHouseholds(network: Network, one: NatName, other: NatName, lan?: number): Promise<Ground> {
-  const where = lan === undefined ? {} : { lan };
-  const left = await network.household({ nat: one, ...where });
+async function twoHouseholds(
+  network: Network,
+  [one, other]: readonly [NatName, NatName],
+  { delay, ...where }: { readonly lan?: number; readonly delay: Delay | undefined },
+): Promise<Ground> {
+  const left = await network.household({ nat: one, delay, ...where });
   const right = await network.household({ nat: other, ...where });
   return { hosts: [hostOf(left, 0), hostOf(right, 0)], households: [left, right] };
 }
 
-async function oneHousehold(network: Network, isolated: boolean): Promise<Ground> {
-  const household = await network.household({ nat: "port-restricted", hosts: 2, isolated });
+async function oneHousehold(
+  network: Network,
+  options: { readonly isolated: boolean; readonly delay: Delay | undefined },
+): Promise<Ground> {
+  const household = await network.household({ nat: "port-restricted", hosts: 2, ...options });
   return { hosts: [hostOf(household, 0), hostOf(household, 1)], households: [household] };
 }
 

@@ -18,8 +18,8 @@ const CALM_MS = 2_000;
 /** Beyond this a stream is given up as not coming back, ms. */
 const PATIENCE_MS = 30_000;
 /** The bounds that are asked for, ms. */
-const RECOVERY_MS = 6_000;
-const CLIMB_MS = 60_000;
+export const RECOVERY_MS = 6_000;
+export const CLIMB_MS = 60_000;
 const FREEZE_MS = 60_000;
 const PARTITION_MS = 10_000;
 
@@ -49,6 +49,11 @@ export interface LiveResult {
   readonly pathMs: number | null;
   readonly sent: readonly number[];
   readonly received: readonly number[];
+  /** Whether a path is asked for. */
+  readonly isToClimb: boolean;
+  /** What is wrong with the messages: lost, doubled, out of order, or cut off. */
+  readonly fault: string | null;
+  /** The first thing that is not as it should be, of all of it. */
   readonly failure: string | null;
 }
 
@@ -130,12 +135,13 @@ export async function runChange(lab: Lab, change: Change, stack: StackWord): Pro
     return agent;
   };
   const blank = { change: change.name, stack, recoveryMs: null, pathMs: null, sent: [], received: [] };
+  const isToClimb = change.path !== undefined;
   try {
     await change.prepare?.({ lab, households });
     const agents = [await start(households[0]), await start(households[1])] as const;
-    return { ...blank, ...(await watch(change, { lab, households, agents })) };
+    return { ...blank, isToClimb, ...(await watch(change, { lab, households, agents })) };
   } catch (error) {
-    return { ...blank, failure: String(error) };
+    return { ...blank, isToClimb, fault: String(error), failure: String(error) };
   } finally {
     await network.impair({});
     await Promise.all(started.map((agent) => agent.stop()));
@@ -143,7 +149,7 @@ export async function runChange(lab: Lab, change: Change, stack: StackWord): Pro
   }
 }
 
-async function watch(change: Change, scene: Scene): Promise<Omit<LiveResult, "change" | "stack">> {
+async function watch(change: Change, scene: Scene): Promise<Omit<LiveResult, "change" | "stack" | "isToClimb">> {
   const { agents } = scene;
   const [first, second] = agents;
   const isLinked = await within(
@@ -165,12 +171,14 @@ async function watch(change: Change, scene: Scene): Promise<Omit<LiveResult, "ch
   const received = await drained(agents);
   const recoveries = received.map((at) => recoveryOf(at, changedAt));
   const recoveryMs = recoveries.includes(null) ? null : Math.max(...recoveries.map((ms) => ms ?? 0));
+  const fault = faultOf(sent, received);
   return {
     recoveryMs,
     pathMs,
     sent: sent.map(({ count }) => count),
     received: received.map(({ count }) => count).reverse(),
-    failure: faultOf(change, { recoveryMs, pathMs, sent, received }),
+    fault,
+    failure: fault ?? tardinessOf(change, recoveryMs, pathMs),
   };
 }
 
@@ -212,25 +220,18 @@ async function pathWithin(
   return found ? Date.now() - since : null;
 }
 
-function faultOf(
-  change: Change,
-  seen: {
-    readonly recoveryMs: number | null;
-    readonly pathMs: number | null;
-    readonly sent: readonly Sent[];
-    readonly received: readonly Received[];
-  },
-): string | null {
-  const { recoveryMs, pathMs, sent, received } = seen;
+function faultOf(sent: readonly Sent[], received: readonly Received[]): string | null {
   const failed =
     sent.find(({ failure }) => failure !== null)?.failure ?? received.find(({ end }) => end?.includes("Error"))?.end;
   if (failed) return failed;
   const disorder = received.flatMap(({ faults }) => faults)[0];
   if (disorder !== undefined) return `out of order: ${disorder}`;
   const [first, second] = received;
-  if (first?.count !== sent[1]?.count || second?.count !== sent[0]?.count) return "messages were lost";
+  return first?.count === sent[1]?.count && second?.count === sent[0]?.count ? null : "messages were lost";
+}
+
+function tardinessOf({ path }: Change, recoveryMs: number | null, pathMs: number | null): string | null {
   if (recoveryMs === null) return "no message came after the change";
   if (recoveryMs > RECOVERY_MS) return `messages flowed again only after ${recoveryMs} ms`;
-  if (change.path && pathMs === null) return `not ${change.path.word} within ${change.path.withinMs} ms`;
-  return null;
+  return path && pathMs === null ? `not ${path.word} within ${path.withinMs} ms` : null;
 }

@@ -4,16 +4,19 @@ import { buildLab, type Lab, removeLab } from "./lab.ts";
 import { NAT_NAMES } from "./nat-types.ts";
 import { netcheckEach, verdictOn } from "./netcheck.ts";
 import { verifyTypes } from "./probing.ts";
-import { missingForLab } from "./requirements.ts";
-import { runCell } from "./run-cell.ts";
+import { missingForDelay, missingForLab } from "./requirements.ts";
+import { type Conditions, RIGHT, runCell } from "./run-cell.ts";
 import { HAS_COTURN } from "./turn-servers.ts";
 
 /** The short form of the NAT lab: a few cells of the matrix that `npm run test:nat` runs in full. */
 const missing = missingForLab();
 const because = (reason: string | undefined): string => (reason === undefined ? "" : ` (skipped: ${reason})`);
 
-async function expectPath(lab: Lab, cell: Cell): Promise<void> {
-  expect(await runCell(lab, cell, "auto")).toMatchObject({ failure: null });
+async function expectPath(lab: Lab, cell: Cell, conditions?: Conditions): Promise<void> {
+  expect(await runCell(lab, cell, "auto", conditions)).toMatchObject({
+    failure: null,
+    why: lab.turn === "starling" ? RIGHT : null,
+  });
 }
 
 describe.skipIf(missing !== undefined)(`in the NAT lab${because(missing)}`, () => {
@@ -38,6 +41,20 @@ describe.skipIf(missing !== undefined)(`in the NAT lab${because(missing)}`, () =
     pairCell("port-restricted", "symmetric"),
     pairCell("none", "udp-blocked"),
   ])("two agents find the path that theory allows: $name", (cell) => expectPath(lab, cell), 90_000);
+});
+
+const missingLine = missing ?? missingForDelay();
+
+describe.skipIf(missingLine !== undefined)(`far apart in the NAT lab${because(missingLine)}`, () => {
+  let lab: Lab;
+  beforeAll(async () => {
+    lab = await buildLab();
+  }, 60_000);
+  afterAll(removeLab);
+
+  test("two agents find their path with 100 ms between them", () => {
+    return expectPath(lab, pairCell("port-restricted", "port-restricted"), { delay: { oneWayMs: 50, jitterMs: 5 } });
+  }, 90_000);
 });
 
 const missingToo = missing ?? (HAS_COTURN ? undefined : "coturn is not installed");

@@ -1,3 +1,4 @@
+import { type Delay, layDelayLine } from "./delay-line.ts";
 import { Namespace, runTool } from "./namespace.ts";
 import { NAT_TYPES, type NatName } from "./nat-types.ts";
 
@@ -20,6 +21,8 @@ export interface HouseholdOptions {
   readonly isolated?: boolean;
   /** Third byte of 192.168.x.0/24. Default: one that no other household has. */
   readonly lan?: number;
+  /** Of the line that connects it. Default: none. */
+  readonly delay?: Delay | undefined;
 }
 
 export interface Household {
@@ -64,11 +67,18 @@ export class Network {
     return network;
   }
 
-  /** Gives a namespace public addresses, on an interface of this name; returns that of the core. */
-  async attach(to: Namespace, addresses: readonly string[], dev = "wan"): Promise<string> {
-    const port = `c${++this.#ports}`;
+  /** Gives a namespace public addresses, on an interface of this name; returns that of the core, and what keeps the line. */
+  async attach(
+    to: Namespace,
+    addresses: readonly string[],
+    { dev = "wan", delay }: { readonly dev?: string; readonly delay?: Delay | undefined } = {},
+  ): Promise<{ readonly port: string; readonly line: Namespace | undefined }> {
+    const number = ++this.#ports;
+    const port = `c${number}`;
+    const line =
+      delay && (await layDelayLine(`l${number}`, { where: to, dev }, { where: this.core, dev: port }, delay));
+    if (!line) await to.ip(`link add ${dev} type veth peer name ${port} netns ${this.core.name}`);
     await to.ip(
-      `link add ${dev} type veth peer name ${port} netns ${this.core.name}`,
       ...addresses.map((address) => `addr add ${address}/32 dev ${dev}`),
       `link set ${dev} up`,
       `route add default via ${GATEWAY} dev ${dev} onlink src ${addresses[0]}`,
@@ -78,7 +88,7 @@ export class Network {
       `link set ${port} up`,
       ...addresses.map((address) => `route add ${address}/32 dev ${port}`),
     );
-    return port;
+    return { port, line };
   }
 
   /** Puts these impairments in the place of those before. */
@@ -99,7 +109,7 @@ export class Network {
   /** Builds a household and connects it. */
   async household(options: HouseholdOptions): Promise<Household> {
     const number = ++this.#households;
-    const { nat, hosts: count = 1, isolated = false, lan = number } = options;
+    const { nat, hosts: count = 1, isolated = false, lan = number, delay } = options;
     const address = `11.1.${number}.1`;
     const hosts: Namespace[] = [];
     const routers: Namespace[] = [];
@@ -119,9 +129,9 @@ export class Network {
     }
     const outermost = edge ?? hosts[0];
     if (!outermost) throw new Error("a household without a router has a host");
-    const port = await this.attach(outermost, [address], edge ? "wan" : "eth0");
+    const { port, line } = await this.attach(outermost, [address], { dev: edge ? "wan" : "eth0", delay });
     const remove = async (): Promise<void> => {
-      await Promise.all([...hosts, ...routers].map((namespace) => namespace.remove()));
+      await Promise.all([...hosts, ...routers, ...(line ? [line] : [])].map((namespace) => namespace.remove()));
     };
     return { nat, address, port, lan, hosts, routers, remove };
   }

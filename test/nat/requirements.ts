@@ -15,6 +15,23 @@ export function missingForLab(): string | undefined {
   return refusalOfKernel();
 }
 
+/** What this machine lacks for lines that delay packets; undefined when it has all. */
+export function missingForDelay(): string | undefined {
+  const name = `starling-${process.pid}-check`;
+  spawnSync("ip", ["netns", "add", name]);
+  try {
+    const lines = [
+      "link add near type veth peer name far",
+      "link add link near name tap type macvtap mode passthru",
+    ].join("\n");
+    const made = spawnSync("ip", ["-n", name, "-batch", "-"], { encoding: "utf8", input: lines });
+    if (made.status === 0) return undefined;
+    return `the NAT lab delays packets by macvtap, which this kernel refuses (leave \`delay\` out of --part): ${made.stderr.trim().split("\n")[0]}`;
+  } finally {
+    spawnSync("ip", ["netns", "del", name]);
+  }
+}
+
 /** Containers often have root without what it takes. */
 function refusalOfKernel(): string | undefined {
   const name = `starling-${process.pid}-check`;

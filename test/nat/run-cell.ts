@@ -1,11 +1,11 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { LinkStatus } from "../../src/status.ts";
-import type { PathAccount, WhyReport } from "../../src/why.ts";
+import type { WhyReport } from "../../src/why.ts";
 import { type Cell, type Kind, kindOf } from "./cells.ts";
+import type { Delay } from "./delay-line.ts";
 import type { Lab } from "./lab.ts";
-import type { NatName } from "./nat-types.ts";
-import { verdictOn } from "./netcheck.ts";
 import type { LabAgent, StackWord } from "./site.ts";
+import { falsehoodOf } from "./why-check.ts";
 
 /** The longest that a pair may take to be linked, and then to be on the path that it should be on, ms. */
 const LINK_PATIENCE_MS = 30_000;
@@ -13,6 +13,9 @@ const PATH_PATIENCE_MS = 15_000;
 /** The longest that an account of it may be behind, ms: a path may still move when it has just been made. */
 const WHY_PATIENCE_MS = 5_000;
 const LOOK_EVERY_MS = 50;
+
+/** What is noted where `starling why` has said nothing that is not so. */
+export const RIGHT = "right";
 
 export interface CellResult {
   readonly cell: string;
@@ -29,21 +32,32 @@ export interface CellResult {
   readonly rtc: string | null;
   readonly local: string | null;
   readonly remote: string | null;
-  /** Why it is not as it should be; null when it is. */
+  /** Smoothed, of the newcomer's link. */
+  readonly rttMs: number | null;
+  /** `right`, or what is not so in what `starling why` says; null when it was not asked. */
+  readonly why: string | null;
+  /** Why the link or its path is not as it should be; null when it is. */
   readonly failure: string | null;
 }
 
-/**
- * Two fresh agents, on fresh ground: the second one comes when the first is there. `lossPercent` of the packets from and to the first
- * one's household are lost.
- */
+/** What is hard for the first household. */
+export interface Conditions {
+  /** Of the packets from and to it. Default 0. */
+  readonly lossPercent?: number;
+  /** Of its line. Default: none. */
+  readonly delay?: Delay;
+  /** How long the two may take to be linked, ms. Default 30 s. */
+  readonly patienceMs?: number;
+}
+
+/** Two fresh agents, on fresh ground: the second one comes when the first is there. */
 export async function runCell(
   { network, site, turn }: Lab,
   cell: Cell,
   stack: StackWord,
-  lossPercent = 0,
+  { lossPercent = 0, delay, patienceMs = LINK_PATIENCE_MS }: Conditions = {},
 ): Promise<CellResult> {
-  const { hosts, households } = await cell.build(network);
+  const { hosts, households } = await cell.build(network, delay);
   await network.impair({
     loss: households.slice(0, 1).map(({ address }) => ({ address, perMille: lossPercent * 10 })),
   });
@@ -51,26 +65,32 @@ export async function runCell(
   try {
     for (const host of hosts) agents.push(await site.agent(host, stack));
     const [first, second] = agents as [LabAgent, LabAgent];
-    const result = await meet(cell, first, second);
-    const falsehood =
-      result.failure === null && turn === "starling" ? await falsehoodOf(cell, first, second) : undefined;
-    return { ...result, failure: falsehood ?? result.failure, stack };
+    const result = await meet(cell, [first, second], { leastRttMs: 2 * (delay?.oneWayMs ?? 0), patienceMs });
+    // Our server tells how a NAT behaves, and can be sure of it only where its packets arrive.
+    const isToBeAsked = result.failure === null && turn === "starling" && lossPercent === 0;
+    return { ...result, stack, why: isToBeAsked ? await askWhy(cell, first, second) : null };
   } catch (error) {
-    return { ...nothing(cell), stack, failure: String(error) };
+    return { ...nothing(cell), stack, why: null, failure: String(error) };
   } finally {
     await Promise.all(agents.map((agent) => agent.leave()));
     await Promise.all(households.map((household) => household.remove()));
   }
 }
 
-async function meet(cell: Cell, first: LabAgent, second: LabAgent): Promise<Omit<CellResult, "stack">> {
-  const linked = await within(LINK_PATIENCE_MS, () => second.linkTo(first.id));
+async function meet(
+  cell: Cell,
+  [first, second]: readonly [LabAgent, LabAgent],
+  { leastRttMs, patienceMs }: { readonly leastRttMs: number; readonly patienceMs: number },
+): Promise<Omit<CellResult, "stack" | "why">> {
+  const linked = await within(patienceMs, () => second.linkTo(first.id));
   if (!linked)
     return { ...nothing(cell), failure: `no link: ${second.lastFailure() ?? first.lastFailure() ?? "no dial failed"}` };
   const linkedAt = performance.now();
+  const misfitOf = (there: LinkStatus, here: LinkStatus): string | undefined =>
+    misfit(cell, there, here) ?? tooQuick(here, leastRttMs);
   const settled = await within(PATH_PATIENCE_MS, async () => {
     const [there, here] = await Promise.all([first.linkTo(second.id), second.linkTo(first.id)]);
-    return there && here && misfit(cell, there, here) === undefined ? { there, here } : undefined;
+    return there && here && misfitOf(there, here) === undefined ? { there, here } : undefined;
   });
   const settleMs = settled && Math.round(performance.now() - linkedAt);
   const here = settled?.here ?? (await second.linkTo(first.id));
@@ -87,7 +107,8 @@ async function meet(cell: Cell, first: LabAgent, second: LabAgent): Promise<Omit
     rtc: here?.rtc ?? null,
     local: here?.localCandidate ?? null,
     remote: here?.remoteCandidate ?? null,
-    failure: settled ? null : there && here ? (misfit(cell, there, here) ?? null) : "the link was lost",
+    rttMs: here?.rttMs ?? null,
+    failure: settled ? null : there && here ? (misfitOf(there, here) ?? null) : "the link was lost",
   };
 }
 
@@ -101,31 +122,21 @@ function misfit(cell: Cell, there: LinkStatus, here: LinkStatus): string | undef
   return undefined;
 }
 
-/** What `starling why` says that is not so, and goes on saying; undefined when it is right. */
-async function falsehoodOf(
-  { nats: [there, here] }: Cell,
-  first: LabAgent,
-  second: LabAgent,
-): Promise<string | undefined> {
+/** A line that does not keep packets as long as it claims proves nothing. */
+function tooQuick({ rttMs }: LinkStatus, leastRttMs: number): string | undefined {
+  if (leastRttMs === 0 || (rttMs !== null && rttMs >= leastRttMs)) return undefined;
+  return `a round trip takes ${rttMs} ms, and the line alone ${leastRttMs}: the lab is wrong`;
+}
+
+/** `right`, or what `starling why` says that is not so, and goes on saying. */
+async function askWhy(cell: Cell, first: LabAgent, second: LabAgent): Promise<string> {
   let falsehood: string | undefined;
   await within(WHY_PATIENCE_MS, async () => {
     const report = (await second.call("why", { peer: first.id })) as WhyReport;
-    const path = (await second.linkTo(first.id))?.path;
-    falsehood =
-      report.path === path
-        ? (misjudged(here, report.ours) ?? misjudged(there, report.theirs))
-        : `why says that the path is ${report.path}, and it is ${path}`;
+    falsehood = falsehoodOf(cell, report, (await second.linkTo(first.id))?.path);
     return falsehood === undefined || undefined;
   });
-  return falsehood;
-}
-
-function misjudged(nat: NatName, account: PathAccount | null): string | undefined {
-  if (!account) return "why has nothing from the other side";
-  const { udp, mapping, filtering, kind } = verdictOn(nat);
-  const said = [account.udp, account.mapping, account.filtering, account.nat].join(", ");
-  const known = [udp, mapping, filtering, kind].join(", ");
-  return said === known ? undefined : `why says that ${nat} is ${said}, and it is ${known}`;
+  return falsehood ?? RIGHT;
 }
 
 function pathOf(there: LinkStatus | undefined, here: LinkStatus | undefined): string {
@@ -133,9 +144,9 @@ function pathOf(there: LinkStatus | undefined, here: LinkStatus | undefined): st
   return there.path === here.path ? here.path : `${there.path}/${here.path}`;
 }
 
-function nothing(cell: Cell): Omit<CellResult, "stack" | "failure"> {
+function nothing(cell: Cell): Omit<CellResult, "stack" | "why" | "failure"> {
   const { name, expected } = cell;
-  const none = { connectMs: null, settleMs: null, rtc: null, local: null, remote: null } as const;
+  const none = { connectMs: null, settleMs: null, rtc: null, local: null, remote: null, rttMs: null } as const;
   return { cell: name, expected, path: "none", kind: kindOf(cell, "none"), ...none };
 }
 
