@@ -4,7 +4,12 @@ import type { Instant } from "../proto/machine.ts";
 import { type GrantSource, type GrantsInput, type GrantsOutput, IceGrants } from "../proto/negotiation/ice-grants.ts";
 import type { DialResult, RoundReport } from "../proto/negotiation/outcome.ts";
 import { OwnCandidates, sortAddresses } from "../proto/negotiation/own-candidates.ts";
-import { PathKeeper, type PathKeeperInput, type Renewal } from "../proto/negotiation/path-keeper.ts";
+import {
+  type KeptPath,
+  PathKeeper,
+  type PathKeeperInput,
+  type PathKeeperOutput,
+} from "../proto/negotiation/path-keeper.ts";
 import { DEFAULT_LADDER, DIRECT_LADDER, type DialPlan, ladderFor, UDP_WITHIN_MS } from "../proto/negotiation/plan.ts";
 import type { IceServer, RtcConnection, RtcEvent } from "../proto/negotiation/rtc.ts";
 import { RungMemory } from "../proto/negotiation/rung-memory.ts";
@@ -18,6 +23,9 @@ import type { Stacks } from "./stacks.ts";
 
 /** Peers whose last dial is remembered for people who ask: more than an agent is linked with. */
 const MAX_TRACES = 256;
+
+/** Links whose path may still move: as many as are kept an eye on. */
+const MAX_SETTLING = 4_096;
 
 /** Without a server's answer over UDP for so long the next rung is prepared, ms: most answer within 100 ms. */
 const DOUBT_MS = 300;
@@ -67,9 +75,11 @@ export class Paths {
   readonly #memory = new RungMemory();
   readonly #traces = new RecentMap<PeerId, DialTrace>(MAX_TRACES);
   readonly #grants: Runner<GrantsInput, GrantsOutput>;
-  readonly #keeper: Runner<PathKeeperInput, Renewal>;
+  readonly #keeper: Runner<PathKeeperInput, PathKeeperOutput>;
   /** Until when the next dial with a peer tries a direct path alone. */
   readonly #directUntil = new RecentMap<PeerId, Instant>(MAX_TRACES);
+  /** What carries each link, until its path has settled. */
+  readonly #settling = new RecentMap<PeerId, RtcConnection>(MAX_SETTLING);
   /** When the TURN credential of a connection ends. */
   readonly #credentialEnds = new WeakMap<RtcConnection, Instant>();
   #servers: readonly OfferedServer[];
@@ -94,7 +104,7 @@ export class Paths {
       new PathKeeper(options.trust.id, options.random),
       options.now,
       () => ({ type: "timeout" }),
-      (renewal) => this.#renew(renewal, host),
+      (output) => this.#keep(output, host),
     );
     this.#grants = new Runner(
       new IceGrants(options.iceServers),
@@ -164,16 +174,15 @@ export class Paths {
 
   /** `connection` carries the link to `peer` from here on. */
   linked(peer: PeerId, connection: RtcConnection): void {
-    const pair = connection.selectedPair();
-    const isRelayed = pair?.local.kind === "relay" || pair?.remote.kind === "relay";
-    const endsAt = pair?.local.kind === "relay" ? this.#credentialEnds.get(connection) : undefined;
     this.#directUntil.delete(peer);
-    this.#keeper.input({ type: "linked", peer, isRelayed, ...(endsAt !== undefined && { credentialEndsAt: endsAt }) });
+    this.#settling.set(peer, connection);
+    this.#keeper.input({ type: "linked", ...this.#pathOf(peer, connection) });
   }
 
   /** There is no link to `peer` any more. */
   lost(peer: PeerId): void {
     this.#directUntil.delete(peer);
+    this.#settling.delete(peer);
     this.#keeper.input({ type: "lost", peer });
   }
 
@@ -201,9 +210,23 @@ export class Paths {
     return this.#traces.get(peer);
   }
 
-  #renew({ peer, reason }: Renewal, host: PathsHost): void {
-    if (reason === "direct") this.#directUntil.set(peer, this.#now() + DIRECT_MS);
-    host.renew(peer, reason === "direct" ? "better-path" : "credential");
+  #keep(output: PathKeeperOutput, host: PathsHost): void {
+    const { peer } = output;
+    if (output.type === "look") {
+      const connection = this.#settling.get(peer);
+      this.#settling.delete(peer);
+      if (connection !== undefined) this.#keeper.input({ type: "settled", ...this.#pathOf(peer, connection) });
+      return;
+    }
+    if (output.reason === "direct") this.#directUntil.set(peer, this.#now() + DIRECT_MS);
+    host.renew(peer, output.reason === "direct" ? "better-path" : "credential");
+  }
+
+  #pathOf(peer: PeerId, connection: RtcConnection): KeptPath {
+    const pair = connection.selectedPair();
+    const isRelayed = pair?.local.kind === "relay" || pair?.remote.kind === "relay";
+    const endsAt = pair?.local.kind === "relay" ? this.#credentialEnds.get(connection) : undefined;
+    return { peer, isRelayed, ...(endsAt !== undefined && { credentialEndsAt: endsAt }) };
   }
 
   #offered(servers: readonly OfferedServer[]): void {

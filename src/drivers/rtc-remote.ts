@@ -55,6 +55,7 @@ export function takePassiveRole(offer: string): string {
 export class CandidateInbox {
   readonly #rules: CandidateRules;
   readonly #add: (candidate: string, mid: string) => void;
+  readonly #offered = new Map<string, CandidateSummary>();
   #early: [candidate: string, mid: string][] | undefined = [];
   #count = 0;
 
@@ -68,8 +69,18 @@ export class CandidateInbox {
   take(candidate: string, mid: string): void {
     if (this.#count >= MAX_REMOTE_CANDIDATES || !isUsable(candidate, mid, this.#rules)) return;
     this.#count++;
+    const offered = summarise(candidate, this.#rules.keepLocalNames);
+    if (offered !== undefined) this.#offered.set(offered.address, offered);
     if (this.#early !== undefined) this.#early.push([candidate, mid]);
     else this.#add(candidate, mid);
+  }
+
+  /**
+   * The peer's own word on a candidate of it. Where a check overtakes the candidate that it came from, a stack takes that for
+   * peer-reflexive, and never learns that it is a relay's.
+   */
+  named(remote: CandidateSummary): CandidateSummary {
+    return (remote.kind === "prflx" ? this.#offered.get(remote.address) : undefined) ?? remote;
   }
 
   /** The description has been applied: hands on what is kept and what comes. */

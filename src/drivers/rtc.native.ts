@@ -219,7 +219,7 @@ class NativeConnection implements RtcConnection {
     const { local, remote } = pair;
     return {
       local: summaryOf(local.type, local.address, local.port),
-      remote: summaryOf(remote.type, remote.address, remote.port),
+      remote: this.#candidates.named(summaryOf(remote.type, remote.address, remote.port)),
     };
   }
 

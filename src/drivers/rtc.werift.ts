@@ -199,7 +199,7 @@ class WeriftConnection implements RtcConnection {
     const { localCandidate: local, remoteCandidate: remote } = pair;
     return {
       local: summaryOf(local.type, local.host, local.port),
-      remote: summaryOf(remote.type, remote.host, remote.port),
+      remote: this.#candidates.named(summaryOf(remote.type, remote.host, remote.port)),
     };
   }
 

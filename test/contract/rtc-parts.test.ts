@@ -68,6 +68,23 @@ describe("candidates of a peer", () => {
   });
 });
 
+describe("a candidate that a stack calls peer-reflexive", () => {
+  const inbox = new CandidateInbox({}, () => undefined);
+  inbox.take(RELAY, "0");
+  const [, , , , address, port] = RELAY.split(" ");
+  const seen = { kind: "prflx", address: `${address}:${port}` } as const;
+
+  test("is what the peer says that it is, since a check may overtake the candidate that it comes from", () => {
+    expect(inbox.named(seen)).toEqual({ ...seen, kind: "relay" });
+  });
+
+  test("stays what it is where the peer has not offered it, and where the stack knows better", () => {
+    const elsewhere = { ...seen, address: "192.0.2.77:7" };
+    expect(inbox.named(elsewhere)).toEqual(elsewhere);
+    expect(inbox.named({ ...seen, kind: "host" })).toEqual({ ...seen, kind: "host" });
+  });
+});
+
 describe("descriptions of a peer", () => {
   const FINGERPRINT = `a=fingerprint:sha-256 ${Array(32).fill("AB").join(":")}`;
   const sdp = (...extra: string[]) =>

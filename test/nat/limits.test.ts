@@ -71,3 +71,13 @@ test("after a change messages flow again in time, each once and in order, and th
   for (const pathMs of [60_001, null])
     expect(broken(liveLimits("auto", [{ ...climbing, pathMs }]))).toEqual(["auto, moves: is taken"]);
 });
+
+test("of what was not measured nothing is said", () => {
+  const nothing = [
+    ...matrixLimits("auto", []),
+    ...lossLimits("loss", []),
+    ...aloneLimits([], []),
+    ...liveLimits("auto", []),
+  ];
+  expect(nothing).toEqual([]);
+});

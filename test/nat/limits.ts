@@ -21,6 +21,7 @@ const LOSS_TARGET_MS = 15_000;
 
 /** Every pair of NATs is linked on the path that theory allows, soon, and knows why. `delayMs`: of a line there and back. */
 export function matrixLimits(title: string, results: readonly CellResult[], delayMs = 0): Limit[] {
+  if (results.length === 0) return [];
   return [
     eachOnItsPath(title, results),
     ...medians(title, results, EXCHANGES * delayMs),

@@ -55,7 +55,7 @@ const DELAYED: readonly (readonly [NatName, NatName])[] = [
   ["udp-blocked", "udp-blocked"],
 ];
 /** The longest that a stack gets for what it may not be able to do, ms. */
-const ALONE_PATIENCE_MS = 15_000;
+const ALONE_PATIENCE_MS = 10_000;
 
 /** Runs the parts of a plan one after the other. Stops, with what there is, when its signal says so. */
 export async function runParts(lab: Lab, plan: Plan): Promise<Results> {

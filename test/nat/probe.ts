@@ -11,8 +11,8 @@ import { PROBE_PORTS, type ProbeAnswer, type ProbeRequest, type Sighting } from 
  * first, then the socket asks it.
  */
 
-/** No path of the lab takes longer. */
-const PATIENCE_MS = 400;
+/** No path of the lab takes longer, on a machine that is busy. */
+const PATIENCE_MS = 1_000;
 
 const [one = "", other = ""] = process.argv.slice(2);
 const [port, otherPort] = PROBE_PORTS;

@@ -10,8 +10,8 @@ import { falsehoodOf } from "./why-check.ts";
 /** The longest that a pair may take to be linked, and then to be on the path that it should be on, ms. */
 const LINK_PATIENCE_MS = 30_000;
 const PATH_PATIENCE_MS = 15_000;
-/** The longest that an account of it may be behind, ms: a path may still move when it has just been made. */
-const WHY_PATIENCE_MS = 5_000;
+/** How long a path may go on moving, ms, and with it what is said of it: one that ICE has settled relayed is tried directly after 10 s. */
+const WHY_PATIENCE_MS = 20_000;
 const LOOK_EVERY_MS = 50;
 
 /** What is noted where `starling why` has said nothing that is not so. */

@@ -12,6 +12,8 @@ import { below, type Random } from "../random.ts";
  * try at once. One side tries: the lower PeerId, which is the one that dials. A credential is the affair of the side that uses it,
  * and is looked at when four fifths of its life are over, by when a fresh one should have come.
  *
+ * A path may move for some seconds after its link has come up, either way: it is looked at once more when it has settled.
+ *
  * It decides when, and not how: whoever carries it out makes the new connection beside the old one, and keeps the better.
  */
 
@@ -20,6 +22,8 @@ const MAX_LINKS = 4_096;
 const FIRST_TRY_MS = 10_000;
 /** With the shortest time for a dial below a minute. */
 const LONGEST_TRY_MS = 50_000;
+/** When ICE has chosen for good, ms: libjuice waits for better pairs for up to 4 s. */
+const SETTLED_MS = 5_000;
 /** By how much of itself a pause may be shorter, in percent. */
 const JITTER_PERCENT = 20;
 /** When a credential's link is renewed, in percent of its life: after its refresh at 70. */
@@ -35,6 +39,8 @@ export interface KeptPath {
 export type PathKeeperInput =
   /** A link stands, or another connection carries it. */
   | ({ readonly type: "linked" } & KeptPath)
+  /** The answer to `look`. */
+  | ({ readonly type: "settled" } & KeptPath)
   | { readonly type: "lost"; readonly peer: PeerId }
   /** This machine's addresses have changed, or a relayed peer's may have: try at once. */
   | { readonly type: "moved" }
@@ -47,13 +53,22 @@ export interface Renewal {
   readonly reason: "direct" | "credential";
 }
 
+export type PathKeeperOutput =
+  | Renewal
+  /** Tell what the path to `peer` is: `settled`. */
+  | { readonly type: "look"; readonly peer: PeerId };
+
 interface Kept {
+  /** When it is looked at once more. */
+  lookAt: Instant;
   tryAt: Instant;
   pauseMs: number;
   renewAt: Instant;
 }
 
-export class PathKeeper implements Machine<PathKeeperInput, Renewal> {
+const NEVER: Instant = Number.POSITIVE_INFINITY;
+
+export class PathKeeper implements Machine<PathKeeperInput, PathKeeperOutput> {
   readonly #self: PeerId;
   readonly #random: Random;
   readonly #links = new RecentMap<PeerId, Kept>(MAX_LINKS);
@@ -64,22 +79,25 @@ export class PathKeeper implements Machine<PathKeeperInput, Renewal> {
   }
 
   deadline(): Instant | undefined {
-    let next = Number.POSITIVE_INFINITY;
-    for (const [, { tryAt, renewAt }] of this.#links.entries()) next = Math.min(next, tryAt, renewAt);
-    return next === Number.POSITIVE_INFINITY ? undefined : next;
+    let next: number = NEVER;
+    for (const [, { lookAt, tryAt, renewAt }] of this.#links.entries()) next = Math.min(next, lookAt, tryAt, renewAt);
+    return next === NEVER ? undefined : next;
   }
 
-  handle(input: PathKeeperInput, now: Instant): readonly Renewal[] {
+  handle(input: PathKeeperInput, now: Instant): readonly PathKeeperOutput[] {
     switch (input.type) {
       case "linked":
         this.#keep(input, now);
+        return NOTHING;
+      case "settled":
+        this.#settle(input, now);
         return NOTHING;
       case "lost":
         this.#links.delete(input.peer);
         return NOTHING;
       case "moved":
         for (const [, kept] of this.#links.entries()) {
-          if (kept.tryAt === Number.POSITIVE_INFINITY) continue;
+          if (kept.tryAt === NEVER) continue;
           kept.tryAt = now;
           kept.pauseMs = FIRST_TRY_MS;
         }
@@ -90,32 +108,48 @@ export class PathKeeper implements Machine<PathKeeperInput, Renewal> {
   }
 
   #keep({ peer, isRelayed, credentialEndsAt }: KeptPath, now: Instant): void {
-    const never = Number.POSITIVE_INFINITY;
     const before = this.#links.get(peer);
     const tries = isRelayed && this.#self < peer;
     // A relayed link that took the place of another one goes on where that one was.
-    const pauseMs = tries && before !== undefined && before.tryAt < never ? before.pauseMs : FIRST_TRY_MS;
-    const renewAt = credentialEndsAt === undefined ? never : now + ((credentialEndsAt - now) * RENEW_PERCENT) / 100;
-    if (!isRelayed) this.#links.delete(peer);
-    else this.#links.set(peer, { tryAt: tries ? now + this.#jittered(pauseMs) : never, pauseMs, renewAt });
+    const pauseMs = tries && before !== undefined && before.tryAt < NEVER ? before.pauseMs : FIRST_TRY_MS;
+    const tryAt = tries ? now + this.#jittered(pauseMs) : NEVER;
+    this.#links.set(peer, { lookAt: now + SETTLED_MS, tryAt, pauseMs, renewAt: renewalAt(credentialEndsAt, now) });
   }
 
-  #timeout(now: Instant): readonly Renewal[] {
-    const renewals: Renewal[] = [];
+  #settle({ peer, isRelayed, credentialEndsAt }: KeptPath, now: Instant): void {
+    const kept = this.#links.get(peer);
+    if (kept === undefined) return;
+    if (!isRelayed) {
+      this.#links.delete(peer);
+      return;
+    }
+    kept.renewAt = Math.min(kept.renewAt, renewalAt(credentialEndsAt, now));
+    if (this.#self < peer && kept.tryAt === NEVER) kept.tryAt = now + this.#jittered(FIRST_TRY_MS - SETTLED_MS);
+  }
+
+  #timeout(now: Instant): readonly PathKeeperOutput[] {
+    const outputs: PathKeeperOutput[] = [];
     for (const [peer, kept] of this.#links.entries()) {
-      if (kept.renewAt <= now) {
+      if (kept.lookAt <= now) {
+        kept.lookAt = NEVER;
+        outputs.push({ type: "look", peer });
+      } else if (kept.renewAt <= now) {
         kept.renewAt = now + FIRST_TRY_MS;
-        renewals.push({ type: "renew", peer, reason: "credential" });
+        outputs.push({ type: "renew", peer, reason: "credential" });
       } else if (kept.tryAt <= now) {
         kept.pauseMs = Math.min(kept.pauseMs * 2, LONGEST_TRY_MS);
         kept.tryAt = now + this.#jittered(kept.pauseMs);
-        renewals.push({ type: "renew", peer, reason: "direct" });
+        outputs.push({ type: "renew", peer, reason: "direct" });
       }
     }
-    return renewals;
+    return outputs;
   }
 
   #jittered(pauseMs: number): number {
     return pauseMs - below(this.#random, Math.floor((pauseMs * JITTER_PERCENT) / 100) + 1);
   }
+}
+
+function renewalAt(credentialEndsAt: Instant | undefined, now: Instant): Instant {
+  return credentialEndsAt === undefined ? NEVER : now + ((credentialEndsAt - now) * RENEW_PERCENT) / 100;
 }
