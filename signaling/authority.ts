@@ -6,9 +6,11 @@ import type { IssuerDesk } from "../src/issuer/desk.ts";
 import type { Issuer } from "../src/issuer/issuer.ts";
 import { refusalOf } from "../src/issuer/refusals.ts";
 import { equalBytes } from "../src/proto/bytes.ts";
+import { decodeDecree } from "../src/proto/decrees/decree.ts";
 import type { DecreeSet } from "../src/proto/decrees/decree-set.ts";
 import type { Instant } from "../src/proto/machine.ts";
 import { publicKeyOf } from "../src/proto/peer-id.ts";
+import { signalingLimits } from "../src/proto/signaling/limits.ts";
 import { type Statement, signedBytes } from "../src/proto/signed.ts";
 import type { TokenFault } from "../src/proto/trust/claims.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
@@ -97,9 +99,16 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
         requiredScope: SCOPE_JOIN,
       });
       if (!checked.ok) return refuse(checked.fault, at);
-      const { subject, expiresAt, scopes, id, kid } = checked.value;
+      const { subject, expiresAt, scopes, id, kid, lineage } = checked.value;
       if (decrees.voids(checked.value)) return refuse("revoked", at);
-      return { ok: true, subject, expiresAt, scopes, names: { id, kid }, issuers: encodeSignedIssuers(signed) };
+      return {
+        ok: true,
+        subject,
+        expiresAt,
+        scopes,
+        names: { id, kid, ...(lineage && { lineage }) },
+        issuers: encodeSignedIssuers(signed),
+      };
     },
     async renew(request) {
       if (!issuing) {
@@ -109,14 +118,17 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
       const at = now();
       const result = await issuing.issuer.renew(request.token, request.peer, at);
       if (!result.ok) return { ok: false, ...refusalOf(result.fault, at) };
-      const { subject, expiresAt, scopes } = result.claims;
-      return { ok: true, token: result.token, subject, expiresAt, scopes };
+      const { subject, expiresAt, scopes, id, lineage } = result.claims;
+      const names = { id, kid: issuing.issuer.kid, ...(lineage && { lineage }) };
+      return { ok: true, token: result.token, subject, expiresAt, scopes, names };
     },
     async decree({ cluster: home, sums, decrees: offered = [] }) {
       if (home !== cluster.clusterId) return {};
       const rulings = offered.map((decree) => decrees.offer(decree, now()).outcome);
       const own = decrees.sums();
-      const wanted = sums !== undefined && !equalBytes(sums, own) ? { wanted: own } : {};
+      const isBehind = sums !== undefined && !equalBytes(sums, own);
+      const made = isBehind && issuing ? newestBy(issuing.issuer.kid, decrees) : [];
+      const wanted = isBehind ? { wanted: own, ...(made.length > 0 && { decreed: made }) } : {};
       if (!rulings.includes("news")) return wanted;
       options.keep?.();
       return { ...wanted, voids: ({ peer, names }) => decrees.voids({ subject: peer, ...names }) };
@@ -130,4 +142,11 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
       return desk?.holder === peer ? { kid: desk.kid, desk: encoded } : undefined;
     },
   };
+}
+
+/** What the server's own issuer has revoked of late: members that were away when it said so hear of it when they compare. */
+function newestBy(kid: string, decrees: DecreeSet): readonly Uint8Array[] {
+  const made: Uint8Array[] = [];
+  for (const { bytes } of decrees.encoded()) if (decodeDecree(bytes)?.signer === kid) made.push(bytes);
+  return made.slice(-signalingLimits.decreed);
 }

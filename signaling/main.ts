@@ -9,6 +9,7 @@ import { type IssuerOptions, openIssuer } from "../src/issuer/issuer.ts";
 import { issuersOf } from "../src/issuer/mint.ts";
 import type { WayIn } from "../src/issuer/ways-in.ts";
 import type { Logger } from "../src/options.ts";
+import { encodeDecree } from "../src/proto/decrees/decree.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
 import type { IssuerList } from "../src/proto/trust/issuers.ts";
 import { auditedAuthority } from "./audited-authority.ts";
@@ -53,14 +54,27 @@ export async function startSignalingService(options: SignalingServiceOptions): P
   let server: SignalingServer | undefined;
   const rekeyed = (): void => server?.renewDesks();
   const voids: IssuerOptions["voids"] = (token) => decrees.voids(token);
+  const keep = (): void => options.keep?.(Array.from(decrees.encoded(), ({ bytes }) => bytes));
+  const reused: IssuerOptions["reused"] = ({ family, revocation }) => {
+    if (revocation !== undefined) decrees.accept(revocation, now());
+    keep();
+    // Whoever asked is answered first: it is told why before its session ends.
+    setImmediate(() => {
+      server?.proclaim({
+        cluster: cluster.clusterId,
+        decreed: revocation === undefined ? [] : [encodeDecree(revocation)],
+        voids: ({ names }) => names !== undefined && (names.lineage?.family ?? names.id) === family,
+      });
+    });
+  };
   const { clusterId } = cluster;
   const issuer =
     keyFile === undefined
       ? undefined
-      : audited(await openIssuer({ keyFile, clusterId, issuers, voids, crypto, waysIn, rekeyed }), audit);
+      : audited(await openIssuer({ keyFile, clusterId, issuers, voids, reused, crypto, waysIn, rekeyed }), audit);
   const issuing = issuer && { issuer, desk: openDesk({ issuer, clusterId, holder: undefined, crypto, now }) };
   try {
-    server = await startSignalingServer({
+    const started = await startSignalingServer({
       listen,
       authority: auditedAuthority(
         clusterAuthority({
@@ -68,7 +82,7 @@ export async function startSignalingService(options: SignalingServiceOptions): P
           crypto,
           now,
           decrees,
-          keep: () => options.keep?.(Array.from(decrees.encoded(), ({ bytes }) => bytes)),
+          keep,
           ...(issuing && { issuing }),
         }),
         audit,
@@ -81,13 +95,14 @@ export async function startSignalingService(options: SignalingServiceOptions): P
       ...(options.limits && { limits: options.limits }),
       ...(grants && { grants }),
     });
-    const close = server.close.bind(server);
+    server = started;
+    const close = started.close.bind(started);
     const closeBoth = async (): Promise<void> => {
       grants?.stop();
       await close();
       await issuer?.close();
     };
-    return Object.assign(server, { close: closeBoth, [Symbol.asyncDispose]: closeBoth });
+    return Object.assign(started, { close: closeBoth, [Symbol.asyncDispose]: closeBoth });
   } catch (error) {
     grants?.stop();
     await issuer?.close();

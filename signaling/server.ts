@@ -12,7 +12,7 @@ import { ownNames, sourceOf } from "./addresses.ts";
 import type { Authority } from "./authority.ts";
 import { headersOf, type Listener, listenHttp, MAX_HEADER_BYTES, originOf } from "./listener.ts";
 import type { Counters } from "./proto/counters.ts";
-import type { ConnectionId, Grants, Refusal, RoomsInput, RoomsOutput } from "./proto/events.ts";
+import type { ConnectionId, Grants, Proclamation, Refusal, RoomsInput, RoomsOutput } from "./proto/events.ts";
 import type { RoomsLimits } from "./proto/limits.ts";
 import { LogThrottle } from "./proto/log-throttle.ts";
 import { Rooms } from "./proto/rooms.ts";
@@ -60,6 +60,8 @@ export interface SignalingServer extends AsyncDisposable {
   counters(): Counters;
   /** Names the desks that the authority has by now to whoever connects from here on. */
   renewDesks(): void;
+  /** Tells the members of a cluster what its own issuer has decreed. */
+  proclaim(proclamation: Proclamation): void;
   /** Sends everybody away and ends, within two seconds. Idempotent. */
   close(): Promise<void>;
   /** Ends at once, without a word to anybody. Idempotent. */
@@ -165,6 +167,10 @@ class RunningServer implements SignalingServer {
 
   renewDesks(): void {
     this.#runner.input({ type: "desks", desks: this.#options.authority.desks });
+  }
+
+  proclaim(proclamation: Proclamation): void {
+    this.#runner.input({ type: "proclaimed", proclamation });
   }
 
   close(): Promise<void> {

@@ -34,6 +34,8 @@ export const COUNTERS = [
   "revoked",
   "renewals",
   "renewalsRefused",
+  /** Lines of tokens that were ended because two had used one refresh key. */
+  "refreshReused",
   /** Signals handed on, and their bytes. */
   "signals",
   "signalBytes",

@@ -68,9 +68,11 @@ export interface DecreeNotice {
   readonly decrees?: readonly Uint8Array[];
 }
 
-/** The authority's answer: its own sums where it lacks something, and whether a token is void by now. */
+/** The authority's answer: its own sums where it lacks something, what the other may lack, and whether a token is void by now. */
 export interface DecreeVerdict {
   readonly wanted?: Uint8Array;
+  /** What its own issuer has decreed, 1 to 16. Default: nothing that is worth a message. */
+  readonly decreed?: readonly Uint8Array[];
   /** Absent: nothing has changed. */
   readonly voids?: (session: { readonly peer: PeerId; readonly names?: TokenNames }) => boolean;
 }
@@ -79,6 +81,8 @@ export interface DecreeVerdict {
 export interface TokenNames {
   readonly id: string;
   readonly kid: string;
+  /** Where it stands among those that it was renewed from. */
+  readonly lineage?: { readonly family: string };
 }
 
 /** A desk of the server itself. */
@@ -115,9 +119,19 @@ export interface Renewal {
   readonly expiresAt: Instant;
   readonly scopes: readonly string[];
   readonly token: string;
+  /** By what the new token can be revoked. Default: only by its subject. */
+  readonly names?: TokenNames;
+}
+
+/** The authority's issuer has decreed something by itself: to be told to all members of the cluster. */
+export interface Proclamation extends Pick<DecreeVerdict, "voids"> {
+  readonly cluster: string;
+  /** Empty where its key may not: then only this server knows. */
+  readonly decreed: readonly Uint8Array[];
 }
 
 export type RoomsInput =
+  | { readonly type: "proclaimed"; readonly proclamation: Proclamation }
   | { readonly type: "connected"; readonly connection: ConnectionId; readonly address: string }
   /** One whole binary message; its bytes are not touched by the driver for the duration of the call. */
   | { readonly type: "message"; readonly connection: ConnectionId; readonly bytes: Uint8Array }

@@ -1,12 +1,13 @@
 import type { Instant } from "../../src/proto/machine.ts";
 import type { ClientMessage } from "../../src/proto/signaling/messages.ts";
-import type { Connection, DecreeVerdict, Stage } from "./events.ts";
+import type { Connection, DecreeVerdict, Proclamation, Stage } from "./events.ts";
 import type { RoomsLimits } from "./limits.ts";
+import type { Room } from "./room.ts";
 import type { Switchboard } from "./switchboard.ts";
 
 /**
  * What members tell the server of the cluster's decrees. The authority checks and keeps them; whose token they void is sent away, and
- * is not let in again.
+ * is not let in again. What the authority's own issuer has decreed, the members are told.
  */
 export class Notices {
   readonly #board: Switchboard;
@@ -33,12 +34,26 @@ export class Notices {
     this.#board.put({ type: "decree", connection: connection.id, notice: { cluster: room.cluster, ...said } });
   }
 
-  answered(connection: Connection, { wanted, voids }: DecreeVerdict): void {
+  answered(connection: Connection, { wanted, decreed, voids }: DecreeVerdict): void {
     const { stage } = connection;
     if (stage.at !== "present") return;
-    const { room } = stage;
     if (wanted !== undefined) this.#board.send(connection, { type: "wanted", sums: wanted });
-    if (voids === undefined) return;
+    if (decreed !== undefined) this.#board.send(connection, { type: "decreed", decrees: decreed });
+    if (voids !== undefined) this.#sendAway(stage.room, voids);
+  }
+
+  /** A refresh key was used twice: all members are told, and who holds a token of its line is sent away. */
+  proclaimed({ decreed, voids }: Proclamation, room: Room | undefined): void {
+    this.#board.count("refreshReused");
+    if (room === undefined) return;
+    if (voids !== undefined) this.#sendAway(room, voids);
+    for (const session of decreed.length === 0 ? [] : room.sessions()) {
+      const connection = this.#board.connection(session.connection);
+      if (connection !== undefined) this.#board.send(connection, { type: "decreed", decrees: decreed });
+    }
+  }
+
+  #sendAway(room: Room, voids: NonNullable<DecreeVerdict["voids"]>): void {
     for (const session of [...room.sessions()]) {
       const other = voids(session) ? this.#board.connection(session.connection) : undefined;
       if (other !== undefined) this.#board.refuse(other, "revoked", "token-revoked", "this member was revoked");

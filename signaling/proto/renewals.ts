@@ -38,9 +38,10 @@ export class Renewals {
       this.#board.send(connection, { type: "unrenewed", code, detail: detail ?? "" });
       return;
     }
-    const { token, expiresAt, scopes } = verdict;
+    const { token, expiresAt, scopes, names } = verdict;
     session.expiresAt = expiresAt;
     session.scopes = scopes;
+    if (names !== undefined) session.names = names;
     // A token that lives no longer than the notice would be renewed without end if its end were announced again.
     const noticed = expiresAt - now <= this.#limits.expiryNoticeMs;
     connection.stage = { ...stage, renewing: false, noticed };

@@ -91,6 +91,8 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     else if (input.type === "timeout") this.#timeout(now);
     else if (input.type === "drain") this.#drain();
     else if (input.type === "desks") this.#desks.replace(input.desks);
+    else if (input.type === "proclaimed")
+      this.#notices.proclaimed(input.proclamation, this.#presence.room(input.proclamation.cluster));
     else {
       const connection = this.#board.connection(input.connection);
       // Undefined for late news of a connection that is gone, such as the authority's answer.
@@ -102,7 +104,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
 
   #apply(
     connection: Connection,
-    input: Exclude<RoomsInput, { type: "connected" | "timeout" | "drain" | "desks" }>,
+    input: Exclude<RoomsInput, { type: "connected" | "timeout" | "drain" | "desks" | "proclaimed" }>,
     now: Instant,
   ): void {
     const board = this.#board;

@@ -4,6 +4,7 @@ import { parseCompact } from "../proto/trust/compact-token.ts";
 import { acceptDesk, type Desk } from "../proto/trust/desk.ts";
 import { openAnswer, sealRequest } from "../proto/trust/exchange.ts";
 import { member } from "./credential.ts";
+import type { RefreshKeys } from "./refresh-keys.ts";
 import type { Trust } from "./trust.ts";
 
 /**
@@ -11,12 +12,12 @@ import type { Trust } from "./trust.ts";
  * A join token goes to the desk of the key that made it and to no other; a member token that has expired, and what is no token of the
  * cluster (an API key, a login), to any.
  */
-export function askDesk(
-  trust: Trust,
+export async function askDesk(
+  { trust, refresh }: { readonly trust: Trust; readonly refresh: RefreshKeys },
   token: string,
   encoded: readonly Uint8Array[],
   now: Instant,
-): ReturnType<SignalingKeys["askDesk"]> {
+): Promise<Awaited<ReturnType<SignalingKeys["askDesk"]>>> {
   const { crypto, identity, box, cluster, issuers } = trust;
   const compact = parseCompact(token);
   const kid = compact.ok ? compact.token.kid : "";
@@ -28,7 +29,7 @@ export function askDesk(
   }
   const desk = desks.find((candidate) => candidate.kid === kid) ?? (isJoin ? undefined : desks[0]);
   if (desk === undefined) return `no issuer can be asked at this server; ${issuerAdvice(trust.id)}`;
-  const request = sealRequest(crypto, { identity, box, clusterId: cluster.clusterId }, desk, token);
+  const request = sealRequest(crypto, { identity, box, clusterId: cluster.clusterId }, desk, await refresh.show(token));
   if (request === undefined) return "the issuer's key is unusable; start the issuer again";
   return {
     kid: desk.kid,

@@ -15,7 +15,7 @@ import { type AgentEventTarget, LinkChangeEvent, MemberChangeEvent } from "./eve
 import { FaultLog } from "./fault-log.ts";
 import { joinFailure } from "./first-join.ts";
 import { type Government, govern } from "./government.ts";
-import { announceIssuer, ISSUER_PROTOCOL, issuersAmong, renewAt, renewHere } from "./issuing.ts";
+import { ISSUER_PROTOCOL, issuersAmong, renewAt, renewHere, withIssuerLabel } from "./issuing.ts";
 import { KEYS_PROTOCOL, serveKeys } from "./key-census.ts";
 import { MeshHost } from "./mesh-host.ts";
 import { meshOptionsOf } from "./mesh-options.ts";
@@ -88,9 +88,9 @@ export class AgentCore {
       later: (ms, run) => this.#upkeep.later(ms, run),
       held: (text) => this.#held(text),
       renewers: {
-        here: (token) => renewHere(issuing, token, this.id, now()),
-        servers: (token) => this.servers.renew(token),
-        members: (token) => this.#renewAtMembers(token),
+        here: (shown) => renewHere(issuing, shown, this.id, now()),
+        servers: (shown) => this.servers.renew(shown),
+        members: (shown) => this.#renewAtMembers(shown),
       },
     });
     this.network = new Network(prepared, this);
@@ -150,10 +150,11 @@ export class AgentCore {
       tls: prepared.signalingTls,
       listener: {
         token: (text) => void this.#issued(text),
-        unrenewed: () => void this.tenure.unrenewed(),
+        unrenewed: (why) => void this.tenure.unrenewed(why),
         ready: () => this.connections.retry(),
         asked: async (request) => issuing?.desk.answer(request),
         progress: (line) => (this.#host ? undefined : prepared.progress(line)),
+        decreed: (decrees) => governance.offer(decrees),
         issuers: (encoded) => void governance.offerIssuers(encoded),
         granted: (url, iceServers, skewMs) => paths.granted(url, iceServers, skewMs),
         introduced: (records) => this.#introduced(records),
@@ -170,13 +171,12 @@ export class AgentCore {
     this.buckets = new Buckets(guardReads(replicated, () => trust.token?.facts.scopes ?? []));
     this.services.provide(KEYS_PROTOCOL, (stream) => serveKeys(stream, trust));
     this.network.provide(this.services);
-    if (issuing) {
-      this.services.provide(ISSUER_PROTOCOL, (stream, from) => issuing.serve(stream, from));
-      announceIssuer(issuing, prepared.labels, {
-        desk: (encoded) => this.servers.desk(encoded),
-        labels: (labels) => this.#host?.input({ type: "update", profile: { labels } }),
-      });
-    }
+    issuing?.begin({
+      ...this,
+      newestOf: (peer) => this.#host?.mesh.membership.member(peer)?.facts.lineage,
+      relabel: (kid) =>
+        this.#host?.input({ type: "update", profile: { labels: withIssuerLabel(prepared.labels, kid) } }),
+    });
     if (trust.token) this.#join();
   }
 
@@ -361,11 +361,11 @@ export class AgentCore {
     } else this.#join();
   }
 
-  async #renewAtMembers(token: string): Promise<{ readonly token: string } | { readonly why: string }> {
+  async #renewAtMembers(shown: string): Promise<{ readonly token: string } | { readonly why: string }> {
     if (!this.#host) return { why: "this agent has no link" };
     const isLinked = (peer: PeerId): boolean => this.connections.link(peer) !== undefined;
     const issuers = issuersAmong(memberInfos(this.mesh), this.prepared.trust.issuers, isLinked);
-    return renewAt(issuers, token, (peer, signal) => this.open(peer, ISSUER_PROTOCOL, { signal }));
+    return renewAt(issuers, shown, (peer, signal) => this.open(peer, ISSUER_PROTOCOL, { signal }));
   }
 
   #introduced(records: readonly Uint8Array[]): void {

@@ -3,7 +3,8 @@ import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
 import { exists } from "../drivers/state/private-files.ts";
 import type { StateDirectory } from "../drivers/state-directory.ts";
 import { StarlingError } from "../errors.ts";
-import { type Mint, openMint } from "../issuer/mint.ts";
+import type { Mint } from "../issuer/mint.ts";
+import { openRecordedMint } from "../issuer/recorded-mint.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { HeldCredential } from "../proto/signaling/client-events.ts";
 import { parseMemberClaims, RENEWAL_GRACE_MS, type TokenFault } from "../proto/trust/claims.ts";
@@ -12,6 +13,7 @@ import { parseCompact } from "../proto/trust/compact-token.ts";
 import type { Crypto } from "../proto/trust/crypto.ts";
 import { describeInviteFault, type Invite, parseInvite } from "../proto/trust/invite.ts";
 import { acceptIssuers, supersedes } from "../proto/trust/issuers.ts";
+import type { RefreshKeys } from "./refresh-keys.ts";
 import type { Trust } from "./trust.ts";
 
 /** What is wrong with a token that a server may put right: by a renewal, by its clock, by a newer list of issuers. */
@@ -92,6 +94,7 @@ export async function settleCredential(options: {
   readonly credential: string | undefined;
   /** The issuing key that this agent was told to use; else that of its state directory, if one is there. */
   readonly mint: Mint | undefined;
+  readonly refresh: RefreshKeys;
   readonly now: Instant;
 }): Promise<HeldCredential> {
   const { state, trust, crypto, invite, now } = options;
@@ -115,7 +118,7 @@ export async function settleCredential(options: {
     }
   }
   const mint = options.mint ?? (await ownMint(state, trust, crypto));
-  const minted = mint && (await mintOwn(mint, state, trust, now));
+  const minted = mint && (await mintOwn(mint, state, trust, options.refresh, now));
   if (minted !== undefined) return member(minted);
   if (kept !== undefined && renewable(kept, trust, now)) return member(kept);
   if (options.credential !== undefined) return { kind: "join", token: options.credential };
@@ -139,12 +142,18 @@ async function ownMint(state: StateDirectory, trust: Trust, crypto: Crypto): Pro
   const keyFile = join(state.path, ISSUING_KEY_FILE);
   if (!(await exists(keyFile))) return undefined;
   const { clusterId } = trust.cluster;
-  return openMint({ keyFile, clusterId, issuers: () => trust.issuers, crypto });
+  return openRecordedMint({ keyFile, clusterId, issuers: () => trust.issuers, crypto });
 }
 
 /** Whoever holds an issuing key needs no invite: it makes its own token. */
-async function mintOwn(mint: Mint, state: StateDirectory, trust: Trust, now: Instant): Promise<string | undefined> {
-  const issued = await mint.issueMemberToken({ subject: trust.id }, now);
+async function mintOwn(
+  mint: Mint,
+  state: StateDirectory,
+  trust: Trust,
+  refresh: RefreshKeys,
+  now: Instant,
+): Promise<string | undefined> {
+  const issued = await mint.issueMemberToken({ subject: trust.id, refreshKey: refresh.first }, now);
   if (!issued.ok || (await trust.holdToken(issued.token)) !== undefined) return undefined;
   await state.writeToken(issued.token);
   return issued.token;

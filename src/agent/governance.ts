@@ -1,7 +1,7 @@
 import type { AuditLog } from "../audit.ts";
 import type { StateDirectory } from "../drivers/state-directory.ts";
 import type { Logger } from "../options.ts";
-import type { Decree, SignedDecree } from "../proto/decrees/decree.ts";
+import { type Decree, decodeDecree, type SignedDecree } from "../proto/decrees/decree.ts";
 import { targetText } from "../proto/decrees/revocation.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { Trust } from "./trust.ts";
@@ -69,6 +69,17 @@ export class Governance {
       if (!this.#trust.decrees.holds(decree) && (await this.take(decree))) isNews = true;
     }
     return isNews;
+  }
+
+  /** Takes encoded decrees of which nothing was checked; how many were no news. Never rejects. */
+  async offer(encoded: readonly Uint8Array[]): Promise<number> {
+    let idle = 0;
+    for (const bytes of encoded) {
+      const decree = decodeDecree(bytes);
+      const isNews = decree !== undefined && !this.#trust.decrees.holds(decree) && (await this.take(decree));
+      if (!isNews) idle++;
+    }
+    return idle;
   }
 
   /** A decree has come into force. */

@@ -10,9 +10,14 @@ import type { Instant } from "../proto/machine.ts";
 import type { Label } from "../proto/membership/record.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { type IssuerList, issuerOf } from "../proto/trust/issuers.ts";
+import type { Lineage } from "../proto/trust/lineage.ts";
+import { MAX_SHOWING_LENGTH } from "../proto/trust/showing.ts";
 import { decode, encode } from "../proto/wire/codec.ts";
 import { integer, text, tuple } from "../proto/wire/shape.ts";
 import type { MemberInfo } from "./events.ts";
+import type { FaultLog } from "./fault-log.ts";
+import type { Governance } from "./governance.ts";
+import type { Services } from "./services.ts";
 import type { MeshStream } from "./stream.ts";
 import type { Trust } from "./trust.ts";
 
@@ -24,7 +29,7 @@ import type { Trust } from "./trust.ts";
  * which holds by its signature or not at all.
  */
 
-/** The protocol of renewals: one message there, the token; one back, a token or why not. */
+/** The protocol of renewals: one message there, the token as it is shown (`trust/showing.ts`); one back, a token or why not. */
 export const ISSUER_PROTOCOL = "starling/issuer/1";
 /** The label by which an issuer is found; its value names the issuing key. */
 export const ISSUER_LABEL = "starling.issuer";
@@ -38,10 +43,20 @@ const MAX_ISSUERS_ASKED = 4;
 export interface Issuing extends AsyncDisposable {
   readonly issuer: Issuer;
   readonly desk: IssuerDesk;
-  /** Has `listener` called whenever another key is in use; there is one. */
-  onRekeyed(listener: () => void): void;
-  /** Serves one stream of {@link ISSUER_PROTOCOL}. */
-  serve(stream: MeshStream, from: PeerId): Promise<void>;
+  /** Serves the other members on {@link ISSUER_PROTOCOL}, and newcomers at the desk that servers hand out. */
+  begin(member: IssuingMember): void;
+}
+
+/** What an issuer uses of the member that it is. */
+interface IssuingMember {
+  readonly services: Pick<Services, "provide">;
+  readonly servers: { desk(desk: Uint8Array): void };
+  readonly government: { readonly governance: Pick<Governance, "take"> };
+  readonly faults: Pick<FaultLog, "report">;
+  /** Where the token that a member shows everybody stands in its line. */
+  newestOf(peer: PeerId): Lineage | undefined;
+  /** Another key is in use. */
+  relabel(kid: string): void;
 }
 
 /** Opens the issuer of `keyFile` as member `trust.id`. Rejects as `openIssuer` does. */
@@ -53,14 +68,22 @@ export async function openIssuing(
 ): Promise<Issuing> {
   const { crypto, cluster } = trust;
   const { clusterId } = cluster;
-  let listener: () => void = () => undefined;
+  let member: IssuingMember | undefined;
   const issuer = audited(
     await openIssuer({
       keyFile,
       clusterId,
       issuers: () => trust.issuers,
       voids: (token) => trust.decrees.voids(token),
-      rekeyed: () => listener(),
+      rekeyed: () => {
+        present();
+        member?.relabel(issuer.kid);
+      },
+      newestOf: (subject) => member?.newestOf(subject),
+      reused: ({ subject, revocation }) => {
+        member?.faults.report(subject, "refresh-reused");
+        if (revocation !== undefined) void member?.government.governance.take(revocation);
+      },
       crypto,
     }),
     audit,
@@ -69,40 +92,30 @@ export async function openIssuing(
     await issuer.close();
     throw new StarlingError("issuer-refused", `the cluster's list of issuers does not name the key in ${keyFile}`);
   }
+  const desk = openDesk({ issuer, clusterId, holder: trust.id, crypto, now });
+  // A member has one desk at a server: that of the key in use.
+  const present = (): void => member?.servers.desk((desk.desks[0] as { readonly encoded: Uint8Array }).encoded);
+  const serve = async (stream: MeshStream, from: PeerId): Promise<void> => {
+    for await (const message of stream) {
+      const shown = message.length <= MAX_SHOWING_LENGTH ? fromUtf8(message) : undefined;
+      const at = now();
+      const issued = shown === undefined ? undefined : await issuer.renew(shown, from, at);
+      if (issued === undefined) break;
+      await stream.send(encode(issued.ok ? [1, issued.token] : [0, refusalOf(issued.fault, at).detail]));
+      break;
+    }
+    stream.end();
+  };
   return {
     issuer,
-    desk: openDesk({ issuer, clusterId, holder: trust.id, crypto, now }),
-    onRekeyed(heard) {
-      listener = heard;
-    },
-    async serve(stream, from) {
-      for await (const message of stream) {
-        const token = message.length <= MAX_TOKEN_LENGTH ? fromUtf8(message) : undefined;
-        const at = now();
-        const issued = token === undefined ? undefined : await issuer.renew(token, from, at);
-        if (issued === undefined) break;
-        await stream.send(encode(issued.ok ? [1, issued.token] : [0, refusalOf(issued.fault, at).detail]));
-        break;
-      }
-      stream.end();
+    desk,
+    begin(of) {
+      member = of;
+      of.services.provide(ISSUER_PROTOCOL, serve);
+      present();
     },
     [Symbol.asyncDispose]: () => issuer.close(),
   };
-}
-
-/** Tells servers where `issuing` takes requests, and whenever another key is in use them and the members. */
-export function announceIssuer(
-  issuing: Issuing,
-  labels: readonly Label[],
-  to: { desk(encoded: Uint8Array): void; labels(labels: readonly Label[]): void },
-): void {
-  // A member has one desk at a server: that of the key in use.
-  const present = (): void => to.desk((issuing.desk.desks[0] as { readonly encoded: Uint8Array }).encoded);
-  present();
-  issuing.onRekeyed(() => {
-    present();
-    to.labels(withIssuerLabel(labels, issuing.issuer.kid));
-  });
 }
 
 /** `labels` with the one that says which issuing key this member holds, in order. */
@@ -125,16 +138,16 @@ export function issuersAmong(
   return found.map(({ id }) => id).sort((a, b) => linked(a) - linked(b));
 }
 
-/** A renewal of `token` at `issuing`, the issuer in this process, by `asker`, its own member; undefined where there is none. */
-export async function renewHere(issuing: Issuing | undefined, token: string, asker: PeerId, now: Instant) {
-  const renewed = await issuing?.issuer.renew(token, asker, now);
+/** A renewal of the token in `shown` at `issuing`, the issuer in this process, by `asker`, its own member; undefined where there is none. */
+export async function renewHere(issuing: Issuing | undefined, shown: string, asker: PeerId, now: Instant) {
+  const renewed = await issuing?.issuer.renew(shown, asker, now);
   return renewed?.ok ? renewed.token : undefined;
 }
 
-/** A renewal of `token` by the first of `issuers` that gives one, unchecked; why not, for people, otherwise. Never rejects. */
+/** A renewal of the token in `shown` by the first of `issuers` that gives one, unchecked; why not, for people, otherwise. Never rejects. */
 export async function renewAt(
   issuers: readonly PeerId[],
-  token: string,
+  shown: string,
   open: (peer: PeerId, signal: AbortSignal) => Promise<MeshStream>,
 ): Promise<{ readonly token: string } | { readonly why: string }> {
   let why = "no member that holds an issuing key is known";
@@ -142,7 +155,7 @@ export async function renewAt(
     const signal = AbortSignal.timeout(ANSWER_MS);
     try {
       const stream = await open(peer, signal);
-      const answer = await answerOn(stream, token, signal);
+      const answer = await answerOn(stream, shown, signal);
       if ("token" in answer) return answer;
       why = `${peer}: ${answer.why}`;
     } catch (error) {
@@ -154,13 +167,13 @@ export async function renewAt(
 
 async function answerOn(
   stream: MeshStream,
-  token: string,
+  shown: string,
   signal: AbortSignal,
 ): Promise<{ readonly token: string } | { readonly why: string }> {
   const giveUp = (): void => stream.reset();
   signal.addEventListener("abort", giveUp, { once: true });
   try {
-    await stream.send(utf8(token));
+    await stream.send(utf8(shown));
     stream.end();
     for await (const message of stream) return parseAnswer(message);
     return { why: "it said nothing" };

@@ -18,6 +18,7 @@ import { FIRST_JOIN_MS } from "./first-join.ts";
 import { type Issuing, openIssuing, withIssuerLabel } from "./issuing.ts";
 import { outlawed } from "./outlawed.ts";
 import type { NetworkOptions } from "./paths.ts";
+import { RefreshKeys } from "./refresh-keys.ts";
 import { openRelaying, type Relaying, withRelayLabel } from "./relaying.ts";
 import { readSignalingTls } from "./signaling-tls.ts";
 import { openStacks, type Stacks } from "./stacks.ts";
@@ -28,6 +29,7 @@ import { Trust } from "./trust.ts";
 export interface Preparation {
   readonly state: StateDirectory;
   readonly trust: Trust;
+  readonly refresh: RefreshKeys;
   readonly credential: HeldCredential;
   /** The issuer that this member is. */
   readonly issuing: Issuing | undefined;
@@ -75,6 +77,7 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
     const decrees = await state.readDecrees();
     const trust = new Trust({ identity, crypto, cluster, decrees, verifier: createTokenVerifier(), now });
     if (trust.decrees.revokedSince(trust.id) !== undefined) throw outlawed(state.path);
+    const refresh = await RefreshKeys.open(state.path, trust, now);
     issuing = options.issuingKey === undefined ? undefined : await openIssuing(options.issuingKey, trust, now, audit);
     const credential = await settleCredential({
       state,
@@ -83,6 +86,7 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
       invite,
       credential: options.credential,
       mint: issuing?.issuer,
+      refresh,
       now: now(),
     });
     relaying = options.relay === undefined ? undefined : await openRelaying(options.relay, systemRandom(), now);
@@ -99,6 +103,7 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
     return {
       state,
       trust,
+      refresh,
       credential,
       issuing,
       stacks: await openStacks(options.rtc ?? "auto"),

@@ -14,20 +14,23 @@ import type { HeldCredential } from "../proto/signaling/client-events.ts";
 import type { IceGrant, RefusalCode } from "../proto/signaling/messages.ts";
 import type { SignalingStatus } from "../status.ts";
 import { askDesk } from "./ask-desk.ts";
+import type { RefreshKeys } from "./refresh-keys.ts";
 import type { Trust } from "./trust.ts";
 
 /** What the servers tell the agent. */
 export interface ServersListener {
   /** A member token was issued or renewed for us. */
   token(text: string): void;
-  /** No server renews our token. */
-  unrenewed(): void;
+  /** No server renews our token. `why`: the last one's word. */
+  unrenewed(why: string): void;
   /** Somebody asks our desk: the sealed answer, if there is one. */
   asked(request: Uint8Array): Promise<Uint8Array | undefined>;
   /** A server listens: signals have a way again. */
   ready(): void;
   /** A line for people on how a server stands. */
   progress(line: string): void;
+  /** What a server's own issuer has decreed, unchecked; resolves to how many of them were no news. */
+  decreed(decrees: readonly Uint8Array[]): Promise<number>;
   /** A signed list of issuing keys, unchecked. */
   issuers(encoded: Uint8Array): void;
   /** STUN and TURN servers that the server at `url` lets us use; their ends by its own clock, which is `skewMs` ahead of ours. */
@@ -59,12 +62,16 @@ interface Server {
   lacksIssuer: boolean;
   fenced: boolean;
   skewMs: number | undefined;
+  /** Decrees from it that were known, forged or not to be believed. */
+  idleDecrees: number;
 }
 
 /** Signals that wait for a server's no: a burst of candidates to a few hundred peers. */
 const MAX_UNDECIDED = 1_024;
 /** A difference of clocks beyond this is worth a warning: half of what tokens forgive. */
 const SKEW_WARNING_MS = 30_000;
+/** Decrees of one server that were no news, before nothing is checked any more that it says of them: each may cost a signature. */
+const MAX_IDLE_DECREES = 1_024;
 /** Members asked for at a time: enough that one crossing link is all but certain. */
 const INTRODUCTIONS = 8;
 
@@ -83,6 +90,7 @@ export class Servers {
     readonly urls: readonly string[];
     readonly tls?: SignalingTls | undefined;
     readonly trust: Trust;
+    readonly refresh: RefreshKeys;
     readonly credential: HeldCredential;
     readonly random: Random;
     readonly now: () => Instant;
@@ -105,7 +113,7 @@ export class Servers {
           keys: {
             sign: (label, body) => trust.sign(label, body),
             verify: (statement) => trust.crypto.verify(statement),
-            askDesk: (token, desks) => askDesk(trust, token, desks, now()),
+            askDesk: (token, desks) => askDesk(options, token, desks, now()),
           },
           random,
           now,
@@ -120,6 +128,7 @@ export class Servers {
         lacksIssuer: false,
         fenced: false,
         skewMs: undefined,
+        idleDecrees: 0,
       };
       this.#servers.push(server);
       if (connection.plaintext)
@@ -196,9 +205,9 @@ export class Servers {
     this.introduce();
   }
 
-  /** Asks the servers that listen for a new token, one after the other; false when none does. */
-  renew(token: string): boolean {
-    this.#renewal = { token, rest: this.#servers.filter(({ connection }) => connection.state === "ready") };
+  /** Asks the servers that listen for a new token, one after the other; false when none does. `shown`: the old one. */
+  renew(shown: string): boolean {
+    this.#renewal = { token: shown, rest: this.#servers.filter(({ connection }) => connection.state === "ready") };
     return this.#renewAtNext();
   }
 
@@ -256,6 +265,12 @@ export class Servers {
         for (const decrees of differing(this.#decrees, event.sums)) {
           server.connection.command({ type: "decrees", decrees });
         }
+        break;
+      case "decreed":
+        if (server.idleDecrees < MAX_IDLE_DECREES)
+          void this.#listener.decreed(event.decrees).then((idle) => {
+            server.idleDecrees += idle;
+          });
         break;
       case "introduced":
         this.#listener.introduced(event.records);
@@ -320,7 +335,7 @@ export class Servers {
         break;
       case "unrenewed":
         this.#log.warn("token not renewed", { url, code: event.code, detail: event.detail });
-        if (this.#renewal && !this.#renewAtNext()) this.#listener.unrenewed();
+        if (this.#renewal && !this.#renewAtNext()) this.#listener.unrenewed(event.detail);
         break;
       case "expiring":
         break;

@@ -1,12 +1,16 @@
 import type { StateDirectory } from "../drivers/state-directory.ts";
+import { StarlingError } from "../errors.ts";
 import type { Logger } from "../options.ts";
 import type { Instant } from "../proto/machine.ts";
 import { below, type Random } from "../proto/random.ts";
 import type { TokenFault } from "../proto/trust/claims.ts";
-import type { Trust } from "./trust.ts";
+import type { RefreshKeys } from "./refresh-keys.ts";
+import type { HeldToken, Trust } from "./trust.ts";
 
 /** A renewal that fails is tried again after this at the earliest, ms. */
 const RENEW_RETRY_MS = 5_000;
+/** How long a renewal that somebody waits for may take, ms: a server and a few members that are asked in turn. */
+const ROTATE_MS = 30_000;
 
 /**
  * Another issuing key has come: members ask for a token by it within this time, ms, each when it likes, so that issuers are not asked by
@@ -16,14 +20,14 @@ const FIRST_SUCCESSION_MS = 2_000;
 const SUCCESSION_SPREAD_MS = 8_000;
 const SUCCESSION_TRIES = 4;
 
-/** Who renews a token. A renewal that comes is given to {@link Tenure.hold}. */
+/** Who renews a token, as it is shown to issuers. A renewal that comes is given to {@link Tenure.hold}. */
 export interface Renewers {
   /** A renewal by the issuer in this process; undefined when it is none, or does not renew it. */
-  here(token: string): Promise<string | undefined>;
+  here(shown: string): Promise<string | undefined>;
   /** Asks signaling servers; false when none is there to ask. Their no comes as {@link Tenure.unrenewed}. */
-  servers(token: string): boolean;
+  servers(shown: string): boolean;
   /** A renewal by a member that holds an issuing key, or why there is none. Never rejects. */
-  members(token: string): Promise<{ readonly token: string } | { readonly why: string }>;
+  members(shown: string): Promise<{ readonly token: string } | { readonly why: string }>;
 }
 
 /**
@@ -32,6 +36,7 @@ export interface Renewers {
  */
 export class Tenure {
   readonly #trust: Trust;
+  readonly #refresh: RefreshKeys;
   readonly #state: StateDirectory;
   readonly #log: Logger;
   readonly #now: () => Instant;
@@ -39,10 +44,13 @@ export class Tenure {
   readonly #random: Random;
   readonly #renewers: Renewers;
   readonly #held: (text: string) => void;
+  /** Somebody waits for a renewal, and what it has come to. */
+  #rotation: PromiseWithResolvers<HeldToken> | undefined;
 
   /** @param options `held`: a token is in use. `later`: a timer that ends with the agent. */
   constructor(options: {
     readonly trust: Trust;
+    readonly refresh: RefreshKeys;
     readonly state: StateDirectory;
     readonly log: Logger;
     readonly now: () => Instant;
@@ -52,6 +60,7 @@ export class Tenure {
     readonly held: (text: string) => void;
   }) {
     this.#trust = options.trust;
+    this.#refresh = options.refresh;
     this.#state = options.state;
     this.#log = options.log;
     this.#now = options.now;
@@ -62,17 +71,20 @@ export class Tenure {
   }
 
   /** Takes a token that was issued to us into use and keeps it; why not, if it does not hold. */
-  async hold(text: string): Promise<TokenFault | undefined> {
+  async hold(text: string): Promise<TokenFault | "foreign-refresh-key" | undefined> {
     const before = this.#trust.token;
-    const fault = await this.#trust.holdToken(text);
+    // One that names the refresh key of somebody else would be the last one that we renew.
+    const fault = this.#refresh.owns(text) ? await this.#trust.holdToken(text) : "foreign-refresh-key";
     if (fault !== undefined) {
       this.#log.error("the token that was issued does not hold", { fault, now: new Date(this.#now()).toISOString() });
+      this.#failed(`the token that was issued does not hold: ${fault}`);
       return fault;
     }
     await this.#state
       .writeToken(text)
       .catch((error: unknown) => this.#log.error("the token cannot be kept", { error: String(error) }));
     if (before !== undefined) this.#log.info("token renewed", { until: this.#trust.token?.facts.expiresAt });
+    if (this.#trust.token !== undefined) this.#rotation?.resolve(this.#trust.token);
     this.#held(text);
     return undefined;
   }
@@ -107,25 +119,63 @@ export class Tenure {
 
   /** Asks for a renewal: here, of a server, of members, in this order. Never rejects. */
   async renew(): Promise<void> {
-    const text = this.#trust.token?.text;
-    if (text === undefined) return;
-    const own = await this.#renewers.here(text).catch((error: unknown) => {
+    const shown = await this.#shown();
+    if (shown === undefined) return;
+    const own = await this.#renewers.here(shown).catch((error: unknown) => {
       this.#log.warn("token not renewed by our own issuer", { error: String(error) });
       return undefined;
     });
     if (own !== undefined) await this.hold(own);
-    else if (!this.#renewers.servers(text)) await this.#renewAtMembers(text);
+    else if (!this.#renewers.servers(shown)) await this.#renewAtMembers(shown);
+  }
+
+  /**
+   * Renews the token at once, and with it its refresh key; what is in use then. Rejects with `issuer-refused`, which says why, when nobody
+   * renews it.
+   */
+  async rotate(): Promise<HeldToken> {
+    this.#rotation ??= Promise.withResolvers<HeldToken>();
+    const rotation = this.#rotation;
+    this.#later(ROTATE_MS, () => rotation.reject(notRenewed("no issuer has answered; start one, or try again")));
+    void this.renew();
+    try {
+      return await rotation.promise;
+    } finally {
+      if (this.#rotation === rotation) this.#rotation = undefined;
+    }
   }
 
   /** No server renews the token. */
-  async unrenewed(): Promise<void> {
-    const text = this.#trust.token?.text;
-    if (text !== undefined) await this.#renewAtMembers(text);
+  async unrenewed(why: string): Promise<void> {
+    const shown = await this.#shown();
+    if (shown !== undefined) await this.#renewAtMembers(shown, `${why}; `);
   }
 
-  async #renewAtMembers(text: string): Promise<void> {
-    const answer = await this.#renewers.members(text);
-    if ("token" in answer) await this.hold(answer.token);
-    else this.#log.warn("token not renewed by a member", { why: answer.why });
+  #failed(why: string): void {
+    this.#rotation?.reject(notRenewed(why));
   }
+
+  /** The token in use as it is shown; undefined without one, and while the key of the next cannot be kept. */
+  async #shown(): Promise<string | undefined> {
+    const text = this.#trust.token?.text;
+    if (text === undefined) return undefined;
+    return this.#refresh.show(text).catch((error: unknown) => {
+      this.#log.error("the token cannot be renewed: its next refresh key cannot be kept", { error: String(error) });
+      this.#failed("its next refresh key cannot be kept on the disk");
+      return undefined;
+    });
+  }
+
+  async #renewAtMembers(shown: string, before = ""): Promise<void> {
+    const answer = await this.#renewers.members(shown);
+    if ("token" in answer) await this.hold(answer.token);
+    else {
+      this.#log.warn("token not renewed by a member", { why: answer.why });
+      this.#failed(before + answer.why);
+    }
+  }
+}
+
+function notRenewed(why: string): StarlingError {
+  return new StarlingError("issuer-refused", `the token is not renewed: ${why}`);
 }

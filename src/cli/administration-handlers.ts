@@ -35,7 +35,7 @@ const rotation = z.discriminatedUnion("what", [
   z.strictObject({ what: z.literal("turn"), graceMs }),
 ]);
 
-/** The handlers of `token.revoke`, `keys.change`, `keys.rotate` and `keys.list`. */
+/** The handlers of `token.revoke`, `token.rotate`, `keys.change`, `keys.rotate` and `keys.list`. */
 export function administrationHandlers(agent: Agent): [string, ControlHandler][] {
   const signWith = (file: string | undefined) => (file === undefined ? {} : { keyFile: file });
   return [
@@ -46,6 +46,13 @@ export function administrationHandlers(agent: Agent): [string, ControlHandler][]
         const target = parseTarget(input.target) === undefined ? resolvePeer(agent, input.target) : input.target;
         return { target, revoked: await agent.administration.revoke(target, options) };
       }),
+    ],
+    [
+      "token.rotate",
+      async () => {
+        const { id, expiresAt } = await agent.rotateToken();
+        return { id, expiresAt: expiresAt.toISOString() };
+      },
     ],
     [
       "keys.change",

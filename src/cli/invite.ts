@@ -6,7 +6,8 @@ import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
 import { DECREES_FILE, readDecreeFile } from "../drivers/state/decree-file.ts";
 import { StarlingError } from "../errors.ts";
 import { decreesOf } from "../issuer/decrees-of.ts";
-import { issuersOf, type Mint, openMint } from "../issuer/mint.ts";
+import { issuersOf, type Mint } from "../issuer/mint.ts";
+import { openRecordedMint } from "../issuer/recorded-mint.ts";
 import { parsePeerId } from "../proto/peer-id.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
 import { encodeInvite } from "../proto/trust/invite.ts";
@@ -83,7 +84,10 @@ export async function openMintOf(
   const cluster = await readClusterOf(command);
   const issuers = issuersOf(cluster, crypto);
   const keyFile = issuingKey ?? join(resolveStateDirectory(flagsOf(command).state), ISSUING_KEY_FILE);
-  return { cluster, mint: await openMint({ keyFile, clusterId: cluster.clusterId, issuers: () => issuers, crypto }) };
+  return {
+    cluster,
+    mint: await openRecordedMint({ keyFile, clusterId: cluster.clusterId, issuers: () => issuers, crypto }),
+  };
 }
 
 /** The cluster of the state directory; throws `no-cluster` when there is none. */
@@ -119,7 +123,7 @@ async function mintToken(
   }
   const issued = await mint.issueJoinToken({ ...terms, uses: Number(options.uses) }, Date.now());
   if (!issued.ok) throw refused(issued.fault);
-  return { text: issued.token, kind: "join", expiresAt: issued.expiresAt };
+  return { text: issued.token, kind: "join", expiresAt: issued.claims.expiresAt };
 }
 
 /** What to do about a token that the mint would not make. */

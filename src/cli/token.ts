@@ -6,12 +6,13 @@ import { StarlingError } from "../errors.ts";
 import { issuersOf } from "../issuer/mint.ts";
 import { parsePeerId } from "../proto/peer-id.ts";
 import { parseCompact } from "../proto/trust/compact-token.ts";
-import { addStateFlag, flagsOf } from "./flags.ts";
+import { addStateFlag, ask, flagsOf } from "./flags.ts";
 import { addIssuingFlags, openMintOf, readClusterOf, refused } from "./invite.ts";
-import { parseDuration, print, printJson, warn } from "./output.ts";
+import { parseDuration, print, printJson, say, warn } from "./output.ts";
 import { revokeCommand } from "./revoke.ts";
 import { resolveStateDirectory } from "./settings.ts";
 import { readStdin } from "./stdin.ts";
+import { tokenListCommand } from "./token-list.ts";
 
 interface CreateOptions {
   readonly for?: string;
@@ -22,9 +23,9 @@ interface CreateOptions {
   readonly issuingKey?: string;
 }
 
-/** `starling token create | inspect | revoke`. */
+/** `starling token create | list | inspect | revoke | rotate`. */
 export function tokenCommand(program: Command): void {
-  const token = program.command("token").description("make, read and revoke tokens");
+  const token = program.command("token").description("make, list, read, revoke and rotate tokens");
 
   addIssuingFlags(
     token.command("create").description("print a token alone; `starling invite` prints one with all the rest"),
@@ -48,7 +49,20 @@ export function tokenCommand(program: Command): void {
       print(issued.token);
     });
 
+  tokenListCommand(token);
   revokeCommand(token);
+
+  addStateFlag(
+    token
+      .command("rotate")
+      .description("renew the running agent's own token now, and the key that its next renewal needs with it"),
+  )
+    .option("--json", "print JSON")
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const rotated = (await ask(command, "token.rotate")) as { id: string; expiresAt: string };
+      if (options.json) printJson(rotated);
+      else say(`the token in use is ${rotated.id}, good until ${rotated.expiresAt}`);
+    });
 
   addStateFlag(
     token

@@ -49,10 +49,14 @@ export interface SignalingKeys {
   sign(label: SignatureLabel, body: Uint8Array): Uint8Array | Promise<Uint8Array>;
   verify(statement: Statement): boolean | Promise<boolean>;
   /** Chooses one of `desks` that may exchange `token`, and seals a request for it; a word for people when there is none. */
-  askDesk(
-    token: string,
-    desks: readonly Uint8Array[],
-  ): { readonly kid: string; readonly request: Uint8Array; readonly open: OpenAnswer } | string;
+  askDesk(token: string, desks: readonly Uint8Array[]): DeskRequest | string | Promise<DeskRequest | string>;
+}
+
+/** A request for the desk of `kid`. */
+interface DeskRequest {
+  readonly kid: string;
+  readonly request: Uint8Array;
+  readonly open: OpenAnswer;
 }
 
 /** Opens the answer to a request to a desk; undefined when it does not open. */
@@ -263,12 +267,15 @@ class Connection implements SignalingConnection {
       }
       case "seek-desk": {
         const { attempt, token, desks } = output;
-        const asked = this.#options.keys.askDesk(token, desks);
-        if (typeof asked === "string") this.#input({ type: "no-desk", attempt, detail: asked });
-        else {
-          this.#openAnswer = asked.open;
-          this.#input({ type: "request", attempt, kid: asked.kid, bytes: asked.request });
-        }
+        const ask = () => this.#options.keys.askDesk(token, desks);
+        void settle(ask, (asked) => {
+          if (this.#current?.attempt !== attempt) return;
+          if (typeof asked === "string") this.#input({ type: "no-desk", attempt, detail: asked });
+          else {
+            this.#openAnswer = asked.open;
+            this.#input({ type: "request", attempt, kid: asked.kid, bytes: asked.request });
+          }
+        });
         return;
       }
       case "unseal": {

@@ -2,6 +2,7 @@ import type { AuditLog } from "../audit.ts";
 import type { AuditAction } from "../proto/audit/entry.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { parseCompact } from "../proto/trust/compact-token.ts";
+import { readShowing } from "../proto/trust/showing.ts";
 import type { Issuer } from "./issuer.ts";
 import type { IssuedMember } from "./mint.ts";
 
@@ -38,7 +39,7 @@ export function audited(issuer: Issuer, audit: AuditLog): Issuer {
 
 /** The id in a token that nobody has checked: what the asker claims, for the reader of the log. */
 function tokenId(text: string): string | undefined {
-  const parsed = parseCompact(text);
+  const parsed = parseCompact(readShowing(text)?.credential ?? "");
   const id = parsed.ok ? parsed.token.payload["jti"] : undefined;
   return typeof id === "string" ? id : undefined;
 }

@@ -3,6 +3,7 @@ import type { PeerId } from "../proto/peer-id.ts";
 import { parseCompact } from "../proto/trust/compact-token.ts";
 import type { Crypto } from "../proto/trust/crypto.ts";
 import { type ExchangeAnswer, openRequest, sealAnswer } from "../proto/trust/exchange.ts";
+import { readShowing } from "../proto/trust/showing.ts";
 import type { Issuer } from "./issuer.ts";
 import type { IssuedMember } from "./mint.ts";
 import { refusalOf } from "./refusals.ts";
@@ -70,8 +71,8 @@ export function answerOf(issued: IssuedMember, at: Instant): ExchangeAnswer {
 }
 
 /** What is no token of the cluster may be another way in; a join token has no subject. Each is then read by its own function. */
-function issuedFor(issuer: Issuer, credential: string, asker: PeerId, at: Instant): Promise<IssuedMember> {
-  const compact = parseCompact(credential);
-  if (!compact.ok) return issuer.admit(credential, asker, at);
-  return "sub" in compact.token.payload ? issuer.renew(credential, asker, at) : issuer.exchange(credential, asker, at);
+function issuedFor(issuer: Issuer, shown: string, asker: PeerId, at: Instant): Promise<IssuedMember> {
+  const compact = parseCompact(readShowing(shown)?.credential ?? "");
+  if (!compact.ok) return issuer.admit(shown, asker, at);
+  return "sub" in compact.token.payload ? issuer.renew(shown, asker, at) : issuer.exchange(shown, asker, at);
 }

@@ -3,13 +3,30 @@ import { acquireLock } from "../drivers/state/lock.ts";
 import { openUseJournal, type UseJournal } from "../drivers/state/use-journal.ts";
 import { createTokenVerifier, type TokenVerifier } from "../drivers/tokens.ts";
 import type { SignedDecree } from "../proto/decrees/decree.ts";
-import { encodeRevocation } from "../proto/decrees/revocation.ts";
+import { encodeRevocation, MAX_TOKEN_MATTERS_MS } from "../proto/decrees/revocation.ts";
+import type { TokenNames } from "../proto/decrees/revoked.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
-import { type Expectation, MEMBER_LIFE_MS, RENEWAL_GRACE_MS } from "../proto/trust/claims.ts";
+import {
+  type Expectation,
+  lineageOf,
+  MAX_MEMBER_LIFE_MS,
+  MEMBER_LIFE_MS,
+  type MemberClaims,
+  RENEWAL_GRACE_MS,
+} from "../proto/trust/claims.ts";
 import type { Desk } from "../proto/trust/desk.ts";
 import { issuerOf } from "../proto/trust/issuers.ts";
-import { type IssuedMember, type IssueFault, type Mint, type MintOptions, openMint } from "./mint.ts";
+import { graver, type Lineage, type RenewalRuling, ruleRenewal, type Successor } from "../proto/trust/lineage.ts";
+import { isShownBy, readShowing } from "../proto/trust/showing.ts";
+import {
+  type IssuedMember,
+  type IssueFault,
+  type MemberRequest,
+  type Mint,
+  type MintOptions,
+  openMint,
+} from "./mint.ts";
 import type { WayIn } from "./ways-in.ts";
 
 /**
@@ -19,7 +36,8 @@ import type { WayIn } from "./ways-in.ts";
  *   before the answer leaves, so that no crash gives a use twice; and whoever has spent a use gets a token again for the
  *   asking, so that a lost answer costs nothing.
  * - *Renewal*: a member token of any key of the cluster, valid or expired less than seven days ago, becomes a new one with
- *   the same scopes, role and place, and as long a life, a day at least.
+ *   the same scopes, role and place, and as long a life, a day at least. It is shown with the signatures of `trust/showing.ts`; a
+ *   refresh key that two have used ends the whole line of tokens (`trust/lineage.ts`).
  *
  * A rotation puts another key into the file: it is taken into use as soon as the list of issuers names it. Join tokens of the key before
  * are exchanged on, since this journal has counted their uses, until the process ends or that key counts no more.
@@ -30,15 +48,15 @@ import type { WayIn } from "./ways-in.ts";
 export interface Issuer extends Mint, AsyncDisposable {
   /** Names of the keys whose join tokens are exchanged here: the one in use first. */
   readonly kids: readonly string[];
-  /** A member token for `subject`, for a join token. Rejects with `state-unavailable` when the disk fails. */
-  exchange(joinToken: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
+  /** A member token for `subject`, for a join token, shown with the refresh key that it shall name or alone. Rejects with `state-unavailable` when the disk fails. */
+  exchange(shown: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
   /**
    * A member token for `subject`, for something that is no token of the cluster: an API key, a login. Rejects when nobody can
    * tell at the moment.
    */
-  admit(credential: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
-  /** A new member token for `subject`, for its old one. */
-  renew(memberToken: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
+  admit(shown: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
+  /** A new member token for `subject`, for its old one as `showing.ts` shows it. Rejects with `state-unavailable` when the disk fails. */
+  renew(shown: string, subject: PeerId, now: Instant): Promise<IssuedMember>;
   /** Revokes `subject`: durable when it resolves. Undefined, and nothing done, if this key may not revoke. */
   revoke(subject: PeerId, now: Instant): Promise<SignedDecree | undefined>;
   /** Waits for what is being recorded and gives up the key file. Idempotent. */
@@ -50,11 +68,24 @@ export interface IssuerOptions extends MintOptions {
   /** What is taken in the place of a join token, the first that knows it. Default: nothing. */
   readonly waysIn?: readonly WayIn[];
   /** Whether the cluster's decrees void a token, beyond what this issuer revoked itself. Default: none. */
-  readonly voids?: (token: { readonly subject: PeerId; readonly id?: string; readonly kid?: string }) => boolean;
+  readonly voids?: (token: TokenNames) => boolean;
+  /** The newest token of a member that the cluster knows of. Default: what this issuer has issued is all that it knows. */
+  readonly newestOf?: (subject: PeerId) => Lineage | undefined;
+  /** Two have used one refresh key. Nothing of the line is renewed here from now on; the rest of the cluster is to be told. */
+  readonly reused?: (reuse: RefreshReuse) => void;
   /** The file holds another key, which is in use. */
   readonly rekeyed?: () => void;
   /** The time at which the journal is opened, Unix ms; what expired long before is forgotten. Default: the system's. */
   readonly now?: Instant;
+}
+
+/** A refresh key was used by two. */
+export interface RefreshReuse {
+  readonly subject: PeerId;
+  /** The id of the first token of the line: what a revocation of all of them names. */
+  readonly family: string;
+  /** The revocation of all of them; undefined where the issuing key may not revoke, and they end by themselves. */
+  readonly revocation: SignedDecree | undefined;
 }
 
 /**
@@ -111,8 +142,9 @@ class KeyIssuer implements Issuer {
     return this.#mints[0].issueJoinToken(...request);
   }
 
-  issueMemberToken(...request: Parameters<Mint["issueMemberToken"]>): ReturnType<Mint["issueMemberToken"]> {
-    return this.#mints[0].issueMemberToken(...request);
+  async issueMemberToken(request: MemberRequest, now: Instant): Promise<IssuedMember> {
+    const issued = await this.#mints[0].issueMemberToken(request, now);
+    return issued.ok ? this.#remembered(issued) : issued;
   }
 
   signDesk(desk: Desk): Uint8Array {
@@ -123,48 +155,66 @@ class KeyIssuer implements Issuer {
     return this.#mints[0].decree(...said);
   }
 
-  async exchange(joinToken: string, subject: PeerId, now: Instant): Promise<IssuedMember> {
-    const checked = await this.#verifier.verifyJoinToken(joinToken, this.#expectation(now));
+  async exchange(text: string, subject: PeerId, now: Instant): Promise<IssuedMember> {
+    const shown = this.#first(text, subject);
+    if (!shown.ok) return shown;
+    const checked = await this.#verifier.verifyJoinToken(shown.credential, this.#expectation(now));
     if (!checked.ok) return checked;
     const join = checked.value;
     // Only the journal of the key that made it knows how often it was used.
     if (!this.kids.includes(join.kid)) return refuse("other-issuer");
     if (this.#isRevoked({ subject, id: join.id, kid: join.kid })) return refuse("revoked");
     // Made before the use is recorded, so that no use is spent on a refusal; given away only after.
-    const issued = await this.issueMemberToken({ subject, scopes: join.scopes, role: join.role }, now);
-    if (!issued.ok) return issued;
-    const outcome = await this.#journal.use(join, subject, now);
-    return outcome === "recorded" ? issued : refuse(outcome === "full" ? "journal-full" : "used-up");
+    const terms = { subject, scopes: join.scopes, role: join.role, ...shown.refresh };
+    const issued = await this.#mints[0].issueMemberToken(terms, now);
+    return issued.ok ? this.#once(issued, join, now) : issued;
   }
 
-  async admit(credential: string, subject: PeerId, now: Instant): Promise<IssuedMember> {
+  async admit(text: string, subject: PeerId, now: Instant): Promise<IssuedMember> {
+    const shown = this.#first(text, subject);
+    if (!shown.ok) return shown;
     for (const way of this.#options.waysIn ?? []) {
-      const granted = await way.admit(credential, subject, now);
+      const granted = await way.admit(shown.credential, subject, now);
       if (granted === undefined) continue;
       if (!granted.ok) return granted;
       if (this.#isRevoked({ subject, id: granted.who, kid: this.kid })) return refuse("revoked");
       const { scopes, role, once } = granted;
-      const issued = await this.issueMemberToken({ subject, scopes, role }, now);
-      if (!issued.ok || once === undefined) return issued;
-      const outcome = await this.#journal.use({ ...once, uses: 1 }, subject, now);
-      return outcome === "recorded" ? issued : refuse(outcome === "full" ? "journal-full" : "used-up");
+      const issued = await this.#mints[0].issueMemberToken({ subject, scopes, role, ...shown.refresh }, now);
+      if (!issued.ok) return issued;
+      return once === undefined ? this.#remembered(issued) : this.#once(issued, { ...once, uses: 1 }, now);
     }
     return refuse("bad-credential");
   }
 
-  async renew(memberToken: string, subject: PeerId, now: Instant): Promise<IssuedMember> {
-    const checked = await this.#verifier.verifyMemberToken(memberToken, {
+  async renew(text: string, subject: PeerId, now: Instant): Promise<IssuedMember> {
+    const shown = readShowing(text);
+    if (shown === undefined) return refuse("malformed");
+    const checked = await this.#verifier.verifyMemberToken(shown.credential, {
       ...this.#expectation(now),
       expectedSubject: subject,
       graceMs: RENEWAL_GRACE_MS,
     });
     if (!checked.ok) return checked;
-    if (this.#isRevoked({ subject, id: checked.value.id, kid: checked.value.kid })) return refuse("revoked");
-    const { scopes, role, place, issuedAt, expiresAt } = checked.value;
+    const token = checked.value;
+    const lineage = lineageOf(token);
+    if (this.#isRevoked(token) || this.#journal.issued.isBroken(lineage.family)) return refuse("revoked");
+    const { crypto, clusterId } = this.#options;
+    const { proof } = shown;
+    if (proof === undefined || !isShownBy(subject, lineage.refreshKey, shown, clusterId, crypto))
+      return refuse("refresh-invalid");
+    const ruling = this.#rule(subject, lineage, proof);
+    if (ruling === "reused") return this.#end(token, lineage.family, now);
+    if (ruling === "stale") return refuse("refresh-stale");
+    const line = { family: lineage.family, generation: lineage.generation + 1 };
+    // Taken before anything is awaited: of two requests at a time one is the next.
+    this.#journal.issued.advance({ ...line, refreshKey: proof.nextKey, issuedAt: Math.floor(now) });
+    const { scopes, role, place, issuedAt, expiresAt } = token;
     // The mint refuses what this key may not grant, also if the key that granted it might: the member asks another issuer.
     // A life cut short by the end of an issuing key must not stay short for ever, so it is a day at least.
     const lifeMs = Math.max(MEMBER_LIFE_MS, expiresAt - issuedAt);
-    return this.issueMemberToken({ subject, scopes, role, place, lifeMs }, now);
+    const terms = { subject, scopes, role, place, lifeMs, line, refreshKey: proof.nextKey };
+    const issued = await this.#mints[0].issueMemberToken(terms, now);
+    return issued.ok ? this.#remembered(issued) : issued;
   }
 
   async revoke(subject: PeerId, now: Instant): Promise<SignedDecree | undefined> {
@@ -197,7 +247,46 @@ class KeyIssuer implements Issuer {
     rekeyed?.();
   }
 
-  #isRevoked(token: { readonly subject: PeerId; readonly id: string; readonly kid: string }): boolean {
+  /** What is shown for a first token, by whom it may be: with a refresh key that its asker has signed, or with none. */
+  #first(text: string, subject: PeerId): First {
+    const shown = readShowing(text);
+    if (shown === undefined) return { ok: false, fault: "malformed" };
+    const { credential, proof } = shown;
+    if (proof === undefined) return { ok: true, credential, refresh: {} };
+    if (!isShownBy(subject, undefined, shown, this.#options.clusterId, this.#options.crypto))
+      return { ok: false, fault: "refresh-invalid" };
+    return { ok: true, credential, refresh: { refreshKey: proof.nextKey } };
+  }
+
+  /** By what was issued here, and by what the cluster shows of the member. */
+  #rule(subject: PeerId, lineage: Lineage, successor: Successor): RenewalRuling {
+    const here = ruleRenewal(this.#journal.issued.newest(lineage.family), lineage, successor);
+    const seen = this.#options.newestOf?.(subject);
+    return seen?.family === lineage.family ? graver(here, ruleRenewal(seen, lineage, successor)) : here;
+  }
+
+  /** Two hold the refresh key of this token: the line ends, here at once and everywhere by a revocation of its first token. */
+  async #end(token: MemberClaims, family: string, now: Instant): Promise<IssuedMember> {
+    const target = { of: "token", id: family } as const;
+    const since = Math.floor(now);
+    const body = encodeRevocation({ target, since, until: since + MAX_TOKEN_MATTERS_MS });
+    await this.#journal.break(family, token.subject, now, Math.max(token.expiresAt, now + MAX_MEMBER_LIFE_MS));
+    this.#options.reused?.({ subject: token.subject, family, revocation: this.decree("revocation", body) });
+    return refuse("refresh-reused");
+  }
+
+  async #once(issued: Issued, join: Parameters<UseJournal["use"]>[0], now: Instant): Promise<IssuedMember> {
+    const outcome = await this.#journal.use(join, issued.claims.subject, now);
+    if (outcome !== "recorded") return refuse(outcome === "full" ? "journal-full" : "used-up");
+    return this.#remembered(issued);
+  }
+
+  async #remembered(issued: Issued): Promise<IssuedMember> {
+    await this.#journal.remember({ ...issued.claims, lineage: lineageOf(issued.claims) });
+    return issued;
+  }
+
+  #isRevoked(token: TokenNames & { readonly subject: PeerId }): boolean {
     return this.#journal.isRevoked(token.subject) || this.#options.voids?.(token) === true;
   }
 
@@ -205,6 +294,13 @@ class KeyIssuer implements Issuer {
     return { issuers: this.#options.issuers(), clusterId: this.#options.clusterId, now };
   }
 }
+
+type Issued = Extract<IssuedMember, { readonly ok: true }>;
+
+/** See {@link KeyIssuer}. */
+type First =
+  | { readonly ok: true; readonly credential: string; readonly refresh: { readonly refreshKey?: Uint8Array } }
+  | { readonly ok: false; readonly fault: IssueFault };
 
 function refuse(fault: IssueFault): IssuedMember {
   return { ok: false, fault };

@@ -12,6 +12,7 @@ import { type PeerId, publicKeyOf } from "../proto/peer-id.ts";
 import {
   isRole,
   JOIN_LIFE_MS,
+  type JoinClaims,
   MAX_JOIN_LIFE_MS,
   MAX_JOIN_USES,
   MAX_MEMBER_LIFE_MS,
@@ -25,6 +26,7 @@ import type { Authority, Crypto } from "../proto/trust/crypto.ts";
 import { type Desk, encodeDesk } from "../proto/trust/desk.ts";
 import { isAcceptablePublicKey } from "../proto/trust/ed25519.ts";
 import { acceptIssuers, type IssuerList, issuerOf } from "../proto/trust/issuers.ts";
+import type { Lineage } from "../proto/trust/lineage.ts";
 import { placeOf } from "../proto/trust/place.ts";
 import { scopesOfRole } from "../proto/trust/roles.ts";
 import { aboveCeiling, allows, checkScopes } from "../proto/trust/scopes.ts";
@@ -61,7 +63,7 @@ interface JoinRequest {
 }
 
 /** What a member token shall grant. */
-interface MemberRequest {
+export interface MemberRequest {
   readonly subject: PeerId;
   readonly scopes?: readonly string[];
   readonly role?: string;
@@ -69,6 +71,10 @@ interface MemberRequest {
   readonly lifeMs?: number;
   /** 16 bytes. Default: derived from the issuers' secret; a renewal hands on what the member has. */
   readonly place?: Uint8Array;
+  /** The public key that signs for its renewal, which the node has made. Default: none is named. */
+  readonly refreshKey?: Uint8Array;
+  /** The line that it continues; only with a refresh key. Default: it begins one. */
+  readonly line?: Pick<Lineage, "family" | "generation">;
 }
 
 /** Why no token is issued. */
@@ -83,7 +89,13 @@ export type IssueFault =
   /** An API key or a login that is none, or that nobody here takes. */
   | "bad-credential"
   /** The issuer remembers as many exchanges as it can; some expire with their join tokens. */
-  | "journal-full";
+  | "journal-full"
+  /** It is not shown as a renewal must be: signed by the refresh key that it names, with the key of the next. */
+  | "refresh-invalid"
+  /** A request that was overtaken by a later one of the same member. */
+  | "refresh-stale"
+  /** Its refresh key was used before, by somebody who has a copy of it: its whole line has ended. */
+  | "refresh-reused";
 
 /** The answer without a token. */
 interface NotIssued {
@@ -91,8 +103,8 @@ interface NotIssued {
   readonly fault: IssueFault;
 }
 
-/** A token, or why there is none. */
-type Issued = { readonly ok: true; readonly token: string; readonly expiresAt: Instant } | NotIssued;
+/** A join token with what it says, or why there is none. */
+type Issued = { readonly ok: true; readonly token: string; readonly claims: JoinClaims } | NotIssued;
 
 /** A member token with what it says, or why there is none. */
 export type IssuedMember = { readonly ok: true; readonly token: string; readonly claims: MemberClaims } | NotIssued;
@@ -166,8 +178,8 @@ class KeyMint implements Mint {
     if (!isCount(uses, 1, MAX_JOIN_USES)) return refuse("bad-request");
     const life = this.#life({ scopes, role, lifeMs }, MAX_JOIN_LIFE_MS, now);
     if (!life.ok) return life;
-    const token = await this.#signer.signJoinToken({ ...this.#common(scopes, role), ...life.times, uses });
-    return { ok: true, token, expiresAt: life.times.expiresAt };
+    const claims = { ...this.#common(scopes, role), ...life.times, uses };
+    return { ok: true, token: await this.#signer.signJoinToken(claims), claims };
   }
 
   async issueMemberToken(request: MemberRequest, now: Instant): Promise<IssuedMember> {
@@ -176,7 +188,11 @@ class KeyMint implements Mint {
     const life = this.#life({ scopes, role, lifeMs }, MAX_MEMBER_LIFE_MS, now);
     if (!life.ok) return life;
     const place = request.place ?? placeOf(this.#placeSecret, subject);
-    const claims = { ...this.#common(scopes, role), ...life.times, subject, place };
+    const common = { ...this.#common(scopes, role), ...life.times };
+    const { refreshKey, line = { family: common.id, generation: 0 } } = request;
+    if (refreshKey !== undefined && !isAcceptablePublicKey(refreshKey)) return refuse("bad-request");
+    const lineage = refreshKey && { ...line, refreshKey, issuedAt: common.issuedAt };
+    const claims = { ...common, subject, place, ...(lineage && { lineage }) };
     return { ok: true, token: await this.#signer.signMemberToken(claims), claims };
   }
 

@@ -6,10 +6,10 @@ import type { IssueFault } from "./mint.ts";
 /** Faults of tokens in the words of signaling. Times are the usual trouble, so the clock of whoever refuses goes along. */
 export function refusalOf(fault: IssueFault, at: Instant): { readonly code: RefusalCode; readonly detail: string } {
   const code = CODES[fault] ?? "token-invalid";
+  const own = OWN_ADVICE[fault];
+  if (own !== undefined) return { code, detail: own };
   const late = code === "token-expired" || code === "token-not-yet-valid";
   const clock = `its clock says ${new Date(at).toISOString()}, and ${CLOCK_LEEWAY_MS / 1_000} s are forgiven`;
-  if (fault === "bad-credential")
-    return { code, detail: "the API key or login is not accepted here; ask who runs the issuer for another" };
   return { code, detail: late ? `${ADVICE[code]}; ${clock}` : (ADVICE[code] ?? fault) };
 }
 
@@ -26,6 +26,18 @@ const CODES: Partial<Record<IssueFault, RefusalCode>> = {
   "used-up": "token-used",
   "journal-full": "unavailable",
   "other-issuer": "unavailable",
+  "refresh-stale": "unavailable",
+  "refresh-reused": "token-revoked",
+};
+
+/** What needs other words than its code. */
+const OWN_ADVICE: Partial<Record<IssueFault, string>> = {
+  "bad-credential": "the API key or login is not accepted here; ask who runs the issuer for another",
+  "refresh-invalid":
+    "the renewal is not signed by the refresh key that the token names; join again with a new invite, for the state directory has lost it",
+  "refresh-stale": "a later renewal of this member has been answered; it goes on with that one",
+  "refresh-reused":
+    "two agents have renewed with this node's state, so it was copied: both are out; join again with a new node key and a new invite",
 };
 
 const ADVICE: Partial<Record<RefusalCode, string>> = {

@@ -1,6 +1,7 @@
 import { concat, utf8 } from "./bytes.ts";
 import type { Instant } from "./machine.ts";
 import type { PeerId } from "./peer-id.ts";
+import type { Lineage } from "./trust/lineage.ts";
 
 /**
  * Statements that carry their author's Ed25519 signature.
@@ -30,6 +31,7 @@ export type SignatureLabel =
   | "starling/login/1"
   | "starling/post/1"
   | "starling/record/1"
+  | "starling/refresh/1"
   | "starling/refutation/1"
   | "starling/relay/1"
   | "starling/signal/1"
@@ -37,12 +39,13 @@ export type SignatureLabel =
 
 /**
  * Every purpose for which a key of the cluster itself signs: the root its list of issuers and its successor, both
- * revocations and rotations, an issuing key its desk.
+ * revocations and rotations, an issuing key its desk; and a refresh key, which a token names, the one that follows it.
  * Node keys never sign under these labels, nor these keys under a {@link SignatureLabel}.
  */
 export type AuthorityLabel =
   | "starling/desk/1"
   | "starling/issuers/1"
+  | "starling/refresh-key/1"
   | "starling/revocation/1"
   | "starling/rotation/1"
   | "starling/succession/1";
@@ -93,6 +96,8 @@ export interface TokenFacts {
   /** Its `jti`, and the name of the key that signed it: what a revocation may name. Absent where nobody revokes. */
   readonly id?: string;
   readonly kid?: string;
+  /** Where it stands among those that it was renewed from; a revocation may name its family. Absent where nobody renews. */
+  readonly lineage?: Lineage;
 }
 
 /** The exact bytes that a signature covers. */

@@ -9,7 +9,7 @@ import type { DecreeId } from "./decree-id.ts";
 import { BUCKETS, MAX_REVOCATIONS_OF_A_SIGNER, TELL_BYTES } from "./limits.ts";
 import { outranks, readDecree, slotOf } from "./rank.ts";
 import { type Revocation, SCOPE_REVOKE } from "./revocation.ts";
-import { Revoked } from "./revoked.ts";
+import { Revoked, type TokenNames } from "./revoked.ts";
 import { type Rotation, SCOPE_ROTATE } from "./rotation.ts";
 import type { Succession } from "./succession.ts";
 
@@ -95,7 +95,7 @@ export class DecreeSet {
   }
 
   /** Whether a token is void: by its id, its issuing key, or its subject (from `since` on, at once when `at` is left out). */
-  voids(token: { readonly subject?: PeerId; readonly id?: string; readonly kid?: string }, at?: Instant): boolean {
+  voids(token: TokenNames, at?: Instant): boolean {
     return this.#revoked.voids(token, at);
   }
 

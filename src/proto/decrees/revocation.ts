@@ -11,7 +11,8 @@ import { bytesOf, integer, peer, text, tuple } from "../wire/shape.ts";
  *
  * - *member*: its node key is out for good, whatever tokens it holds; what it signs from `since` on counts for nothing. There is
  *   no way back: a machine that was revoked by mistake joins with a new key.
- * - *token*: this one token is void, a member's or a join token; the member may get another.
+ * - *token*: this token is void, a member's or a join token, and if it is the first of its line all that were renewed from it
+ *   (`trust/lineage.ts`); the member may get another.
  * - *issuer*: every token of this issuing key is void, and it makes no rotation. What it has revoked stays revoked.
  *
  * The bytes that are signed: [target kind, target, since, until]. Of a token the revocation is kept until the token could not even buy a renewal.

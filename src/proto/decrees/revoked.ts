@@ -36,17 +36,21 @@ export class Revoked {
    * Whether a token is void. What is presented here and now is judged by the revocation alone, since clocks differ; what was signed at
    * an instant (`at`) counts if that lies before `since`.
    */
-  voids({ subject, id, kid }: TokenNames, at?: Instant): boolean {
+  voids({ subject, id, kid, lineage }: TokenNames, at?: Instant): boolean {
     const isVoid = (since: Instant | undefined): boolean => since !== undefined && (at === undefined || at >= since);
     const { member, token, issuer } = this.#since;
     if (subject !== undefined && isVoid(member.get(subject))) return true;
     if (id !== undefined && isVoid(token.get(id))) return true;
+    // Who revokes the first token of a line revokes all that was renewed from it.
+    if (lineage !== undefined && isVoid(token.get(lineage.family))) return true;
     return kid !== undefined && isVoid(issuer.get(kid));
   }
 }
 
-interface TokenNames {
+/** What a revocation may name of a token. */
+export interface TokenNames {
   readonly subject?: PeerId;
   readonly id?: string;
   readonly kid?: string;
+  readonly lineage?: { readonly family: string };
 }

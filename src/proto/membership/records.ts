@@ -97,7 +97,7 @@ export class Records {
       return;
     }
     const held = [...this.#context.table.all()].filter(({ facts }) =>
-      target.of === "token" ? facts.id === target.id : facts.kid === target.kid,
+      target.of === "token" ? isNamed(facts, target.id) : facts.kid === target.kid,
     );
     for (const { record } of held) this.#lapse(record.id, "revoked", now);
   }
@@ -157,4 +157,9 @@ export class Records {
     if (!restarted) this.#accusations.renewed(id, now);
     return true;
   }
+}
+
+/** By its own id, or by that of the first token of its line. */
+function isNamed({ id, lineage }: TokenFacts, name: string): boolean {
+  return id === name || lineage?.family === name;
 }

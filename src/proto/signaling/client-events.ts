@@ -168,6 +168,8 @@ export type SignalingOutput =
   | { readonly type: "granted"; readonly iceServers: readonly IceGrant[] }
   /** The server lacks decrees: those are its sums. */
   | { readonly type: "wanted"; readonly sums: Uint8Array }
+  /** What the server's own issuer has decreed; unchecked. */
+  | { readonly type: "decreed"; readonly decrees: readonly Uint8Array[] }
   | { readonly type: "unrenewed"; readonly code: RefusalCode; readonly detail: string }
   /** The session's token expires soon, by the server's clock. */
   | { readonly type: "expiring"; readonly expiresAt: Instant }
@@ -200,5 +202,5 @@ export function isForAgent(message: ServerMessage): message is Extract<ServerMes
   return (FOR_AGENT as readonly string[]).includes(message.type);
 }
 
-const FOR_AGENT = ["signal", "undelivered", "unrenewed", "wanted", "expiring", "granted"] as const;
+const FOR_AGENT = ["signal", "undelivered", "unrenewed", "wanted", "decreed", "expiring", "granted"] as const;
 type ForAgent = (typeof FOR_AGENT)[number];

@@ -100,7 +100,7 @@ function parse(items: readonly WireValue[]): ClientMessage | undefined {
       return { type: "signal", to, bytes: sealed, id };
     }
     case Kind.renew: {
-      const token = text(items[1], limits.tokenLength);
+      const token = text(items[1], limits.showingLength);
       return items.length === 2 && token !== undefined ? { type: "renew", token } : undefined;
     }
     case Kind.time: {

@@ -2,6 +2,7 @@ import { BUCKETS, MAX_DECREE_BYTES } from "../decrees/limits.ts";
 import { MAX_TOKEN_LENGTH } from "../limits.ts";
 import { MAX_DESK_BYTES } from "../trust/desk.ts";
 import { MAX_REQUEST_BYTES } from "../trust/exchange.ts";
+import { MAX_SHOWING_LENGTH } from "../trust/showing.ts";
 
 /** Bounds of the signaling protocol that both sides enforce; the server's own bounds stand in `signaling/proto/limits.ts`. */
 export const signalingLimits = {
@@ -13,6 +14,8 @@ export const signalingLimits = {
   serverNameLength: 259,
   /** A token, characters. */
   tokenLength: MAX_TOKEN_LENGTH,
+  /** A token as it is shown for a renewal, characters. */
+  showingLength: MAX_SHOWING_LENGTH,
   /** The nonce of a challenge, bytes: never repeats by chance. */
   nonceBytes: 32,
   /** What tells one run of an agent from the next, bytes: never repeats by chance. */
@@ -38,6 +41,8 @@ export const signalingLimits = {
   /** One decree, bytes, and how many travel in one message: 64 KiB of revocations. */
   decreeBytes: MAX_DECREE_BYTES,
   decrees: 240,
+  /** Decrees that a server's own issuer has made, in one message: revocations of the last hours. */
+  decreed: 16,
   /** The text that explains a refusal, characters: a sentence or two. */
   detailLength: 256,
   /** STUN and TURN servers in one grant. Every further server costs the agent candidates. */

@@ -14,7 +14,7 @@ import type { ScanFault } from "../wire/scan.ts";
  *                                     ←    welcome(issuers, introductions, ICE servers)
  *     present, desk, answer, introduce, signal, renew, ice, time, compare, decrees, goodbye  →
  *                                     ←    introductions, signal, undelivered, asked, wanted, renewed, unrenewed, time,
- *                                          granted, expiring, fenced, refused, going-away
+ *                                          granted, expiring, decreed, fenced, refused, going-away
  *
  * A login shows a member token, which is worthless without the key that signs the login. A join token, or a member token
  * that has expired, is never shown to a server: it travels sealed to an issuer's desk (`trust/desk.ts`, `trust/exchange.ts`),
@@ -71,6 +71,7 @@ export const Kind = {
   asked: 77,
   granted: 78,
   wanted: 79,
+  decreed: 80,
 } as const;
 
 /** Time-limited access to a STUN or TURN server. */
@@ -172,6 +173,8 @@ export type ServerMessage =
   | { readonly type: "granted"; readonly iceServers: readonly IceGrant[] }
   /** The server's own sums, which differ from ours: hand over the decrees of the parts that do. */
   | { readonly type: "wanted"; readonly sums: Uint8Array }
+  /** What the server's own issuer has decreed, 1 to 16. */
+  | { readonly type: "decreed"; readonly decrees: readonly Uint8Array[] }
   | { readonly type: "unrenewed"; readonly code: RefusalCode; readonly detail: string }
   | { readonly type: "time"; readonly id: number; readonly serverTime: Instant }
   /** The session's token expires soon: the last call to renew. */

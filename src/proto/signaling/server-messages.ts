@@ -58,6 +58,8 @@ export function encodeServerMessage(message: ServerMessage): Uint8Array {
       return encode([Kind.granted, message.iceServers.map(iceItems)]);
     case "wanted":
       return encode([Kind.wanted, message.sums]);
+    case "decreed":
+      return encode([Kind.decreed, message.decrees]);
     case "unrenewed":
       return encode([Kind.unrenewed, message.code, message.detail.slice(0, limits.detailLength)]);
     case "time":
@@ -158,6 +160,10 @@ function parse(items: readonly WireValue[]): ServerMessage | undefined {
     case Kind.wanted: {
       const sums = bytesOf(items[1], limits.sumsBytes);
       return items.length === 2 && sums !== undefined ? { type: "wanted", sums } : undefined;
+    }
+    case Kind.decreed: {
+      const decrees = list(items[1], limits.decreed, (decree) => bytes(decree, limits.decreeBytes));
+      return items.length === 2 && decrees?.length ? { type: "decreed", decrees } : undefined;
     }
     case Kind.goingAway: {
       const reconnectAfterMs = integer(items[1]);

@@ -5,6 +5,7 @@ import type { TokenFacts } from "../signed.ts";
 import { type ClusterId, parseClusterId } from "./cluster-id.ts";
 import type { CompactFault } from "./compact-token.ts";
 import { type IssuerList, issuerOf } from "./issuers.ts";
+import { type Lineage, MAX_GENERATION } from "./lineage.ts";
 import { PLACE_BYTES } from "./place.ts";
 import { aboveCeiling, allows, parseScopes } from "./scopes.ts";
 import { CLOCK_LEEWAY_MS, fromSeconds } from "./times.ts";
@@ -80,6 +81,8 @@ export interface CommonClaims {
 /** What a member token says. */
 export interface MemberClaims extends CommonClaims, TokenFacts {
   readonly id: string;
+  /** Absent, it is the first of its line and names no refresh key: it was made without the node at hand. */
+  readonly lineage?: Lineage;
 }
 
 /** What a join token says. */
@@ -109,7 +112,13 @@ export function memberPayload(claims: MemberClaims): Payload {
     ...commonPayload(claims, MEMBER_AUDIENCE),
     sub: claims.subject,
     place: base64url(claims.place),
+    ...lineagePayload(claims.lineage),
   };
+}
+
+function lineagePayload(lineage: Lineage | undefined): Payload {
+  if (lineage?.refreshKey === undefined) return {};
+  return { fam: lineage.family, gen: lineage.generation, ref: base64url(lineage.refreshKey) };
 }
 
 /** The JSON object of a join token. Instants are cut to whole seconds. */
@@ -137,7 +146,26 @@ export function parseMemberClaims(payload: Payload): Checked<MemberClaims> {
   const subject = typeof payload["sub"] === "string" ? parsePeerId(payload["sub"]) : undefined;
   const place = typeof payload["place"] === "string" ? fromBase64url(payload["place"]) : undefined;
   if (subject === undefined || place?.length !== PLACE_BYTES) return refuse("bad-claim");
-  return { ok: true, value: { ...common.value, subject, place } };
+  if (!("fam" in payload || "gen" in payload || "ref" in payload)) {
+    return { ok: true, value: { ...common.value, subject, place } };
+  }
+  const lineage = parseLineage(payload, common.value);
+  if (lineage === undefined) return refuse("bad-claim");
+  return { ok: true, value: { ...common.value, subject, place, lineage } };
+}
+
+/** All three claims or none; the first of a family is named by its own id, and no other is. */
+function parseLineage({ fam, gen, ref }: Payload, { id, issuedAt }: CommonClaims): Lineage | undefined {
+  const refreshKey = typeof ref === "string" ? fromBase64url(ref) : undefined;
+  if (typeof fam !== "string" || fromBase64url(fam)?.length !== 16 || refreshKey?.length !== 32) return undefined;
+  if (typeof gen !== "number" || !Number.isSafeInteger(gen) || gen < 0 || gen > MAX_GENERATION) return undefined;
+  if ((gen === 0) !== (fam === id)) return undefined;
+  return { family: fam, generation: gen, refreshKey, issuedAt };
+}
+
+/** The line of a token: of one that tells none, that it is the first. */
+export function lineageOf({ id, issuedAt, lineage }: MemberClaims): Lineage {
+  return lineage ?? { family: id, generation: 0, refreshKey: undefined, issuedAt };
 }
 
 /** Reads the claims of a join token: their form, not whether they hold. */

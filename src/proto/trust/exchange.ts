@@ -8,12 +8,13 @@ import { decode, encode } from "../wire/codec.ts";
 import { bytes, bytesOf, integer, peer, text, tuple } from "../wire/shape.ts";
 import type { BoxKeyPair, Crypto, NodeIdentity } from "./crypto.ts";
 import type { Desk } from "./desk.ts";
+import { MAX_SHOWING_LENGTH } from "./showing.ts";
 
 /**
  * The exchange of a token at an issuer's desk (`desk.ts`), as sealed letters that anybody may carry.
  *
  *     request   X25519 key of the asker, then a box for the desk:  body, signature by the node key that asks
- *               body: cluster, asker, the asker's X25519 key, the desk's X25519 key, token
+ *               body: cluster, asker, the asker's X25519 key, the desk's X25519 key, token as it is shown (`showing.ts`)
  *     answer    a box for the asker:  token, or code and detail
  *
  * The token is a join token, or a member token that has expired and buys a renewal. The signature inside proves the node key
@@ -22,9 +23,9 @@ import type { Desk } from "./desk.ts";
  * The carrier learns that somebody asks, how long the letters are, and nothing else.
  */
 
-/** A request, bytes: a token of full size and its envelope. */
-export const MAX_REQUEST_BYTES = 4_608;
-/** An answer, bytes: the same. */
+/** A request, bytes: a credential of full size, what it is shown with, and its envelope. */
+export const MAX_REQUEST_BYTES = 4_864;
+/** An answer, bytes: a token of full size and its envelope. */
 export const MAX_ANSWER_BYTES = 4_608;
 
 const BOX_KEY_BYTES = 32;
@@ -80,7 +81,7 @@ export function openRequest(
   const asker = peer(fields?.[1]);
   const claimedKey = bytesOf(fields?.[2], BOX_KEY_BYTES);
   const deskKey = bytesOf(fields?.[3], BOX_KEY_BYTES);
-  const token = text(fields?.[4], MAX_TOKEN_LENGTH);
+  const token = text(fields?.[4], MAX_SHOWING_LENGTH);
   if (fields?.[0] !== clusterId || asker === undefined || token === undefined) return undefined;
   if (claimedKey === undefined || !equalBytes(claimedKey, replyKey)) return undefined;
   if (deskKey === undefined || !equalBytes(deskKey, box.publicKey)) return undefined;

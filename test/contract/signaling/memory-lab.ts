@@ -171,6 +171,7 @@ class MemoryClient implements LabClient {
       } else if (output.type === "seek-desk") {
         const { attempt, token, desks } = output;
         const asked = this.#identity.keys.askDesk(token, desks);
+        if (asked instanceof Promise) throw new Error("the keys of this laboratory answer at once");
         if (typeof asked === "string") this.input({ type: "no-desk", attempt, detail: asked });
         else {
           this.#open = asked.open;

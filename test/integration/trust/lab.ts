@@ -8,10 +8,12 @@ import { nodeCrypto } from "../../../src/drivers/crypto.ts";
 import { createCluster } from "../../../src/drivers/state/create-cluster.ts";
 import { readSigningKeyFile } from "../../../src/drivers/state/key-file.ts";
 import { type Issuer, type IssuerOptions, openIssuer } from "../../../src/issuer/issuer.ts";
+import { base64url } from "../../../src/proto/base64.ts";
 import type { PeerId } from "../../../src/proto/peer-id.ts";
 import type { Cluster } from "../../../src/proto/trust/cluster.ts";
-import type { SigningKey } from "../../../src/proto/trust/crypto.ts";
+import type { Authority, NodeIdentity, SigningKey } from "../../../src/proto/trust/crypto.ts";
 import { acceptIssuers, type IssuerList } from "../../../src/proto/trust/issuers.ts";
+import { show } from "../../../src/proto/trust/showing.ts";
 
 /** Clusters on the disk, and hands that forge tokens. */
 
@@ -55,6 +57,45 @@ export async function freshCluster(scopes?: readonly string[]): Promise<Lab> {
 /** The identity of a node that nobody has met. */
 export function stranger(): PeerId {
   return crypto.nodeIdentity(crypto.generateNodeKey()).id;
+}
+
+/** A node that keeps refresh keys as an agent does, in memory. A copy of it is a thief with all that it had at the time. */
+export class Node {
+  readonly identity: NodeIdentity;
+  readonly #clusterId: string;
+  /** Oldest first. */
+  readonly #keys: Authority[];
+
+  constructor(
+    clusterId: string,
+    identity = crypto.nodeIdentity(crypto.generateNodeKey()),
+    keys: Authority[] = [crypto.authority(crypto.generateNodeKey())],
+  ) {
+    this.#clusterId = clusterId;
+    this.identity = identity;
+    this.#keys = keys;
+  }
+
+  get id(): PeerId {
+    return this.identity.id;
+  }
+
+  get refreshKey(): Uint8Array {
+    return (this.#keys.at(-1) as Authority).publicKey;
+  }
+
+  copy(): Node {
+    return new Node(this.#clusterId, this.identity, [...this.#keys]);
+  }
+
+  show(credential: string, at: number): string {
+    const lineage = opened(credential).claims["ref"];
+    const index = this.#keys.findIndex(({ publicKey }) => base64url(publicKey) === lineage);
+    if (index === this.#keys.length - 1 && index >= 0) this.#keys.push(crypto.authority(crypto.generateNodeKey()));
+    const next = this.#keys[index < 0 ? this.#keys.length - 1 : index + 1] as Authority;
+    const by = { clusterId: this.#clusterId, identity: this.identity, refresh: this.#keys[index] };
+    return show(credential, { nextKey: next.publicKey, at }, by);
+  }
 }
 
 export function freshKey(): SigningKey {

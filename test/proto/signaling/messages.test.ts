@@ -171,7 +171,7 @@ describe("the signaling codec", () => {
     ["a signal that is too large", [5, new Uint8Array(32), new Uint8Array(limits.signalBytes + 1), 1]],
     ["a negative id", [7, -1]],
     ["an unknown credential", [2, 1, new Uint8Array(64), 3, "t"]],
-    ["a token that is too long", [6, "t".repeat(limits.tokenLength + 1)]],
+    ["a token that is too long", [6, "t".repeat(limits.showingLength + 1)]],
     ["no versions", [1, 1, "c", new Uint8Array(32), new Uint8Array(16), "s"]],
     ["a hello of version 1 with an item too many", [1, [1], "c", new Uint8Array(32), new Uint8Array(16), "s", 0]],
   ])("refuses %s from an agent", (_name, value) => {
