@@ -9,6 +9,7 @@ import { StarlingError } from "./errors.ts";
 import { MAX_LABEL_LENGTH, MAX_LABELS, MAX_NAME_LENGTH } from "./proto/limits.ts";
 import { parseIceUrl } from "./proto/negotiation/ice-url.ts";
 import type { IceServer } from "./proto/negotiation/rtc.ts";
+import { MAX_OWN_ROLES, roleFault } from "./proto/trust/roles.ts";
 import type { RtcStack } from "./rtc.ts";
 
 /** Where an agent's log lines go. Secrets are never in `fields`. */
@@ -152,6 +153,17 @@ export const settingsSchema = z.strictObject({
   log: z.enum(["debug", "info", "warn", "error", "silent"]),
   /** Where `starling up` answers Prometheus, `host:port`; nowhere when absent. */
   metrics: z.string().max(256).exactOptional(),
+  /** Roles of one's own, for `starling invite`, `token create` and `signal.oidc`: what each stands for. */
+  roles: z
+    .record(z.string(), z.array(z.string()))
+    .refine((roles) => Object.keys(roles).length <= MAX_OWN_ROLES, `at most ${MAX_OWN_ROLES} roles`)
+    .superRefine((roles, context) => {
+      for (const [name, scopes] of Object.entries(roles)) {
+        const message = roleFault(name, scopes);
+        if (message !== undefined) context.addIssue({ code: "custom", path: [name], message });
+      }
+    })
+    .exactOptional(),
   /** Settings of `starling stun`, which checks them itself. */
   stun: z.unknown().exactOptional(),
   /** Settings of `starling signal`, which checks them itself. */

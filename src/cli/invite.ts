@@ -11,9 +11,10 @@ import { openRecordedMint } from "../issuer/recorded-mint.ts";
 import { parsePeerId } from "../proto/peer-id.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
 import { encodeInvite } from "../proto/trust/invite.ts";
+import { BUILT_IN_ROLES, scopesOfRole } from "../proto/trust/roles.ts";
 import { addStateFlag, flagsOf, iceServersOf } from "./flags.ts";
 import { parseDuration, print, printJson, say } from "./output.ts";
-import { resolveStateDirectory } from "./settings.ts";
+import { ownRoles, readSettingsFile, resolveStateDirectory } from "./settings.ts";
 
 interface InviteOptions {
   readonly for?: string;
@@ -49,7 +50,7 @@ export function inviteCommand(program: Command): void {
         return;
       }
       const { cluster, mint } = await openMintOf(command, options.issuingKey);
-      const { text, kind, expiresAt } = await mintToken(mint, options);
+      const { text, kind, expiresAt } = await mintToken(mint, options, scopesFor(command, options));
       const invite = encodeInvite({ cluster: named(cluster, options), token: { kind, text } });
       const until = new Date(expiresAt).toISOString();
       if (options.json) printJson({ invite, kind, expiresAt: until, cluster: cluster.clusterId });
@@ -68,11 +69,15 @@ function named(cluster: Cluster, { signaling, stun }: InviteOptions): Cluster {
 export function addIssuingFlags(command: Command): Command {
   return addStateFlag(command)
     .option("--issuing-key <file>", "issuing key (default: issuing.key in the state directory)")
+    .option("--config <file>", "configuration file with a section roles (default: config.yaml in the state directory)")
     .option(
       "--scope <scope...>",
       "what it allows (default: what its role does; without one joining, and all buckets, streams and topics)",
     )
-    .option("--role <role>", "admin, developer, viewer, node, or a name of your own (default: member)");
+    .option(
+      "--role <role>",
+      "admin, developer, viewer, node, or one of the section roles of the configuration (default: member)",
+    );
 }
 
 /** The cluster of the state directory and the mint of its issuing key. */
@@ -88,6 +93,25 @@ export async function openMintOf(
     cluster,
     mint: await openRecordedMint({ keyFile, clusterId: cluster.clusterId, issuers: () => issuers, crypto }),
   };
+}
+
+/** What `--scope`, or `--role` by the configuration, grants; undefined where the mint knows. Throws `usage` for a role that nobody knows. */
+export function scopesFor(
+  command: Command,
+  { scope, role }: { readonly scope?: readonly string[]; readonly role?: string },
+): readonly string[] | undefined {
+  if (scope !== undefined || role === undefined || BUILT_IN_ROLES.has(role)) return scope;
+  const { config, state } = flagsOf(command);
+  const { file, values } = readSettingsFile(config, resolveStateDirectory(state));
+  const own = ownRoles(values);
+  const scopes = scopesOfRole(role, own);
+  if (scopes !== undefined) return scopes;
+  const known = [...BUILT_IN_ROLES.keys(), ...own.keys()].join(", ");
+  const where = file === undefined ? "a configuration file (--config)" : file;
+  throw new StarlingError(
+    "usage",
+    `there is no role ${JSON.stringify(role)}; known are ${known}. Say what it means in the section roles of ${where}, or name scopes with --scope`,
+  );
 }
 
 /** The cluster of the state directory; throws `no-cluster` when there is none. */
@@ -107,9 +131,10 @@ export async function readClusterOf(command: Command): Promise<Cluster> {
 async function mintToken(
   mint: Mint,
   options: InviteOptions,
+  scopes: readonly string[] | undefined,
 ): Promise<{ text: string; kind: "join" | "member"; expiresAt: number }> {
   const terms = {
-    ...(options.scope && { scopes: options.scope }),
+    ...(scopes && { scopes }),
     ...(options.role !== undefined && { role: options.role }),
     ...(options.expires !== undefined && { lifeMs: parseDuration(options.expires) }),
   };

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { StarlingError } from "../errors.ts";
 import { defaultSettings, defaultStateDirectory, type Settings, settingsSchema } from "../options.ts";
+import type { Roles } from "../proto/trust/roles.ts";
 import { parseYaml } from "./yaml.ts";
 
 export type Origin = "flag" | "environment" | "file" | "default";
@@ -140,6 +141,11 @@ function parseBoolean(name: string, text: string): boolean {
   if (/^(1|true|yes)$/i.test(text)) return true;
   if (/^(0|false|no)$/i.test(text)) return false;
   throw new StarlingError("usage", `${name} must be true or false, not ${JSON.stringify(text)}`);
+}
+
+/** The roles of one's own that a configuration file names. */
+export function ownRoles({ roles = {} }: Pick<Partial<Settings>, "roles">): Roles {
+  return new Map(Object.entries(roles));
 }
 
 /** Reads and checks the configuration file: the one named, else `STARLING_CONFIG`, else `config.yaml` in the state directory. */

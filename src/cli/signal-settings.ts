@@ -3,6 +3,7 @@ import { defaultRoomsLimits, type RoomsLimits } from "../../signaling/proto/limi
 import { StarlingError } from "../errors.ts";
 import type { OidcSettings } from "../issuer/oidc-way.ts";
 import { isRole } from "../proto/trust/claims.ts";
+import { type Roles, scopesOfRole } from "../proto/trust/roles.ts";
 import { isScope, MAX_SCOPES } from "../proto/trust/scopes.ts";
 
 /**
@@ -19,7 +20,10 @@ import { isScope, MAX_SCOPES } from "../proto/trust/scopes.ts";
  *         claim: groups
  *         grants:
  *           - { value: operators, role: admin, scopes: ["*"] }
+ *           - { value: staff, role: developer }
  *           - { value: "*", role: member, scopes: ["mesh:join", "kv:read:*"] }
+ *
+ * A grant without scopes grants what its role stands for: one that is built in, or of the section `roles`.
  */
 
 const count = z.int().min(1).max(1e9);
@@ -34,17 +38,17 @@ const limits = z
   )
   .partial();
 
-const grant = z.strictObject({
+const grantSchema = z.strictObject({
   value: z.string().min(1).max(256),
   role: z.string().refine(isRole, "must be 1 to 32 of a-z 0-9 -"),
-  scopes: z.array(z.string().refine(isScope, "is no scope")).min(1).max(MAX_SCOPES),
+  scopes: z.array(z.string().refine(isScope, "is no scope")).min(1).max(MAX_SCOPES).exactOptional(),
 });
 
 const oidc = z.strictObject({
   issuer: z.url().max(2_048),
   clientId: z.string().min(1).max(256),
   claim: z.string().min(1).max(256).default("groups"),
-  grants: z.array(grant).min(1).max(64),
+  grants: z.array(grantSchema).min(1).max(64),
 });
 
 const section = z.strictObject({ limits: limits.exactOptional(), oidc: oidc.exactOptional() });
@@ -55,11 +59,27 @@ export interface SignalSettings {
   readonly oidc: OidcSettings | undefined;
 }
 
-/** Reads the section; throws `config-invalid` that names the setting. */
-export function signalSettings(settings: unknown): SignalSettings {
+/** Reads the section; throws `config-invalid` that names the setting. `roles`: those of one's own. */
+export function signalSettings(settings: unknown, roles: Roles): SignalSettings {
   const parsed = section.safeParse(settings ?? {});
-  if (parsed.success) return { limits: (parsed.data.limits ?? {}) as Partial<RoomsLimits>, oidc: parsed.data.oidc };
-  const issue = parsed.error.issues[0];
-  const where = ["signal", ...(issue?.path ?? [])].join(".");
-  throw new StarlingError("config-invalid", `${where}: ${issue?.message ?? "is not valid"}`);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw invalid(issue?.path ?? [], issue?.message ?? "is not valid");
+  }
+  const { limits = {}, oidc } = parsed.data;
+  return {
+    limits: limits as Partial<RoomsLimits>,
+    oidc: oidc && { ...oidc, grants: oidc.grants.map((grant, index) => expanded(grant, index, roles)) },
+  };
+}
+
+function expanded(grant: z.infer<typeof grantSchema>, index: number, roles: Roles): OidcSettings["grants"][number] {
+  const scopes = grant.scopes ?? scopesOfRole(grant.role, roles);
+  if (scopes !== undefined) return { ...grant, scopes };
+  const message = `there is no role ${JSON.stringify(grant.role)}; name its scopes here or in the section roles`;
+  throw invalid(["oidc", "grants", index], message);
+}
+
+function invalid(path: readonly PropertyKey[], message: string): StarlingError {
+  return new StarlingError("config-invalid", `${["signal", ...path].join(".")}: ${message}`);
 }

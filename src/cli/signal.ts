@@ -23,7 +23,7 @@ import { readClusterOf } from "./invite.ts";
 import { commandLogger } from "./log.ts";
 import { observe } from "./observe.ts";
 import { parseDuration, parseListen, print, say } from "./output.ts";
-import { readSettingsFile, resolveStateDirectory } from "./settings.ts";
+import { ownRoles, readSettingsFile, resolveStateDirectory } from "./settings.ts";
 import { signalSettings } from "./signal-settings.ts";
 
 /** In the state directory of a signaling server: the key of its audit log, and the log. */
@@ -82,7 +82,8 @@ export function signalCommand(program: Command): void {
         ? (options.issuingKey ?? (await ifThere(join(stateDirectory, ISSUING_KEY_FILE))))
         : undefined;
       const tls = tlsFilesOf(options);
-      const { limits, oidc } = signalSettings(readSettingsFile(options.config, stateDirectory).values.signal);
+      const { values } = readSettingsFile(options.config, stateDirectory);
+      const { limits, oidc } = signalSettings(values.signal, ownRoles(values));
       const waysIn = [apiKeyWay(stateDirectory), ...(oidc ? [oidcWay(oidc, cluster.clusterId)] : [])];
       if (options.metrics !== undefined) parseListen(options.metrics);
       const stopped = Promise.withResolvers<void>();

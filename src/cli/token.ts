@@ -7,7 +7,7 @@ import { issuersOf } from "../issuer/mint.ts";
 import { parsePeerId } from "../proto/peer-id.ts";
 import { parseCompact } from "../proto/trust/compact-token.ts";
 import { addStateFlag, ask, flagsOf } from "./flags.ts";
-import { addIssuingFlags, openMintOf, readClusterOf, refused } from "./invite.ts";
+import { addIssuingFlags, openMintOf, readClusterOf, refused, scopesFor } from "./invite.ts";
 import { parseDuration, print, printJson, say, warn } from "./output.ts";
 import { revokeCommand } from "./revoke.ts";
 import { resolveStateDirectory } from "./settings.ts";
@@ -35,8 +35,9 @@ export function tokenCommand(program: Command): void {
     .option("--expires <duration>", "how long it is good (default: 1h, with --for 24h)")
     .action(async (options: CreateOptions, command: Command) => {
       const { mint } = await openMintOf(command, options.issuingKey);
+      const scopes = scopesFor(command, options);
       const terms = {
-        ...(options.scope && { scopes: options.scope }),
+        ...(scopes && { scopes }),
         ...(options.role !== undefined && { role: options.role }),
         ...(options.expires !== undefined && { lifeMs: parseDuration(options.expires) }),
       };

@@ -28,7 +28,7 @@ import { isAcceptablePublicKey } from "../proto/trust/ed25519.ts";
 import { acceptIssuers, type IssuerList, issuerOf } from "../proto/trust/issuers.ts";
 import type { Lineage } from "../proto/trust/lineage.ts";
 import { placeOf } from "../proto/trust/place.ts";
-import { scopesOfRole } from "../proto/trust/roles.ts";
+import { DEFAULT_ROLE, scopesOfRole } from "../proto/trust/roles.ts";
 import { aboveCeiling, allows, checkScopes } from "../proto/trust/scopes.ts";
 
 /**
@@ -52,7 +52,7 @@ export interface Mint {
 
 /** What a join token shall grant. */
 interface JoinRequest {
-  /** Default: those of the role. */
+  /** Default: those of the role, which is then one that is built in. */
   readonly scopes?: readonly string[];
   /** Default `member`. */
   readonly role?: string;
@@ -90,6 +90,8 @@ export type IssueFault =
   | "bad-credential"
   /** The issuer remembers as many exchanges as it can; some expire with their join tokens. */
   | "journal-full"
+  /** No scopes are named, and nobody has said what the role means. */
+  | "unknown-role"
   /** It is not shown as a renewal must be: signed by the refresh key that it names, with the key of the next. */
   | "refresh-invalid"
   /** A request that was overtaken by a later one of the same member. */
@@ -174,7 +176,8 @@ class KeyMint implements Mint {
   }
 
   async issueJoinToken(request: JoinRequest, now: Instant): Promise<Issued> {
-    const { role = "member", scopes = scopesOfRole(role), uses = 1, lifeMs = JOIN_LIFE_MS } = request;
+    const { role = DEFAULT_ROLE, scopes = scopesOfRole(role), uses = 1, lifeMs = JOIN_LIFE_MS } = request;
+    if (scopes === undefined) return refuse("unknown-role");
     if (!isCount(uses, 1, MAX_JOIN_USES)) return refuse("bad-request");
     const life = this.#life({ scopes, role, lifeMs }, MAX_JOIN_LIFE_MS, now);
     if (!life.ok) return life;
@@ -183,7 +186,8 @@ class KeyMint implements Mint {
   }
 
   async issueMemberToken(request: MemberRequest, now: Instant): Promise<IssuedMember> {
-    const { subject, role = "member", scopes = scopesOfRole(role), lifeMs = MEMBER_LIFE_MS } = request;
+    const { subject, role = DEFAULT_ROLE, scopes = scopesOfRole(role), lifeMs = MEMBER_LIFE_MS } = request;
+    if (scopes === undefined) return refuse("unknown-role");
     if (!isAcceptablePublicKey(publicKeyOf(subject))) return refuse("bad-request");
     const life = this.#life({ scopes, role, lifeMs }, MAX_MEMBER_LIFE_MS, now);
     if (!life.ok) return life;

@@ -310,6 +310,9 @@ test("a role stands for its scopes in the token, scopes that are named win, and 
   expect(named.ok && named.claims.scopes).toEqual(["mesh:join"]);
   expect(said(await issuer.issueMemberToken({ subject, role: "admin" }, NOW))).toBe("scope-above-ceiling");
   expect(said(await issuer.issueMemberToken({ subject, role: "developer" }, NOW))).toBe("scope-above-ceiling");
+  // What nobody has given a meaning means nothing, and not what an invite grants by default.
+  expect(said(await issuer.issueMemberToken({ subject, role: "guest" }, NOW))).toBe("unknown-role");
+  expect(await issuer.issueJoinToken({ role: "guest" }, NOW)).toEqual({ ok: false, fault: "unknown-role" });
 });
 
 test("tokens end with their issuing key, and an issuer that left the list issues none", async () => {
