@@ -6,6 +6,7 @@ import { type Agent, createAgent } from "../agent.ts";
 import { type ControlHandler, serveControl } from "../drivers/control.ts";
 import { StarlingError } from "../errors.ts";
 import type { AgentOptions, RelayOptions } from "../options.ts";
+import { type AlertFlags, addAlertFlags, alertWebhook, watchForAlerts } from "./alerts.ts";
 import { auditedHandlers } from "./audited-handlers.ts";
 import { addCredentialFlags, type CredentialFlags, readCredential } from "./credential.ts";
 import { addSettingFlags, flagsOf } from "./flags.ts";
@@ -19,7 +20,7 @@ import { readStdin } from "./stdin.ts";
 /** How long a finished agent's process may take to end by itself, ms. */
 const EXIT_GRACE_MS = 2_000;
 
-interface UpFlags extends CredentialFlags {
+interface UpFlags extends CredentialFlags, AlertFlags {
   readonly inviteFile?: string;
   readonly relay?: string | true;
   readonly relayPublic?: string;
@@ -31,7 +32,7 @@ interface UpFlags extends CredentialFlags {
 
 /** Flags of a command that runs an agent. */
 export function addUpFlags(command: Command): Command {
-  return addCredentialFlags(addSettingFlags(command))
+  return addAlertFlags(addCredentialFlags(addSettingFlags(command)))
     .option("--invite-file <file>", "read the invite from a file; - for stdin")
     .option("--relay [address:port]", "relay for the other members at this address (default: 0.0.0.0:3478)")
     .option("--relay-public <address>", "the address by which others reach the relay, behind a one-to-one NAT")
@@ -70,6 +71,7 @@ export async function runAgent(
   const flags = command.opts<UpFlags>();
   const { issuingKey, joinTimeout, json } = flags;
   const relay = relayOf(flags);
+  const webhook = await alertWebhook(flags);
   if (values.metrics !== undefined) parseListen(values.metrics);
   const interrupted = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
@@ -112,6 +114,7 @@ export async function runAgent(
     await agent.close();
     throw error;
   });
+  using _alerts = webhook && watchForAlerts(webhook, agent, commandLogger(values.log));
   announce(agent, json === true);
   // Now and not at the end: the next start is quicker also when this process runs for months or is killed.
   flushCompileCache();
