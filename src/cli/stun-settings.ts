@@ -59,7 +59,7 @@ export function resolveStunSettings(
   const file = config ?? process.env["STARLING_CONFIG"];
   const given = Object.fromEntries(KEYS.filter((key) => flags[key] !== undefined).map((key) => [key, flags[key]]));
   const settings = {
-    ...(file === undefined ? {} : check(readSection(file), `${file}, section stun`, "config-invalid")),
+    ...(file === undefined ? {} : parseStunSection(readText(file), file)),
     ...check(readEnvironment(), "the environment", "config-invalid"),
     ...check(given, "the command line", "usage"),
   };
@@ -67,15 +67,19 @@ export function resolveStunSettings(
   return settings;
 }
 
-function readSection(file: string): unknown {
-  let text: string;
+/** What the section `stun` of a configuration file says. `source`: how errors call the file. Throws `config-invalid`. */
+export function parseStunSection(text: string, source: string): StunSettings {
+  const whole = parseYaml(text, source);
+  const section = typeof whole === "object" && whole !== null && "stun" in whole ? (whole.stun ?? {}) : {};
+  return check(section, `${source}, section stun`, "config-invalid");
+}
+
+function readText(file: string): string {
   try {
-    text = readFileSync(file, "utf8");
+    return readFileSync(file, "utf8");
   } catch (cause) {
     throw new StarlingError("config-invalid", `cannot read the configuration file ${file}`, { cause });
   }
-  const whole = parseYaml(text, file);
-  return typeof whole === "object" && whole !== null && "stun" in whole ? (whole.stun ?? {}) : {};
 }
 
 function readEnvironment(): Record<string, unknown> {

@@ -139,6 +139,20 @@ try {
   }
   const ratio = median(ours.map((one, index) => one.perSecond / (bare[index]?.perSecond ?? 1)));
   const ratioAgain = median(ours.map((one, index) => one.again.perSecond / (bare[index]?.again.perSecond ?? 1)));
+  // What the server alone would allow, were its clients elsewhere: by its busiest thread, and by all that it takes of the machine.
+  const cost = (kind: typeof ours, time: "mainMsEach" | "serverMsEach"): number => median(kind.map((one) => one[time]));
+  const costAgain = (kind: typeof ours, time: "mainMsEach" | "serverMsEach"): number =>
+    median(kind.map((one) => one.again[time]));
+  const serverRatios = {
+    first: {
+      main: round3(cost(bare, "mainMsEach") / cost(ours, "mainMsEach")),
+      process: round3(cost(bare, "serverMsEach") / cost(ours, "serverMsEach")),
+    },
+    again: {
+      main: round3(costAgain(bare, "mainMsEach") / costAgain(ours, "mainMsEach")),
+      process: round3(costAgain(bare, "serverMsEach") / costAgain(ours, "serverMsEach")),
+    },
+  };
   const kibEach = median(ours.map((one) => one.kibEach));
   const {
     allBackMs = Number.NaN,
@@ -157,6 +171,7 @@ try {
     ours,
     ratio: round3(ratio),
     ratioAgain: round3(ratioAgain),
+    serverRatios,
     kibEach,
     allBackMs,
     peakPerSecond,

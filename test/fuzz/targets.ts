@@ -1,6 +1,9 @@
 import { auditedHandlers } from "../../src/cli/audited-handlers.ts";
 import { controlHandlers } from "../../src/cli/handlers.ts";
 import { parseSettings } from "../../src/cli/settings.ts";
+import { signalSettings } from "../../src/cli/signal-settings.ts";
+import { parseStunSection } from "../../src/cli/stun-settings.ts";
+import { parseYaml } from "../../src/cli/yaml.ts";
 import { parseControlRequest } from "../../src/drivers/control.ts";
 import { createTokenVerifier } from "../../src/drivers/tokens.ts";
 import { StarlingError } from "../../src/errors.ts";
@@ -312,17 +315,35 @@ function parserTarget(): Target {
   };
 }
 
+const signalOf = (values: unknown): unknown =>
+  typeof values === "object" && values !== null && "signal" in values ? values.signal : undefined;
+
 function configTarget(): Target {
   const file = `# a comment\nname: node\nlabels: { site: home, &a rack: "1" }\nsignaling:\n  - wss://signal.example\niceServers:\n  - urls: [ "stun:192.0.2.1:3478" ]\n    username: a\n    credential: b\nrtc: auto\nloopback: false\nlog: info\nmetrics: 127.0.0.1:9464\n`;
+  const servers = `stun:\n  listen: [ "127.0.0.1:3478" ]\n  realm: a\n  minPort: 5000\nsignal:\n  limits:\n    connectionsPerAddress: 64\n    messages: { perSecond: 50, burst: 200 }\n  oidc:\n    issuer: https://id.example\n    clientId: a\n    grants:\n      - { value: "*", role: member, scopes: ["mesh:join"] }\n`;
   return {
     name: "config",
-    corpus: [utf8(file), utf8("a: &a [*a, *a]\n"), utf8("{}"), utf8("name: !!js/function 'x'\n")],
+    corpus: [
+      utf8(file),
+      utf8(servers),
+      utf8("stun: &a [*a]\n"),
+      utf8("a: &a [*a, *a]\n"),
+      utf8("{}"),
+      utf8("name: !!js/function 'x'\n"),
+    ],
     take(bytes) {
-      try {
-        parseSettings(text(bytes), "the file");
-      } catch (error) {
-        if (!(error instanceof StarlingError)) throw error;
-      }
+      const input = text(bytes);
+      const sections = [
+        () => parseSettings(input, "the file"),
+        () => parseStunSection(input, "the file"),
+        () => signalSettings(signalOf(parseYaml(input, "the file")), new Map()),
+      ];
+      for (const read of sections)
+        try {
+          read();
+        } catch (error) {
+          if (!(error instanceof StarlingError)) throw error;
+        }
     },
   };
 }
@@ -348,6 +369,10 @@ function controlTarget(): Target {
     publish: () => undefined,
     subscribe: async function* () {},
     bucket: () => bucket,
+    why: async () => ({}),
+    backup: async () => ({}),
+    rotateToken: async () => ({ id: "AAAA", expiresAt: new Date(0) }),
+    rotations: { root: async () => ({}), issuing: async () => ({}), rest: async () => ({}), turn: async () => ({}) },
     administration: { revoke: async () => true, rekey: async () => 1, keys: async () => [] },
   };
   // A stub of the few methods that commands call: what is tried here is what stands before them.
@@ -366,6 +391,8 @@ function controlTarget(): Target {
       line("token.revoke", { target: testPeer(2), keyFile: "/k", rekey: false }),
       line("keys.change", { change: { what: "cluster", graceMs: 10 } }),
       line("keys.change", { change: { what: "install", key: "AAAA" } }),
+      line("keys.rotate", { what: "issuing", keyFile: "/k", rootKeyFile: "/r", waitMs: 10, overlapMs: 10 }),
+      line("why", { peer: "node" }),
       line("topic.publish", { topic: "news", payload: "AAAA" }),
     ],
     async take(bytes) {
