@@ -8,6 +8,7 @@ import type { Instant } from "../src/proto/machine.ts";
 import { shortId } from "../src/proto/peer-id.ts";
 import type { Random } from "../src/proto/random.ts";
 import { signalingLimits } from "../src/proto/signaling/limits.ts";
+import { ROUTE_RIGHTS } from "../src/proto/trust/rights.ts";
 import { ownNames, sourceOf } from "./addresses.ts";
 import type { Authority } from "./authority.ts";
 import { headersOf, type Listener, listenHttp, MAX_HEADER_BYTES, originOf } from "./listener.ts";
@@ -226,7 +227,7 @@ class RunningServer implements SignalingServer {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
-    const healthy = request.url === "/healthz";
+    const healthy = request.url === "/healthz" && ROUTE_RIGHTS[request.url] === "anyone";
     const body = healthy ? `{"status":"ok","connections":${this.connections}}\n` : "not found\n";
     const type = healthy ? "application/json" : "text/plain";
     response.writeHead(healthy ? 200 : 404, { ...headersOf(this.#listener), "content-type": type }).end(body);

@@ -73,6 +73,11 @@ export class Agent extends TopicAgent {
     return this.#core.government.rotations;
   }
 
+  /** What the token in use allows; changes with a renewal by another role at most. */
+  get scopes(): readonly string[] {
+    return this.#core.scopes;
+  }
+
   get name(): string {
     return this.#core.prepared.name;
   }

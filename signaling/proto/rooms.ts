@@ -6,6 +6,7 @@ import { signalingLimits } from "../../src/proto/signaling/limits.ts";
 import { loginStatement } from "../../src/proto/signaling/login.ts";
 import { type ClientMessage, type LoginProof, SIGNALING_VERSION } from "../../src/proto/signaling/messages.ts";
 import { encodeRelayed } from "../../src/proto/signaling/server-messages.ts";
+import { SIGNALING_RIGHTS } from "../../src/proto/trust/rights.ts";
 import type { Counters } from "./counters.ts";
 import { Desks } from "./desks.ts";
 import type { Admission, Connection, Grants, OwnDesk, Refusal, RoomsInput, RoomsOutput, Stage } from "./events.ts";
@@ -224,6 +225,8 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     } else if (message.type === "goodbye") {
       this.#board.count("goodbyes");
       this.#board.close(connection, 1000);
+    } else if (SIGNALING_RIGHTS[message.type] !== "anyone" && stage.at !== "present") {
+      this.#outOfTurn(connection, message);
     } else if (stage.at === "present") {
       if (standing === "within") this.#serve(connection, stage, message, now);
       else this.#slow(connection, message, now);

@@ -5,7 +5,7 @@ import type { PeerId } from "../proto/peer-id.ts";
 import { STORE_LABEL } from "../proto/storers.ts";
 import type { StreamPriority } from "../proto/streams/events.ts";
 import type { Post } from "../proto/topics/post.ts";
-import { allows, SCOPE_RELAY } from "../proto/trust/scopes.ts";
+import { mayDo } from "../proto/trust/rights.ts";
 import type { SelfStatus } from "../status.ts";
 import { Buckets, bucketHost } from "./buckets.ts";
 import { Connections } from "./connections.ts";
@@ -300,8 +300,8 @@ export class AgentCore {
   #join(): void {
     const { trust, log, state } = this.prepared;
     if (!trust.token || this.#host) return;
-    if (this.prepared.relaying && !allows(this.scopes, SCOPE_RELAY)) {
-      const hint = `this agent's token does not allow ${SCOPE_RELAY}; invite it with --scope ${SCOPE_RELAY} beside what else it needs`;
+    if (this.prepared.relaying && !mayDo(this.scopes, "relay")) {
+      const hint = `this agent's token does not allow relay; invite it with --scope relay beside what else it needs`;
       this.#admitted.reject(new StarlingError("permission-denied", hint));
       return;
     }

@@ -1,13 +1,10 @@
 import { StarlingError } from "../errors.ts";
-import { allows, readScope, streamScope } from "../proto/trust/scopes.ts";
+import { type Act, mayDo, rightOfStream, scopeFor } from "../proto/trust/rights.ts";
 import type { BucketHost } from "./buckets.ts";
-
-/** Protocols of Starling itself begin so: they need no scope beyond membership, and no application serves them. */
-export const OWN_PREFIX = "starling/";
 
 /** Throws `permission-denied` unless `scopes` allow to open streams of `protocol`. */
 export function checkMayOpen(scopes: readonly string[], protocol: string): void {
-  if (!protocol.startsWith(OWN_PREFIX)) check(scopes, streamScope(protocol));
+  if (rightOfStream(protocol) !== "member") check(scopes, "open-stream", protocol);
 }
 
 /**
@@ -18,11 +15,11 @@ export function guardReads(host: BucketHost, scopes: () => readonly string[]): B
   return {
     write: (request) => host.write(request),
     get: (bucket, key) => {
-      check(scopes(), readScope(bucket));
+      check(scopes(), "read-bucket", bucket);
       return host.get(bucket, key);
     },
     list: (bucket, options) => {
-      check(scopes(), readScope(bucket));
+      check(scopes(), "read-bucket", bucket);
       return host.list(bucket, options);
     },
     get cursor() {
@@ -30,20 +27,20 @@ export function guardReads(host: BucketHost, scopes: () => readonly string[]): B
     },
     isMine: (bucket, key) => host.isMine(bucket, key),
     read: (request, bucket, key, isQuorum) => {
-      check(scopes(), readScope(bucket));
+      check(scopes(), "read-bucket", bucket);
       host.read(request, bucket, key, isQuorum);
     },
     policy: (bucket) => host.policy(bucket),
     drain: () => host.drain(),
     changesSince: (cursor, bucket, prefix) => {
-      check(scopes(), readScope(bucket));
+      check(scopes(), "read-bucket", bucket);
       return host.changesSince(cursor, bucket, prefix);
     },
   };
 }
 
-function check(scopes: readonly string[], wanted: string): void {
-  if (allows(scopes, wanted)) return;
-  const message = `this agent's token does not allow ${wanted}; ask for an invite with that scope`;
+function check(scopes: readonly string[], act: Act, thing: string): void {
+  if (mayDo(scopes, act, thing)) return;
+  const message = `this agent's token does not allow ${scopeFor(act, thing)}; ask for an invite with that scope`;
   throw new StarlingError("permission-denied", message);
 }

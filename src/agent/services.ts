@@ -1,8 +1,7 @@
 import { StarlingError } from "../errors.ts";
 import type { PeerId } from "../proto/peer-id.ts";
-import { allows, streamScope } from "../proto/trust/scopes.ts";
+import { mayDo, OWN_PREFIX, rightOfStream } from "../proto/trust/rights.ts";
 import type { LinkStreamHandler } from "./link-streams.ts";
-import { OWN_PREFIX } from "./permissions.ts";
 
 /** The code of a stream that its opener's token does not allow. Below 16, so no application's. */
 const FORBIDDEN = 15;
@@ -30,8 +29,10 @@ export class Services {
     this.provide(protocol, handler);
   }
 
-  /** As {@link handle}, for Starling's own protocols too. */
+  /** As {@link handle}, for Starling's own protocols too: each has a row in the table of rights, or is served to nobody. */
   provide(protocol: string, handler: LinkStreamHandler | undefined): void {
+    if (rightOfStream(protocol) === undefined)
+      throw new StarlingError("internal", `the protocol ${protocol} declares no right`);
     if (handler) this.#handlers.set(protocol, handler);
     else this.#handlers.delete(protocol);
   }
@@ -39,9 +40,10 @@ export class Services {
   /** Who takes a stream of `protocol`; undefined refuses it as unknown. */
   handlerOf(protocol: string): LinkStreamHandler | undefined {
     const handler = this.#handlers.get(protocol);
-    if (handler === undefined || protocol.startsWith(OWN_PREFIX)) return handler;
+    // Who has a link is a member.
+    if (handler === undefined || rightOfStream(protocol) === "member") return handler;
     return (stream, from) => {
-      if (allows(this.#scopesOf(from), streamScope(protocol))) return handler(stream, from);
+      if (mayDo(this.#scopesOf(from), "open-stream", protocol)) return handler(stream, from);
       stream.reset(FORBIDDEN);
       return this.#refused(from);
     };

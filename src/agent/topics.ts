@@ -5,7 +5,7 @@ import type { PeerId } from "../proto/peer-id.ts";
 import { TokenBucket } from "../proto/token-bucket.ts";
 import { MAX_POST_BYTES, POST_RATE } from "../proto/topics/limits.ts";
 import { isTopic, type Post } from "../proto/topics/post.ts";
-import { allows, publishScope, subscribeScope } from "../proto/trust/scopes.ts";
+import { mayDo, scopeFor } from "../proto/trust/rights.ts";
 import { AgentEventTarget } from "./events.ts";
 
 /** Messages that wait for a subscriber that does not read: a minute of one busy author. Beyond, the oldest is lost. */
@@ -55,7 +55,7 @@ export abstract class TopicAgent extends AgentEventTarget implements AsyncDispos
    * 16 a second after 64 at once), `permission-denied` without `topic:publish:TOPIC` in the token, `closed`.
    */
   publish(topic: string, payload: Uint8Array | string): void {
-    const host = this.#open(topic, publishScope(topic));
+    const host = this.#open(topic, "publish");
     const bytes = typeof payload === "string" ? new TextEncoder().encode(payload) : payload.slice();
     if (bytes.length > MAX_POST_BYTES)
       throw new StarlingError(
@@ -75,7 +75,7 @@ export abstract class TopicAgent extends AgentEventTarget implements AsyncDispos
    * `topic:subscribe:TOPIC` in the token, `closed`.
    */
   subscribe(topic: string, options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<TopicMessage> {
-    const host = this.#open(topic, subscribeScope(topic));
+    const host = this.#open(topic, "subscribe");
     if (this.#subscriptions.size >= MAX_SUBSCRIPTIONS)
       throw new StarlingError("limit-reached", `an agent has ${MAX_SUBSCRIPTIONS} subscriptions at most`);
     const subscription = new Subscription(topic, () => this.#subscriptions.delete(subscription));
@@ -97,15 +97,15 @@ export abstract class TopicAgent extends AgentEventTarget implements AsyncDispos
     }
   }
 
-  #open(topic: string, scope: string): TopicHost {
+  #open(topic: string, act: "publish" | "subscribe"): TopicHost {
     const host = this.topicHost();
     if (host.isClosed) throw new StarlingError("closed", "the agent has closed");
     if (!isTopic(topic)) {
       const message = `${JSON.stringify(topic)} is no topic: 1 to 64 of A-Z a-z 0-9 . _ ~ / -, a letter or digit first`;
       throw new StarlingError("usage", message);
     }
-    if (!allows(host.scopes, scope)) {
-      const message = `this agent's token does not allow ${scope}; ask for an invite with that scope`;
+    if (!mayDo(host.scopes, act, topic)) {
+      const message = `this agent's token does not allow ${scopeFor(act, topic)}; ask for an invite with that scope`;
       throw new StarlingError("permission-denied", message);
     }
     return host;

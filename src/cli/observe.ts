@@ -1,6 +1,7 @@
-import { type Observation, SCOPE_METRICS, serveObservation } from "../drivers/observation.ts";
+import { type Observation, serveObservation } from "../drivers/observation.ts";
 import { readApiKeys } from "../drivers/state/api-keys.ts";
 import { checkApiKey } from "../proto/trust/api-key.ts";
+import { scopeFor } from "../proto/trust/rights.ts";
 import { parseListen, say } from "./output.ts";
 
 /**
@@ -19,7 +20,8 @@ export async function observe(
   const observation = await serveObservation({
     ...subject,
     listen: parseListen(listen),
-    isAllowed: async (key) => checkApiKey(key, await readApiKeys(stateDirectory), SCOPE_METRICS, Date.now()).ok,
+    isAllowed: async (key) =>
+      checkApiKey(key, await readApiKeys(stateDirectory), scopeFor("read-metrics"), Date.now()).ok,
   });
   const host = observation.host.includes(":") ? `[${observation.host}]` : observation.host;
   say(`metrics on http://${host}:${observation.port}/metrics`);

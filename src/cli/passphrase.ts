@@ -4,6 +4,7 @@ import { CLUSTER_KEY_FILE, KEYRING_FILE } from "../drivers/state/cluster-files.t
 import { ISSUING_KEY_FILE, PLACE_KEY_FILE, ROOT_KEY_FILE } from "../drivers/state/create-cluster.ts";
 import { acquireLock, LOCK_FILE } from "../drivers/state/lock.ts";
 import { exists } from "../drivers/state/private-files.ts";
+import { REFRESH_KEYS_FILE } from "../drivers/state/refresh-keys.ts";
 import { Sealer } from "../drivers/state/sealed-text.ts";
 import { askPassphrase, readPassphraseFile, resealSecretText } from "../drivers/state/secret-text.ts";
 import { NODE_KEY_FILE } from "../drivers/state-directory.ts";
@@ -13,7 +14,15 @@ import { printJson, say } from "./output.ts";
 import { resolveStateDirectory } from "./settings.ts";
 
 /** The files of a state directory that hold keys, in the order in which they are sealed. */
-const KEY_FILES = [NODE_KEY_FILE, ROOT_KEY_FILE, ISSUING_KEY_FILE, PLACE_KEY_FILE, CLUSTER_KEY_FILE, KEYRING_FILE];
+const KEY_FILES = [
+  NODE_KEY_FILE,
+  REFRESH_KEYS_FILE,
+  ROOT_KEY_FILE,
+  ISSUING_KEY_FILE,
+  PLACE_KEY_FILE,
+  CLUSTER_KEY_FILE,
+  KEYRING_FILE,
+];
 
 /** `starling passphrase set | remove`: whether keys lie sealed on the disk, and under what. */
 export function passphraseCommand(program: Command): void {

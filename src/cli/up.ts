@@ -10,6 +10,7 @@ import { type AlertFlags, addAlertFlags, alertWebhook, watchForAlerts } from "./
 import { auditedHandlers } from "./audited-handlers.ts";
 import { addCredentialFlags, type CredentialFlags, readCredential } from "./credential.ts";
 import { addSettingFlags, flagsOf } from "./flags.ts";
+import { guardedHandlers } from "./guarded-handlers.ts";
 import { controlHandlers } from "./handlers.ts";
 import { commandLogger } from "./log.ts";
 import { observe } from "./observe.ts";
@@ -102,10 +103,12 @@ export async function runAgent(
   });
   const handlers = controlHandlers(agent, () => agent.leave());
   for (const [name, handler] of extra.handlers?.(agent) ?? []) handlers.set(name, handler);
-  const control = await serveControl(stateDirectory, auditedHandlers(agent, handlers)).catch(async (error: unknown) => {
-    await agent.close();
-    throw error;
-  });
+  const control = await serveControl(stateDirectory, auditedHandlers(agent, guardedHandlers(agent, handlers))).catch(
+    async (error: unknown) => {
+      await agent.close();
+      throw error;
+    },
+  );
   const observation = await observe(values.metrics, stateDirectory, {
     metrics: agentMetrics(agent),
     isReady: () => agent.status().self.state === "joined",

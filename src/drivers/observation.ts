@@ -8,9 +8,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { type AddressInfo, isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import { StarlingError } from "../errors.ts";
-
-/** What it takes to read metrics from another machine. */
-export const SCOPE_METRICS = "metrics:read";
+import { ROUTE_RIGHTS, scopeFor } from "../proto/trust/rights.ts";
 
 /** Connections at a time: some scrapers and people. */
 const MAX_CONNECTIONS = 32;
@@ -78,18 +76,22 @@ async function answer(
   guard: Guard,
 ): Promise<Reply> {
   if (request.method !== "GET" && request.method !== "HEAD") return { status: 405, text: "only GET\n" };
-  switch (request.url?.split("?")[0]) {
+  const route = request.url?.split("?")[0] ?? "";
+  if (!isRoute(route)) return { status: 404, text: `there are ${Object.keys(ROUTE_RIGHTS).join(", ")}\n` };
+  const refusal = ROUTE_RIGHTS[route] === "anyone" ? undefined : await guard(request);
+  if (refusal !== undefined) return refusal;
+  switch (route) {
     case "/healthz":
       return { status: 200, text: "ok\n" };
     case "/readyz":
       return options.isReady() ? { status: 200, text: "ready\n" } : { status: 503, text: "joining\n" };
-    case "/metrics": {
-      const refusal = await guard(request);
-      return refusal ?? { status: 200, ...(await options.metrics()) };
-    }
-    default:
-      return { status: 404, text: "there are /metrics, /healthz and /readyz\n" };
+    case "/metrics":
+      return { status: 200, ...(await options.metrics()) };
   }
+}
+
+function isRoute(path: string): path is keyof typeof ROUTE_RIGHTS {
+  return Object.hasOwn(ROUTE_RIGHTS, path);
 }
 
 /** Against DNS rebinding: the name by which we are called is our own. */
@@ -103,7 +105,7 @@ function bearer(isAllowed: (key: string) => Promise<boolean>): Guard {
   return async (request) => {
     const key = /^Bearer ([\w-]{1,256})$/.exec(request.headers.authorization ?? "")?.[1];
     if (key !== undefined && (await isAllowed(key))) return undefined;
-    const text = `metrics need an API key: starling apikey create --name NAME --scope ${SCOPE_METRICS}\n`;
+    const text = `metrics need an API key: starling apikey create --name NAME --scope ${scopeFor("read-metrics")}\n`;
     return { status: key === undefined ? 401 : 403, text };
   };
 }

@@ -5,8 +5,6 @@ import { createTokenSigner, type TokenSigner } from "../drivers/tokens.ts";
 import { StarlingError } from "../errors.ts";
 import { base64url } from "../proto/base64.ts";
 import { type SignedDecree, signDecree } from "../proto/decrees/decree.ts";
-import { SCOPE_REVOKE } from "../proto/decrees/revocation.ts";
-import { SCOPE_ROTATE } from "../proto/decrees/rotation.ts";
 import type { Instant } from "../proto/machine.ts";
 import { type PeerId, publicKeyOf } from "../proto/peer-id.ts";
 import {
@@ -28,8 +26,9 @@ import { isAcceptablePublicKey } from "../proto/trust/ed25519.ts";
 import { acceptIssuers, type IssuerList, issuerOf } from "../proto/trust/issuers.ts";
 import type { Lineage } from "../proto/trust/lineage.ts";
 import { placeOf } from "../proto/trust/place.ts";
+import { mayDo } from "../proto/trust/rights.ts";
 import { DEFAULT_ROLE, scopesOfRole } from "../proto/trust/roles.ts";
-import { aboveCeiling, allows, checkScopes } from "../proto/trust/scopes.ts";
+import { aboveCeiling, checkScopes } from "../proto/trust/scopes.ts";
 
 /**
  * The mint: an issuing key, and what it may make by itself. It records nothing, so any number of processes may use one key
@@ -206,8 +205,8 @@ class KeyMint implements Mint {
 
   decree(kind: "revocation" | "rotation", body: Uint8Array): SignedDecree | undefined {
     const issuer = issuerOf(this.#options.issuers(), this.kid);
-    const scope = kind === "revocation" ? SCOPE_REVOKE : SCOPE_ROTATE;
-    if (issuer === undefined || !allows(issuer.scopes, scope)) return undefined;
+    const act = kind === "revocation" ? "revoke" : "rotate";
+    if (issuer === undefined || !mayDo(issuer.scopes, act)) return undefined;
     return signDecree(kind, body, this.#authority);
   }
 

@@ -3,14 +3,14 @@ import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { VerifyAuthority } from "../trust/crypto.ts";
 import { type IssuerList, issuerOf, kidOf, type SignedIssuers } from "../trust/issuers.ts";
-import { allows } from "../trust/scopes.ts";
+import { mayDo } from "../trust/rights.ts";
 import { type Decree, decodeDecree, decreeIdOf, encodeDecree, LABELS, type SignedDecree } from "./decree.ts";
 import type { DecreeId } from "./decree-id.ts";
 import { BUCKETS, MAX_REVOCATIONS_OF_A_SIGNER, TELL_BYTES } from "./limits.ts";
 import { outranks, readDecree, slotOf } from "./rank.ts";
-import { type Revocation, SCOPE_REVOKE } from "./revocation.ts";
+import type { Revocation } from "./revocation.ts";
 import { Revoked, type TokenNames } from "./revoked.ts";
-import { type Rotation, SCOPE_ROTATE } from "./rotation.ts";
+import type { Rotation } from "./rotation.ts";
 import type { Succession } from "./succession.ts";
 
 /**
@@ -206,9 +206,7 @@ export class DecreeSet {
     if (decree.kind === "revocation" && decree.target.of === "issuer") {
       return decree.target.kid === signer ? issuer.publicKey : undefined;
     }
-    return allows(issuer.scopes, decree.kind === "rotation" ? SCOPE_ROTATE : SCOPE_REVOKE)
-      ? issuer.publicKey
-      : undefined;
+    return mayDo(issuer.scopes, decree.kind === "rotation" ? "rotate" : "revoke") ? issuer.publicKey : undefined;
   }
 
   /** Whether what stands in the register of this decree may still be outranked: no longer once an heir has begun to reign. */

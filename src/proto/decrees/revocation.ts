@@ -30,9 +30,6 @@ export type RevocationTarget =
   | { readonly of: "token"; readonly id: string }
   | { readonly of: "issuer"; readonly kid: string };
 
-/** What the ceiling of an issuing key must cover if its revocations of members and tokens are to count. */
-export const SCOPE_REVOKE = "member:revoke";
-
 /** The longest time for which a token's revocation can matter, ms. */
 export const MAX_TOKEN_MATTERS_MS = MAX_MEMBER_LIFE_MS + RENEWAL_GRACE_MS;
 

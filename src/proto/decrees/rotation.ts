@@ -24,9 +24,6 @@ export interface Rotation {
   readonly at: Instant;
 }
 
-/** What the ceiling of an issuing key must cover if its rotations are to count. */
-export const SCOPE_ROTATE = "keys:rotate";
-
 export function encodeRotation({ epoch, commitment, behind, at }: Rotation): Uint8Array {
   return encode([epoch, commitment, packIds(behind), Math.floor(at)]);
 }

@@ -2,7 +2,7 @@ import { compareBytes, utf8 } from "../bytes.ts";
 import { sha256 } from "../hash.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { IceGrant } from "../signaling/messages.ts";
-import { allows, SCOPE_RELAY } from "../trust/scopes.ts";
+import { mayDo } from "../trust/rights.ts";
 import { decode, encode, type WireValue } from "../wire/codec.ts";
 import { integer, list, text, tuple } from "../wire/shape.ts";
 import { parseIceUrl } from "./ice-url.ts";
@@ -40,7 +40,7 @@ export function chooseRelays(self: PeerId, members: Iterable<RelayCandidate>): r
   const ranked: (RelayMember & { readonly rank: Uint8Array })[] = [];
   for (const { id, isAlive, labels, scopes } of members) {
     const address = Object.hasOwn(labels, RELAY_LABEL) ? labels[RELAY_LABEL] : undefined;
-    if (id === self || !isAlive || address === undefined || !allows(scopes, SCOPE_RELAY)) continue;
+    if (id === self || !isAlive || address === undefined || !mayDo(scopes, "relay")) continue;
     ranked.push({ id, address, rank: sha256(utf8(`${self} ${id}`)) });
   }
   ranked.sort((one, other) => compareBytes(one.rank, other.rank));

@@ -2,7 +2,7 @@ import { hex } from "../bytes.ts";
 import { sha256 } from "../hash.ts";
 import { type PeerId, publicKeyOf } from "../peer-id.ts";
 import type { Statement } from "../signed.ts";
-import { allows } from "../trust/scopes.ts";
+import { mayDo } from "../trust/rights.ts";
 import type { WireValue } from "../wire/codec.ts";
 import { bytes, bytesOf, integer, peer, text, tuple } from "../wire/shape.ts";
 import {
@@ -104,7 +104,7 @@ export function statementOf(batch: Batch): Statement {
 
 /** Whether `scopes` cover `kv:write:BUCKET`, or to say what holds for a bucket `kv:admin:BUCKET`. */
 export function mayWrite(scopes: readonly string[], bucket: string, key: string): boolean {
-  return allows(scopes, bucket === POLICY_BUCKET ? `kv:admin:${key}` : `kv:write:${bucket}`);
+  return bucket === POLICY_BUCKET ? mayDo(scopes, "govern-bucket", key) : mayDo(scopes, "write-bucket", bucket);
 }
 
 /** The version of an entry as applications see it: its digest, 64 hexadecimal digits. */

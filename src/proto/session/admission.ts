@@ -4,6 +4,7 @@ import { type Instant, type Machine, NOTHING } from "../machine.ts";
 import { type PeerId, publicKeyOf } from "../peer-id.ts";
 import { type Random, randomBytes } from "../random.ts";
 import type { Sign, Signature, TokenFacts, Verified, Verify } from "../signed.ts";
+import { rightOfFrame } from "../trust/rights.ts";
 import { FrameKind } from "../wire/frame-kind.ts";
 import * as frames from "./hello.ts";
 import { decodeRefusal, encodeRefusal, type RefusalReason, type TokenRefusal } from "./refusal.ts";
@@ -205,9 +206,10 @@ export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
   }
 
   #frame(state: Exclude<State, { type: "fresh" | "over" }>, frame: Uint8Array): readonly AdmissionOutput[] {
-    switch (frame[0]) {
-      case undefined:
-        return this.#refuse("malformed");
+    const [kind] = frame;
+    if (kind === undefined) return this.#refuse("malformed");
+    if (rightOfFrame(kind) !== "anyone") return this.#refuse("frame-before-admission");
+    switch (kind) {
       case FrameKind.refusal:
         return this.#over("remote", decodeRefusal(frame));
       case FrameKind.hello:
@@ -219,7 +221,7 @@ export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
       case FrameKind.ready:
         return this.#readied(state, frame);
       default:
-        return this.#refuse("frame-before-admission");
+        return this.#refuse("malformed");
     }
   }
 

@@ -7,7 +7,7 @@ import type { PeerId } from "../peer-id.ts";
 import { type Random, randomBytes } from "../random.ts";
 import type { Sign, Signature, Verified, Verify } from "../signed.ts";
 import { TokenBucket } from "../token-bucket.ts";
-import { allows, publishScope } from "../trust/scopes.ts";
+import { mayDo } from "../trust/rights.ts";
 import { CLOCK_LEEWAY_MS } from "../trust/times.ts";
 import { AUTHOR_RATE, MAX_AUTHORS, MAX_POST_BYTES, POST_LIFE_MS } from "./limits.ts";
 import { decodePostMessage, encodePost, encodePostMessage, isTopic, NONCE_BYTES, type Post } from "./post.ts";
@@ -83,7 +83,7 @@ export class Topics implements Machine<TopicsInput, TopicsOutput> {
     const scopes = this.#scopesOf(author);
     // Its record may be on its way: nobody is to blame.
     if (scopes === undefined) return ignored(id, "topic-stranger");
-    if (!allows(scopes, publishScope(topic))) return ignored(id, "topic-forbidden", author);
+    if (!mayDo(scopes, "publish", topic)) return ignored(id, "topic-forbidden", author);
     const bucket = this.#authors.get(author) ?? new TokenBucket(AUTHOR_RATE, now);
     this.#authors.set(author, bucket);
     if (bucket.level(AUTHOR_RATE, now) < 1) return ignored(id, "topic-flood", author);

@@ -19,32 +19,10 @@ const MAX_SCOPES_LENGTH = 1_536;
 
 /** What every member needs to be in the mesh at all. */
 export const SCOPE_JOIN = "mesh:join";
-/** Lets a member relay for the others: without it nobody sends packets to the server that it announces. */
-export const SCOPE_RELAY = "relay";
 /** Allows everything: the ceiling of a cluster's first issuing key. */
 export const SCOPE_ALL = "*";
 /** What an invite grants unless told otherwise: the mesh, and its values, streams and topics. */
 export const DEFAULT_SCOPES: readonly string[] = [SCOPE_JOIN, "kv:*", "stream:*", "topic:*"];
-
-/** What it takes to read a bucket through an agent. Every member holds every bucket; this guards the agent's own doors. */
-export function readScope(bucket: string): string {
-  return `kv:read:${bucket}`;
-}
-
-/** What it takes to open streams of `protocol` to other members. */
-export function streamScope(protocol: string): string {
-  return `stream:${protocol}`;
-}
-
-/** What it takes to publish on a topic: every member checks it. */
-export function publishScope(topic: string): string {
-  return `topic:publish:${topic}`;
-}
-
-/** What it takes to read a topic through an agent. Every member carries every post; this guards the agent's own doors. */
-export function subscribeScope(topic: string): string {
-  return `topic:subscribe:${topic}`;
-}
 
 const SCOPE = /^(?:[A-Za-z0-9][A-Za-z0-9._~/-]*:){0,5}(?:[A-Za-z0-9][A-Za-z0-9._~/-]*|\*)$/;
 
