@@ -43,7 +43,10 @@ export interface Change {
 export interface LiveResult {
   readonly change: string;
   readonly stack: StackWord;
-  /** From the end of the change to the first message of the direction that took longer, ms; 0: there was no pause. */
+  /**
+   * From the end of the change to the first message of the direction that took longer, ms; 0: there was no pause. Where the change
+   * breaks nothing and frees a path, how long the longest pause was, which comes when that is taken.
+   */
   readonly recoveryMs: number | null;
   /** From the end of the change to the path that is asked for, ms. */
   readonly pathMs: number | null;
@@ -169,7 +172,7 @@ async function watch(change: Change, scene: Scene): Promise<Omit<LiveResult, "ch
   await pause(CALM_MS);
   const sent = (await Promise.all(agents.map((agent) => agent.call("lab.finish")))) as Sent[];
   const received = await drained(agents);
-  const recoveries = received.map((at) => recoveryOf(at, changedAt));
+  const recoveries = received.map((at) => recoveryOf(at, changedAt, change.path !== undefined));
   const recoveryMs = recoveries.includes(null) ? null : Math.max(...recoveries.map((ms) => ms ?? 0));
   const fault = faultOf(sent, received);
   return {
@@ -201,10 +204,11 @@ async function drained(agents: readonly LabAgent[]): Promise<Received[]> {
   return look();
 }
 
-/** From the change to the message that ended the last pause after it; null when none came. */
-function recoveryOf({ gaps, lastAt }: Received, changedAt: number): number | null {
+/** From the change to the message that ended the last pause after it, or the longest of these; null when no message came. */
+function recoveryOf({ gaps, lastAt }: Received, changedAt: number, isLongestAsked: boolean): number | null {
   if (lastAt <= changedAt) return null;
-  return Math.max(0, ...gaps.map(({ endedAt }) => endedAt - changedAt));
+  const after = gaps.filter(({ endedAt }) => endedAt > changedAt);
+  return Math.max(0, ...after.map(({ endedAt, ms }) => (isLongestAsked ? ms : endedAt - changedAt)));
 }
 
 async function pathWithin(
