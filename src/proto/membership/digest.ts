@@ -1,6 +1,4 @@
-import type { PeerId } from "../peer-id.ts";
 import { BUCKETS } from "./limits.ts";
-import { SUM_BYTES } from "./messages.ts";
 import type { MemberRecord } from "./record.ts";
 
 /**
@@ -14,10 +12,9 @@ export class Digest {
 
   /** Puts a member in, or, the second time, takes it out. */
   toggle(record: MemberRecord, down: boolean): void {
-    const bucket = bucketOf(record.id);
-    const salt = down ? 0x9e3779b9 : 0;
-    this.#sums[bucket * 2] = (this.#sums[bucket * 2] as number) ^ mix(record.fingerprint[0] ^ salt);
-    this.#sums[bucket * 2 + 1] = (this.#sums[bucket * 2 + 1] as number) ^ mix(record.fingerprint[1] ^ salt);
+    const bucket = bucketOf(record.key);
+    this.#sums[bucket * 2] = (this.#sums[bucket * 2] as number) ^ digestWord(record, 0, down);
+    this.#sums[bucket * 2 + 1] = (this.#sums[bucket * 2 + 1] as number) ^ digestWord(record, 1, down);
   }
 
   copy(other: Digest): void {
@@ -47,28 +44,33 @@ export class Digest {
     return bytes;
   }
 
-  /** The buckets whose sums differ from `theirs` (as of {@link sums}). */
-  differing(theirs: Uint8Array): number[] {
+  /** The buckets whose sums differ from `theirs` (as of {@link sums}), a bit for each; undefined: none. */
+  differing(theirs: Uint8Array): Uint8Array | undefined {
     const view = new DataView(theirs.buffer, theirs.byteOffset, theirs.length);
-    const buckets: number[] = [];
+    const mask = new Uint8Array(BUCKETS / 8);
+    let some = false;
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
       const high = view.getUint32(bucket * 8) === this.#sums[bucket * 2];
       const low = view.getUint32(bucket * 8 + 4) === this.#sums[bucket * 2 + 1];
-      if (!high || !low) buckets.push(bucket);
+      if (high && low) continue;
+      mask[bucket >> 3] = (mask[bucket >> 3] as number) | (1 << (bucket & 7));
+      some = true;
     }
-    return buckets;
+    return some ? mask : undefined;
   }
 }
 
+/** The bytes of a digest's root, and of one bucket's sum. */
+export const SUM_BYTES = 8;
+
 /** The bucket of a member: the first six bits of its key. */
-export function bucketOf(id: PeerId): number {
-  return ((letter(id, 0) << 1) | (letter(id, 1) >> 4)) & (BUCKETS - 1);
+export function bucketOf(key: Uint8Array): number {
+  return (key[0] as number) >> 2;
 }
 
-/** The five bits that a base32 letter stands for. */
-function letter(id: PeerId, index: number): number {
-  const code = id.charCodeAt(index);
-  return code >= 97 ? code - 97 : code - 24;
+/** The first or the second half of what a member adds to its bucket. */
+export function digestWord(record: MemberRecord, half: 0 | 1, down: boolean): number {
+  return mix(record.fingerprint[half] ^ (down ? 0x9e3779b9 : 0));
 }
 
 /** A bijection of 32-bit words that spreads every bit (the finaliser of MurmurHash3). */

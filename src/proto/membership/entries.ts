@@ -25,7 +25,7 @@ export interface Named {
 
 export const ENTRY_BYTES = 53;
 export const NAMED_BYTES = 40;
-export const KEY_BYTES = 32;
+const KEY_BYTES = 32;
 
 export function packEntries(entries: readonly Entry[]): Uint8Array {
   const packed = new Uint8Array(entries.length * ENTRY_BYTES);
@@ -91,22 +91,6 @@ export function unpackNamed(packed: Uint8Array): readonly Named[] | undefined {
     named.push({ id, boot: view.getUint32(at + 32), incarnation: view.getUint32(at + 36) });
   }
   return named;
-}
-
-export function packKeys(keys: readonly Uint8Array[]): Uint8Array {
-  const packed = new Uint8Array(keys.length * KEY_BYTES);
-  keys.forEach((key, index) => {
-    packed.set(key, index * KEY_BYTES);
-  });
-  return packed;
-}
-
-/** The members whose keys `packed` holds; undefined when it is malformed. */
-export function unpackKeys(packed: Uint8Array): readonly PeerId[] | undefined {
-  if (packed.length % KEY_BYTES !== 0) return undefined;
-  const ids: PeerId[] = [];
-  for (let at = 0; at < packed.length; at += KEY_BYTES) ids.push(peerIdOf(packed.subarray(at, at + KEY_BYTES)));
-  return ids;
 }
 
 const MAX_AGE_SECONDS = 0xffff_ffff;

@@ -155,7 +155,7 @@ export const BUMP_SPACING_MS = 5_000;
 /** Anti-entropy with one random link, on average; jittered by half of it each way. */
 export const EXCHANGE_MS = 30_000;
 
-/** Buckets of the digest. A difference of one member costs one bucket: 156 entries of 53 bytes at 10,000 members. */
+/** Buckets of the digest. A difference of one member costs one bucket: 156 heads of 12 bytes at 10,000 members. */
 export const BUCKETS = 64;
 
 /** One message of an exchange, bytes: a quarter of what a lane carries, so that a probe waits for four frames at most. */
@@ -170,10 +170,25 @@ export const EXCHANGE_RATE = { perSecond: 32, burst: 128 } as const;
 /** What a peer may send after we asked for it, and how long we wait. */
 export const SOLICITED_MS = 60_000;
 
-/** While records come in bulk, other exchanges wait for this long after the last ones. */
-export const BUSY_MS = 1_000;
+/** Up to here lists are made equal with everybody at once: what comes twice is little. */
+export const SMALL_LIST = 64;
 
-/** A batch of this many records or more is bulk. */
+/** How long the one whose turn it is may take to answer: a round trip across the world. A retransmission takes longer, and costs a record that comes twice. */
+export const TURN_ANSWER_MS = 300;
+
+/** How long until more of its records come: the pace of transfers, and a retransmission. */
+export const TURN_RECORDS_MS = 1_200;
+
+/** How long a turn lasts at the most, whatever comes: the records of 20,000 at the pace of transfers. */
+export const TURN_LONGEST_MS = 20_000;
+
+/** Between two turns: an equal list is not answered, and what has come is to be checked first. */
+export const TURN_SPACING_MS = 100;
+
+/** After much was learnt, and after a start, everything goes by exchanges for so long: what one broadcasts then, others do too. */
+export const CROWD_MS = 10_000;
+
+/** As many news as are broadcast at once. */
 export const BULK_RECORDS = 16;
 
 /** What an exchange has taught is passed on after this. */

@@ -310,7 +310,7 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
   #linkDown(peer: PeerId, deliberate: boolean, now: Instant): void {
     const { links, table } = this.#context;
     if (!links.close(peer)) return;
-    this.#exchange.linkDown(peer);
+    this.#exchange.linkDown(peer, now);
     this.#prober.linkDown(peer);
     if (deliberate) table.proven(peer, 0);
     else this.#prober.investigate(peer, now);

@@ -1,7 +1,8 @@
-import type { PeerId } from "../peer-id.ts";
 import { decode, encode, type WireValue } from "../wire/codec.ts";
 import { bytes, bytesOf, flag, integer, list, tuple } from "../wire/shape.ts";
-import { type Entry, type Named, unpackEntries, unpackKeys, unpackNamed } from "./entries.ts";
+import { SUM_BYTES } from "./digest.ts";
+import { type Entry, type Named, unpackEntries, unpackNamed } from "./entries.ts";
+import { HEAD_BYTES, PREFIX_BYTES } from "./heads.ts";
 import { BUCKETS, MAX_NOTICE } from "./limits.ts";
 import type { MemberRecord, RecordShelf } from "./record.ts";
 import { type Refutation, readRefutation, readSuspicion, type Suspicion } from "./statements.ts";
@@ -12,13 +13,14 @@ import { type Refutation, readRefutation, readSuspicion, type Suspicion } from "
  *
  * On a link, gossip lane:
  *
- *     [1, root]               the digest of everything we hold
- *     [2, sums]               the sums of its 64 buckets: yours was different
- *     [3, mask, entries]      what we hold in these buckets, in short
- *     [4, records]            records that you lack: [body, signature, down, age in seconds] each
- *     [5, keys]               send us the records of these members
+ *     [1, root, size]         the digest of everything we hold, and how many members that are
+ *     [2, sums, size]         the sums of its 64 buckets: yours was different
+ *     [3, mask, heads]        what we hold in these buckets, in the shortest form
+ *     [4, records, more]      records that you lack: [body, signature, down, age in seconds] each; whether others follow
+ *     [5, prefixes]           send us the records of the members whose keys begin so
  *     [6, payload]            a suspicion or a refutation that concerns you, as it would be broadcast
  *     [7, entries]            members that we hold for down and you do not
+ *     [8, entries]            members of whom you hold something else
  *
  * As broadcast payloads:
  *
@@ -27,7 +29,16 @@ import { type Refutation, readRefutation, readSuspicion, type Suspicion } from "
  *     [18, body, signature]   a refutation
  *     [19, members]           somebody holds these for down; whoever finds itself here signs a newer record
  */
-export const MessageKind = { digest: 1, sums: 2, entries: 3, records: 4, want: 5, tell: 6, claims: 7 } as const;
+export const MessageKind = {
+  digest: 1,
+  sums: 2,
+  heads: 3,
+  records: 4,
+  want: 5,
+  tell: 6,
+  claims: 7,
+  entries: 8,
+} as const;
 export const PayloadKind = { record: 16, suspicion: 17, refutation: 18, notice: 19 } as const;
 
 /** A record as an exchange carries it. */
@@ -39,13 +50,14 @@ export interface Carried {
 }
 
 export type LinkMessage =
-  | { readonly type: "digest"; readonly root: Uint8Array }
-  | { readonly type: "sums"; readonly sums: Uint8Array }
-  | { readonly type: "entries"; readonly mask: Uint8Array; readonly entries: readonly Entry[] }
-  | { readonly type: "records"; readonly records: readonly Carried[] }
-  | { readonly type: "want"; readonly ids: readonly PeerId[] }
+  | { readonly type: "digest"; readonly root: Uint8Array; readonly size: number }
+  | { readonly type: "sums"; readonly sums: Uint8Array; readonly size: number }
+  | { readonly type: "heads"; readonly mask: Uint8Array; readonly heads: Uint8Array }
+  | { readonly type: "records"; readonly records: readonly Carried[]; readonly more: boolean }
+  | { readonly type: "want"; readonly prefixes: Uint8Array }
   | { readonly type: "tell"; readonly payload: Payload }
-  | { readonly type: "claims"; readonly entries: readonly Entry[] };
+  | { readonly type: "claims"; readonly entries: readonly Entry[] }
+  | { readonly type: "entries"; readonly entries: readonly Entry[] };
 
 export type Payload =
   | { readonly type: "record"; readonly record: MemberRecord }
@@ -53,28 +65,25 @@ export type Payload =
   | { readonly type: "refutation"; readonly refutation: Refutation }
   | { readonly type: "notice"; readonly named: readonly Named[] };
 
-/** The bytes of a digest's root, and of one bucket's sum. */
-export const SUM_BYTES = 8;
-
-export function encodeDigest(root: Uint8Array): Uint8Array {
-  return encode([MessageKind.digest, root]);
+export function encodeDigest(root: Uint8Array, size: number): Uint8Array {
+  return encode([MessageKind.digest, root, size]);
 }
 
-export function encodeSums(sums: Uint8Array): Uint8Array {
-  return encode([MessageKind.sums, sums]);
+export function encodeSums(sums: Uint8Array, size: number): Uint8Array {
+  return encode([MessageKind.sums, sums, size]);
 }
 
-export function encodeEntries(mask: Uint8Array, packed: Uint8Array): Uint8Array {
-  return encode([MessageKind.entries, mask, packed]);
+export function encodeHeads(mask: Uint8Array, packed: Uint8Array): Uint8Array {
+  return encode([MessageKind.heads, mask, packed]);
 }
 
-export function encodeRecords(records: readonly Carried[]): Uint8Array {
+export function encodeRecords(records: readonly Carried[], more: boolean): Uint8Array {
   const items = records.map(({ record, down, ageSeconds }) => [record.body, record.signature, down, ageSeconds]);
-  return encode([MessageKind.records, items]);
+  return encode([MessageKind.records, items, more]);
 }
 
-export function encodeWant(packedKeys: Uint8Array): Uint8Array {
-  return encode([MessageKind.want, packedKeys]);
+export function encodeWant(packedPrefixes: Uint8Array): Uint8Array {
+  return encode([MessageKind.want, packedPrefixes]);
 }
 
 export function encodeTell(payload: Uint8Array): Uint8Array {
@@ -83,6 +92,10 @@ export function encodeTell(payload: Uint8Array): Uint8Array {
 
 export function encodeClaims(packed: Uint8Array): Uint8Array {
   return encode([MessageKind.claims, packed]);
+}
+
+export function encodeEntries(packed: Uint8Array): Uint8Array {
+  return encode([MessageKind.entries, packed]);
 }
 
 /** The broadcast form of a signed thing. */
@@ -103,35 +116,38 @@ export function decodeMessage(message: Uint8Array, shelf: RecordShelf): LinkMess
   if (items === undefined) return undefined;
   switch (items[0]) {
     case MessageKind.digest: {
-      const root = items.length === 2 ? bytesOf(items[1], SUM_BYTES) : undefined;
-      return root && { type: "digest", root };
+      const root = items.length === 3 ? bytesOf(items[1], SUM_BYTES) : undefined;
+      const size = integer(items[2]);
+      return root && size !== undefined ? { type: "digest", root, size } : undefined;
     }
     case MessageKind.sums: {
-      const sums = items.length === 2 ? bytesOf(items[1], BUCKETS * SUM_BYTES) : undefined;
-      return sums && { type: "sums", sums };
+      const sums = items.length === 3 ? bytesOf(items[1], BUCKETS * SUM_BYTES) : undefined;
+      const size = integer(items[2]);
+      return sums && size !== undefined ? { type: "sums", sums, size } : undefined;
     }
-    case MessageKind.entries: {
+    case MessageKind.heads: {
       const mask = items.length === 3 ? bytesOf(items[1], BUCKETS / 8) : undefined;
-      const entries = mask && entriesOf(items[2]);
-      return mask && entries && { type: "entries", mask, entries };
+      const heads = bytes(items[2], message.length);
+      return mask && heads && heads.length % HEAD_BYTES === 0 ? { type: "heads", mask, heads } : undefined;
     }
     case MessageKind.records: {
-      const records = items.length === 2 ? list(items[1], MAX_CARRIED, (item) => readCarried(item, shelf)) : undefined;
-      return records && { type: "records", records };
+      const records = items.length === 3 ? list(items[1], MAX_CARRIED, (item) => readCarried(item, shelf)) : undefined;
+      const more = flag(items[2]);
+      return records && more !== undefined ? { type: "records", records, more } : undefined;
     }
     case MessageKind.want: {
-      const packed = items.length === 2 ? bytes(items[1], message.length) : undefined;
-      const ids = packed && unpackKeys(packed);
-      return ids && { type: "want", ids };
+      const prefixes = items.length === 2 ? bytes(items[1], message.length) : undefined;
+      return prefixes && prefixes.length % PREFIX_BYTES === 0 ? { type: "want", prefixes } : undefined;
     }
     case MessageKind.tell: {
       const packed = items.length === 2 ? bytes(items[1], message.length) : undefined;
       const payload = packed && decodePayload(packed, shelf);
       return payload && { type: "tell", payload };
     }
-    case MessageKind.claims: {
+    case MessageKind.claims:
+    case MessageKind.entries: {
       const entries = items.length === 2 ? entriesOf(items[1]) : undefined;
-      return entries && { type: "claims", entries };
+      return entries && { type: items[0] === MessageKind.claims ? "claims" : "entries", entries };
     }
     default:
       return undefined;
@@ -202,4 +218,4 @@ function readCarried(value: WireValue, shelf: RecordShelf): Carried | undefined 
 const MAX_CARRIED = 512;
 
 /** The message, its list and one record; four items each. */
-const SCAN_LIMITS = { depth: 3, items: 2 + 5 * MAX_CARRIED };
+const SCAN_LIMITS = { depth: 3, items: 4 + 5 * MAX_CARRIED };

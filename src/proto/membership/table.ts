@@ -10,6 +10,7 @@ import { CLOCK_LEEWAY_MS } from "../trust/times.ts";
 import { Columns, type Member, type MemberState, Row } from "./columns.ts";
 import { Digest } from "./digest.ts";
 import type { Entry } from "./entries.ts";
+import { compareHeads, type Difference, membersUnder, packHeads } from "./heads.ts";
 import { REMEMBER_MS, VIEW_AGE_MS } from "./limits.ts";
 import { type MemberRecord, RecordShelf, type Vouched } from "./record.ts";
 
@@ -193,6 +194,21 @@ export class MemberTable {
     const gone = !isThere(member.state);
     const ageSeconds = gone ? Math.max(0, now - member.since) / 1_000 : 0;
     return { id, key, boot, incarnation, status, fingerprint, down: member.state === "down", ageSeconds };
+  }
+
+  /** See {@link packHeads}. */
+  heads(mask: Uint8Array, mostBytes: number): ReturnType<typeof packHeads> {
+    return packHeads(this.#columns, mask, mostBytes);
+  }
+
+  /** See {@link compareHeads}. */
+  compare(mask: Uint8Array, heads: Uint8Array): Difference {
+    return compareHeads(this.#columns, mask, heads);
+  }
+
+  /** The members whose keys begin with `prefix`. */
+  under(prefix: number): readonly Member[] {
+    return membersUnder(this.#columns, prefix);
   }
 
   /** When the list wants {@link due} to be asked; Infinity when never. */

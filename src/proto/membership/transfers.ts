@@ -24,13 +24,12 @@ export class Transfers {
     return this.#deadlines.next();
   }
 
-  /** Sends the records of those of `ids` that we know to `peer`; the first message at once. */
+  /** Sends the records of those of `ids` that we know to `peer`; the first message at once, if only to say that there are none. */
   add(peer: PeerId, ids: Iterable<PeerId>, now: Instant): void {
     let queue = this.#queues.get(peer);
     const idle = queue === undefined;
     queue ??= new Set();
     for (const id of ids) if (this.#context.table.get(id) !== undefined) queue.add(id);
-    if (queue.size === 0) return;
     this.#queues.set(peer, queue);
     if (idle) this.#sendOne(peer, queue, now);
   }
@@ -63,7 +62,7 @@ export class Transfers {
       queue.delete(id);
       if (records.length >= MAX_RECORDS) break;
     }
-    if (records.length > 0) this.#context.out.send(peer, encodeRecords(records));
+    this.#context.out.send(peer, encodeRecords(records, queue.size > 0));
     if (queue.size === 0) this.linkDown(peer);
     else this.#deadlines.set(peer, now + TRANSFER_INTERVAL_MS);
   }

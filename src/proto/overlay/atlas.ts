@@ -1,4 +1,4 @@
-import type { PeerId } from "../peer-id.ts";
+import { type PeerId, publicKeyOf } from "../peer-id.ts";
 import { RINGS, type RingSeat } from "./seat.ts";
 
 /**
@@ -12,11 +12,10 @@ import { RINGS, type RingSeat } from "./seat.ts";
  * again when nobody holds them any more.
  */
 export class Atlas {
-  /** By id, the number of its seat that was taken last; the others hang on it as a list. */
-  readonly #latest = new Map<PeerId, number>();
   readonly #seats: (RingSeat | undefined)[] = [];
-  /** By number: another seat of the same member, in case its place has changed; -1: none. */
-  readonly #others: number[] = [];
+  /** By id: one seat, or several if its place has changed. */
+  readonly #byId = new Chains<PeerId>();
+  readonly #byPrefix = new Chains<number>();
   /** By number: how many views hold it. */
   readonly #holders: number[] = [];
   readonly #free: number[] = [];
@@ -49,12 +48,22 @@ export class Atlas {
 
   /** The number of a member's seat; -1: it has none. There may be {@link other} ones. */
   find(id: PeerId): number {
-    return this.#latest.get(id) ?? -1;
+    return this.#byId.first(id);
   }
 
   /** The next seat of the same member; -1: there is none. */
   other(number: number): number {
-    return this.#others[number] as number;
+    return this.#byId.next(number);
+  }
+
+  /** The number of a seat whose member's key begins with these 32 bits (see {@link prefixOf}); -1: there is none. */
+  findPrefix(prefix: number): number {
+    return this.#byPrefix.first(prefix);
+  }
+
+  /** The next seat under the same 32 bits; -1: there is none. */
+  otherPrefix(number: number): number {
+    return this.#byPrefix.next(number);
   }
 
   /** The seat of a number that is held. */
@@ -75,9 +84,9 @@ export class Atlas {
   #take(seat: RingSeat): number {
     const number = this.#free.pop() ?? this.#seats.length;
     this.#seats[number] = seat;
-    this.#others[number] = this.find(seat.id);
     this.#holders[number] = 0;
-    this.#latest.set(seat.id, number);
+    this.#byId.add(seat.id, number);
+    this.#byPrefix.add(prefixOf(publicKeyOf(seat.id)), number);
     this.#rings.forEach((ring, index) => {
       ring.insert(this.placeOf(index, seat), seat.positions[index] as number, number);
     });
@@ -90,17 +99,46 @@ export class Atlas {
     this.#rings.forEach((ring, index) => {
       ring.remove(places[index] as number);
     });
-    const next = this.other(number);
-    let before = this.find(id);
-    if (before === number) {
-      if (next < 0) this.#latest.delete(id);
-      else this.#latest.set(id, next);
-    } else {
-      while (this.other(before) !== number) before = this.other(before);
-      this.#others[before] = next;
-    }
+    this.#byId.remove(id, number);
+    this.#byPrefix.remove(prefixOf(publicKeyOf(id)), number);
     this.#seats[number] = undefined;
     this.#free.push(number);
+  }
+}
+
+/** The first 32 bits of a key: enough to tell most members apart. */
+export function prefixOf(key: Uint8Array): number {
+  const high = ((key[0] as number) << 24) | ((key[1] as number) << 16);
+  return (high | ((key[2] as number) << 8) | (key[3] as number)) >>> 0;
+}
+
+/** Numbers by a key that most have for themselves: those that share one hang on each other as a list, the last one first. */
+class Chains<Key> {
+  readonly #latest = new Map<Key, number>();
+  readonly #others: number[] = [];
+
+  /** -1: none. */
+  first(key: Key): number {
+    return this.#latest.get(key) ?? -1;
+  }
+
+  next(number: number): number {
+    return this.#others[number] as number;
+  }
+
+  add(key: Key, number: number): void {
+    this.#others[number] = this.first(key);
+    this.#latest.set(key, number);
+  }
+
+  remove(key: Key, number: number): void {
+    const next = this.next(number);
+    let before = this.first(key);
+    if (before !== number) {
+      while (this.next(before) !== number) before = this.next(before);
+      this.#others[before] = next;
+    } else if (next < 0) this.#latest.delete(key);
+    else this.#latest.set(key, next);
   }
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { MembershipOutput } from "../../../src/proto/membership/effects.ts";
-import { decodeMessage } from "../../../src/proto/membership/messages.ts";
+import { decodeMessage, decodePayload } from "../../../src/proto/membership/messages.ts";
 import { RecordShelf } from "../../../src/proto/membership/record.ts";
 import { SeededRandom, shuffle } from "../../../src/proto/random.ts";
 import { Lane } from "../../../src/proto/streams/lanes.ts";
@@ -18,6 +18,8 @@ interface Exchanged {
 function converse(a: Agent, b: Agent, ms: number): Exchanged[] {
   const log: Exchanged[] = [];
   const carry = (from: Agent, to: Agent, outputs: readonly MembershipOutput[]): void => {
+    for (const { bytes } of of(outputs, "broadcast"))
+      log.push({ type: `broadcast ${decodePayload(bytes, shelf)?.type}`, bytes: bytes.length, at: from.now - NOW });
     for (const { peer, lane, bytes } of of(outputs, "send")) {
       if (peer !== to.self || lane !== Lane.gossip) continue;
       log.push({ type: decodeMessage(bytes, shelf)?.type, bytes: bytes.length, at: from.now - NOW });
@@ -43,7 +45,7 @@ test("two equal lists exchange one digest of a few bytes and nothing more", () =
   for (const number of [0, ...Array.from({ length: 20 }, (_, index) => index + 1)])
     b.deliver(recordPayload(id(number)));
   const log = converse(a, b, 200);
-  expect(log).toEqual([{ type: "digest", bytes: 12, at: 0 }]);
+  expect(log).toEqual([{ type: "digest", bytes: 13, at: 0 }]);
 });
 
 // Of the two identities one is lower than ours and one higher: each side begins once.
@@ -101,6 +103,13 @@ describe("what an exchange has taught", () => {
     expect(told).toContainEqual({ type: "broadcast", bytes: recordPayload(id(100)) });
   });
 
+  test("is not broadcast by somebody who has just begun, for others may have too", () => {
+    const [a, b] = [new Agent({ members: 20 }), new Agent({ self: 100 })];
+    const log = converse(a, b, 2_000);
+    expect(a.state(id(100))).toBe("alive");
+    expect(log.map(({ type }) => type)).not.toContain("broadcast record");
+  });
+
   test("is passed on by exchanges with the other links when it is much", () => {
     const [a, b] = [new Agent({ members: 300 }), new Agent({ self: 1_000 })];
     b.link(id(1), id(2));
@@ -127,6 +136,31 @@ test("a member into which records pour answers other exchanges later", () => {
   }
   const later = of(b.pass(2_000), "send").filter(({ peer, lane }) => peer === other.self && lane === Lane.gossip);
   expect(later.length).toBeGreaterThan(0);
+});
+
+test("a newcomer with eight links gets a long list once", () => {
+  const newcomer = new Agent({ self: 1_000 });
+  const peers = Array.from({ length: 8 }, (_, index) => new Agent({ self: index + 1, members: 300 }));
+  const byId = new Map([newcomer, ...peers].map((agent) => [agent.self, agent]));
+  let carried = 0;
+  const carry = (from: Agent, outputs: readonly MembershipOutput[]): void => {
+    for (const { peer, lane, bytes } of of(outputs, "send")) {
+      const to = byId.get(peer);
+      const message = lane === Lane.gossip ? decodeMessage(bytes, shelf) : undefined;
+      if (to === undefined || message === undefined) continue;
+      if (to === newcomer && message.type === "records") carried += message.records.length;
+      carry(to, to.do({ type: "message", peer: from.self, lane, bytes }));
+    }
+  };
+  const openings = peers.map((peer) => [peer, newcomer.link(peer.self), peer.link(newcomer.self)] as const);
+  for (const [peer, ofNewcomer, ofPeer] of openings) {
+    carry(newcomer, ofNewcomer);
+    carry(peer, ofPeer);
+  }
+  for (let passed = 0; passed < 3_000; passed += 50) for (const agent of byId.values()) carry(agent, agent.pass(50));
+  expect(held(newcomer)).toEqual(held(peers[0] as Agent));
+  expect(carried).toBeGreaterThanOrEqual(300);
+  expect(carried).toBeLessThanOrEqual(310);
 });
 
 test("records reach the same list whatever their order, and twice is once", () => {

@@ -1,12 +1,14 @@
 import { describe, expect, test } from "vitest";
-import { Digest } from "../../../src/proto/membership/digest.ts";
+import { bucketOf, Digest } from "../../../src/proto/membership/digest.ts";
 import { Links } from "../../../src/proto/membership/links.ts";
 import { LocalHealth } from "../../../src/proto/membership/local-health.ts";
-import { RecordShelf } from "../../../src/proto/membership/record.ts";
+import { type MemberRecord, RecordShelf } from "../../../src/proto/membership/record.ts";
 import { Rotation } from "../../../src/proto/membership/rotation.ts";
 import { MemberTable } from "../../../src/proto/membership/table.ts";
+import { prefixOf } from "../../../src/proto/overlay/atlas.ts";
 import { observersOf } from "../../../src/proto/overlay/neighbours.ts";
 import { seatOf } from "../../../src/proto/overlay/seat.ts";
+import { peerIdOf } from "../../../src/proto/peer-id.ts";
 import { SeededRandom, shuffle } from "../../../src/proto/random.ts";
 import { facts, id, NOW, record } from "./fixtures.ts";
 
@@ -129,15 +131,96 @@ describe("the digest", () => {
     for (const item of records) one.toggle(item, false);
     for (const item of shuffle(new SeededRandom(4), [...records])) other.toggle(item, false);
     expect(one.root()).toEqual(other.root());
-    expect(one.differing(other.sums())).toEqual([]);
+    expect(one.differing(other.sums())).toBeUndefined();
     other.toggle(records[3] as never, false);
     expect(one.root()).not.toEqual(other.root());
-    expect(one.differing(other.sums()).length).toBe(1);
+    const mask = new Uint8Array(8);
+    const bucket = bucketOf((records[3] as MemberRecord).key);
+    mask[bucket >> 3] = 1 << (bucket & 7);
+    expect(one.differing(other.sums())).toEqual(mask);
     other.toggle(records[3] as never, true);
-    expect(one.differing(other.sums()).length).toBe(1);
+    expect(one.differing(other.sums())).toEqual(mask);
     other.toggle(records[3] as never, true);
     other.toggle(records[3] as never, false);
     expect(one.root()).toEqual(other.root());
+  });
+});
+
+describe("heads", () => {
+  const ALL = new Uint8Array(8).fill(255);
+
+  function listOf(records: readonly MemberRecord[]): MemberTable {
+    const table = new MemberTable(seatOf(id(0), facts(id(0)).place));
+    for (const item of records) table.put(item, facts(item.id), "alive", NOW, NOW);
+    return table;
+  }
+
+  function headsOf(table: MemberTable): Uint8Array {
+    return [...table.heads(ALL, 65_536)][0]?.heads as Uint8Array;
+  }
+
+  /** A record of somebody whose key begins as that of `other`. */
+  function alike(other: MemberRecord): MemberRecord {
+    const key = other.key.slice();
+    key[31] = (key[31] as number) ^ 255;
+    return record(peerIdOf(key));
+  }
+
+  test("tell who is missing, who differs and who is beyond", () => {
+    const ours = listOf([record(id(1)), record(id(2)), record(id(3))]);
+    const theirs = listOf([record(id(2)), record(id(3), { incarnation: 1 }), record(id(4))]);
+    const { missing, differing, beyond } = ours.compare(ALL, headsOf(theirs));
+    expect(missing).toEqual([prefixOf(record(id(4)).key)]);
+    expect(differing.map((member) => member.record.id)).toEqual([id(3)]);
+    expect(beyond).toEqual([id(1)]);
+  });
+
+  test("say whether their member is down", () => {
+    const [ours, theirs] = [listOf([record(id(1))]), listOf([record(id(1))])];
+    expect(ours.compare(ALL, headsOf(theirs)).differing).toEqual([]);
+    theirs.move(id(1), "down", NOW);
+    expect(ours.compare(ALL, headsOf(theirs)).differing.length).toBe(1);
+  });
+
+  test("of buckets that were not asked for say nothing about the others", () => {
+    const ours = listOf([record(id(1)), record(id(2)), record(id(3))]);
+    expect(ours.compare(new Uint8Array(8), new Uint8Array(0)).beyond).toEqual([]);
+  });
+
+  test("of two keys that begin alike are told apart where one is held, and asked about where it is not", () => {
+    const one = record(id(1));
+    const other = alike(one);
+    expect(prefixOf(other.key)).toBe(prefixOf(one.key));
+    expect(listOf([one, other]).compare(ALL, headsOf(listOf([one])))).toMatchObject({
+      missing: [],
+      differing: [],
+      beyond: [other.id],
+    });
+    expect(
+      listOf([one])
+        .compare(ALL, headsOf(listOf([other])))
+        .differing.map((member) => member.record.id),
+    ).toEqual([one.id]);
+    expect(
+      listOf([one, other])
+        .under(prefixOf(one.key))
+        .map((member) => member.record.id)
+        .sort(),
+    ).toEqual([one.id, other.id].sort());
+  });
+
+  test("come in parts that cover all buckets between them", () => {
+    const table = listOf(Array.from({ length: 40 }, (_, number) => record(id(number))));
+    const parts = [...table.heads(ALL, 120)];
+    expect(parts.length).toBeGreaterThan(3);
+    expect(parts.reduce((sum, { heads }) => sum + heads.length, 0)).toBe(40 * 12);
+    const covered = new Uint8Array(8);
+    for (const { mask } of parts)
+      mask.forEach((bits, index) => {
+        expect((covered[index] as number) & bits).toBe(0);
+        covered[index] = (covered[index] as number) | bits;
+      });
+    expect(covered).toEqual(ALL);
   });
 });
 

@@ -272,7 +272,7 @@ describe("a claim that somebody is down", () => {
     const agent = new Agent();
     agent.do({ type: "introduced", standing: "remembered", records: [recordPayload(id(1))] });
     agent.link(id(1));
-    const hello = encodeDigest(agent.machine.record(id(1))?.slice(0, 8) as Uint8Array);
+    const hello = encodeDigest(agent.machine.record(id(1))?.slice(0, 8) as Uint8Array, 2);
     const claims = of(say(agent, id(1), hello), "send").map(({ bytes }) => decodeMessage(bytes, shelf));
     expect(claims).toContainEqual({
       type: "claims",
@@ -287,12 +287,12 @@ describe("what nobody asked for", () => {
   test("records over a link, or sums, are a fault and have no effect", () => {
     const agent = new Agent({ members: 1 });
     agent.link(id(1));
-    const carried = encodeRecords([{ record: record(id(5)), down: false, ageSeconds: 0 }]);
+    const carried = encodeRecords([{ record: record(id(5)), down: false, ageSeconds: 0 }], false);
     expect(faults(say(agent, id(1), carried))).toEqual(["unsolicited"]);
     expect(agent.machine.member(id(5))).toBeUndefined();
     expect(agent.machine.statistics().checks).toBe(1);
     for (let count = 0; count < 3; count++) agent.pass(60_000);
-    const sums = encodeSums(new Uint8Array(512).fill(1));
+    const sums = encodeSums(new Uint8Array(512).fill(1), 9);
     const answers = Array.from({ length: 10 }, () => faults(say(agent, id(1), sums))).flat();
     expect(answers.length).toBeGreaterThanOrEqual(7);
   });

@@ -3,12 +3,11 @@ import { hex } from "../../../src/proto/bytes.ts";
 import {
   type Entry,
   packEntries,
-  packKeys,
   packNamed,
   unpackEntries,
-  unpackKeys,
   unpackNamed,
 } from "../../../src/proto/membership/entries.ts";
+import { packPrefixes, prefixesIn } from "../../../src/proto/membership/heads.ts";
 import * as messages from "../../../src/proto/membership/messages.ts";
 import * as probes from "../../../src/proto/membership/probe-frames.ts";
 import { RecordShelf } from "../../../src/proto/membership/record.ts";
@@ -71,12 +70,11 @@ describe("packed lists", () => {
     expect(unpackEntries(packed)).toEqual([entry, gone, here]);
   });
 
-  test("of members and of keys come back", () => {
+  test("of members come back", () => {
     const key = publicKeyOf(id(2));
     expect(unpackNamed(packNamed([{ id: id(2), key, boot: 1, incarnation: 2 }]))).toEqual([
       { id: id(2), boot: 1, incarnation: 2 },
     ]);
-    expect(unpackKeys(packKeys([key]))).toEqual([id(2)]);
   });
 
   test("cut short, of unknown standing or of start 0 are malformed", () => {
@@ -85,7 +83,6 @@ describe("packed lists", () => {
     expect(unpackEntries(packed.with(40, 3))).toBeUndefined();
     expect(unpackEntries(packEntries([{ ...entry, boot: 0 }]))).toBeUndefined();
     expect(unpackNamed(new Uint8Array(41))).toBeUndefined();
-    expect(unpackKeys(new Uint8Array(31))).toBeUndefined();
   });
 });
 
@@ -95,11 +92,17 @@ test("messages on a link come back as they were sent", () => {
   const mask = new Uint8Array(8).fill(3);
   const carried = { record: record(id(1)), down: true, ageSeconds: 9 };
   const read = (bytes: Uint8Array) => messages.decodeMessage(bytes, shelf);
-  expect(read(messages.encodeDigest(root))).toEqual({ type: "digest", root });
-  expect(read(messages.encodeSums(sums))).toEqual({ type: "sums", sums });
-  expect(read(messages.encodeEntries(mask, packEntries([entry])))).toEqual({ type: "entries", mask, entries: [entry] });
-  expect(read(messages.encodeRecords([carried]))).toEqual({ type: "records", records: [carried] });
-  expect(read(messages.encodeWant(packKeys([publicKeyOf(id(3))])))).toEqual({ type: "want", ids: [id(3)] });
+  expect(read(messages.encodeDigest(root, 9))).toEqual({ type: "digest", root, size: 9 });
+  expect(read(messages.encodeSums(sums, 9))).toEqual({ type: "sums", sums, size: 9 });
+  const heads = new Uint8Array(24).fill(4);
+  expect(read(messages.encodeHeads(mask, heads))).toEqual({ type: "heads", mask, heads });
+  expect(read(messages.encodeHeads(mask, heads.subarray(1)))).toBeUndefined();
+  expect(read(messages.encodeEntries(packEntries([entry])))).toEqual({ type: "entries", entries: [entry] });
+  expect(read(messages.encodeRecords([carried], true))).toEqual({ type: "records", records: [carried], more: true });
+  const prefixes = packPrefixes([0xfedc_ba98, 7]);
+  expect(read(messages.encodeWant(prefixes))).toEqual({ type: "want", prefixes });
+  expect([...prefixesIn(prefixes)]).toEqual([0xfedc_ba98, 7]);
+  expect(read(messages.encodeWant(prefixes.subarray(1)))).toBeUndefined();
   expect(read(messages.encodeClaims(packEntries([entry])))).toEqual({ type: "claims", entries: [entry] });
   const payload = messages.encodePayload("suspicion", suspicion(id(1), id(2)));
   expect(read(messages.encodeTell(payload))).toEqual({
@@ -124,11 +127,11 @@ test("broadcast payloads come back as they were sent", () => {
 test.each([
   ["of an unknown kind", encode([63])],
   ["of broadcast's kinds", encode([64, new Uint8Array(8)])],
-  ["with a root of the wrong length", encode([1, new Uint8Array(7)])],
-  ["with an item too many", encode([1, new Uint8Array(8), 1])],
-  ["with sums of the wrong length", encode([2, new Uint8Array(504)])],
-  ["with records of the wrong shape", encode([4, [[new Uint8Array(1), SIGNATURE, 1, 0]]])],
-  ["with keys cut short", encode([5, new Uint8Array(33)])],
+  ["with a root of the wrong length", encode([1, new Uint8Array(7), 1])],
+  ["with an item too many", encode([1, new Uint8Array(8), 1, 1])],
+  ["with sums of the wrong length", encode([2, new Uint8Array(504), 1])],
+  ["with records of the wrong shape", encode([4, [[new Uint8Array(1), SIGNATURE, 1, 0]], false])],
+  ["with beginnings of keys cut short", encode([5, new Uint8Array(33)])],
   ["with a payload that is none", encode([6, new Uint8Array(3)])],
   ["that is empty", new Uint8Array(0)],
 ])("a message %s is malformed", (_, bytes) => {
