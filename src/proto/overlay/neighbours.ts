@@ -48,6 +48,27 @@ export function wantedLinks(rings: RingView, self: RingSeat, connectable?: Conne
   return wanted;
 }
 
+/** How far it is from `self` to its successor and to its predecessor in each ring, one after the other. */
+export function gapsRound(rings: RingView, self: RingSeat): Float64Array {
+  const gaps = new Float64Array(2 * RINGS).fill(RING_SIZE);
+  for (let ring = 0; ring < RINGS; ring++) {
+    for (const [side, direction] of DIRECTIONS.entries()) {
+      const id = rings.step(ring, self, direction);
+      if (id !== undefined) gaps[2 * ring + side] = distanceOf(ring, direction, self, rings.seat(id) as RingSeat);
+    }
+  }
+  return gaps;
+}
+
+/** Whether `seat` is as near to `self`, in some ring and direction, as its neighbour there was when the gaps were taken. */
+export function isWithin(gaps: Float64Array, self: RingSeat, seat: RingSeat): boolean {
+  for (let ring = 0; ring < RINGS; ring++) {
+    for (const [side, direction] of DIRECTIONS.entries())
+      if (distanceOf(ring, direction, self, seat) <= (gaps[2 * ring + side] as number)) return true;
+  }
+  return false;
+}
+
 /** The members that may accuse `subject`: at most 16. */
 export function observersOf(rings: RingView, subject: RingSeat): Set<PeerId> {
   const observers = new Set<PeerId>();

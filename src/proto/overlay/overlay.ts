@@ -2,7 +2,7 @@ import { Deadlines } from "../deadlines.ts";
 import { type Instant, type Machine, NOTHING } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import { fraction, type Random } from "../random.ts";
-import { wantedLinks } from "./neighbours.ts";
+import { gapsRound, isWithin, neighbourLimits, wantedLinks } from "./neighbours.ts";
 import type { RingView } from "./rings.ts";
 import type { RingSeat } from "./seat.ts";
 import { dialBackoffMs, overlayLimits } from "./timing.ts";
@@ -32,6 +32,8 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
   readonly #deadlines = new Deadlines<PeerId>();
   readonly #unconnectable = new Set<PeerId>();
   #wanted: ReadonlySet<PeerId> = new Set();
+  /** How near our neighbours are; undefined before the first look. */
+  #gaps: Float64Array | undefined;
   #tries = 0;
   #out: OverlayOutput[] = [];
 
@@ -95,6 +97,7 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
 
   /** Appeared or came back: what was learnt of its reachability is forgotten. */
   #memberUp(peer: PeerId, now: Instant): void {
+    if (!this.#concerns(peer)) return;
     this.#unconnectable.delete(peer);
     const state = this.#peers.get(peer);
     if (state?.state === "waiting") this.#forget(peer);
@@ -103,9 +106,18 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
   }
 
   #memberGone(peer: PeerId, now: Instant): void {
+    if (!this.#concerns(peer)) return;
     this.#unconnectable.delete(peer);
     if (this.#peers.get(peer)?.state === "waiting") this.#forget(peer);
     this.#refresh(now);
+  }
+
+  /** Whether it makes a difference here that a member comes or goes. Of thousands who join, a few sit down beside us. */
+  #concerns(peer: PeerId): boolean {
+    if (this.#gaps === undefined || this.#rings.size <= neighbourLimits.fullMesh + 1) return true;
+    if (this.#unconnectable.size > 0 || this.#peers.has(peer) || this.#wanted.has(peer)) return true;
+    const seat = this.#rings.seat(peer);
+    return seat !== undefined && isWithin(this.#gaps, this.#self, seat);
   }
 
   #linkUp(peer: PeerId, now: Instant): void {
@@ -207,6 +219,7 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
   #refresh(now: Instant): void {
     const skipping = this.#unconnectable.size > 0;
     this.#wanted = wantedLinks(this.#rings, this.#self, skipping ? (id) => !this.#unconnectable.has(id) : undefined);
+    this.#gaps = gapsRound(this.#rings, this.#self);
     if (skipping) this.#forgive();
     for (const peer of this.#wanted) if (!this.#peers.has(peer)) this.#wait(peer, now);
     for (const [peer, state] of this.#peers) {

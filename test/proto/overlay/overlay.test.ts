@@ -7,7 +7,7 @@ import { Overlay, type OverlayInput, type OverlayOutput } from "../../../src/pro
 import { Rings } from "../../../src/proto/overlay/rings.ts";
 import { type RingSeat, seatOf } from "../../../src/proto/overlay/seat.ts";
 import { type PeerId, peerIdOf } from "../../../src/proto/peer-id.ts";
-import { SeededRandom } from "../../../src/proto/random.ts";
+import { below, SeededRandom } from "../../../src/proto/random.ts";
 
 const NOW: Instant = 1_700_000_000_000;
 const seats = Array.from({ length: 60 }, (_, number) =>
@@ -325,4 +325,20 @@ test("no more than 16 members that are not wanted are dialed at once", () => {
   expect(out.length).toBe(16);
   tell({ type: "dial-failed", peer: peer(1), reason: "absent" });
   expect(tell({ type: "try", peer: peer(30) }).length).toBe(1);
+});
+
+test("whoever comes or goes, near or far, the wanted links are those that the rings name", () => {
+  const random = new SeededRandom(7);
+  const own = begin(30, 10);
+  const there = new Set(seats.slice(0, 10));
+  for (let turn = 0; turn < 600; turn++) {
+    const seat = seats[below(random, seats.length)] as RingSeat;
+    if (seat === own) continue;
+    if (there.delete(seat)) goes(seat.id);
+    else {
+      there.add(seat);
+      join(seat);
+    }
+    expect(overlay.wanted).toEqual(wantedLinks(rings, own));
+  }
 });
