@@ -3,9 +3,9 @@ import { encodePayload } from "../../src/proto/membership/messages.ts";
 import { encodeRecord, type RecordShelf } from "../../src/proto/membership/record.ts";
 import type { PeerId } from "../../src/proto/peer-id.ts";
 import { SeededRandom } from "../../src/proto/random.ts";
+import { EPOCH_MS } from "./epoch.ts";
 import { profileOf, tokenOf } from "./mesh-node.ts";
 import type { FakeSigner } from "./signer.ts";
-import { EPOCH_MS } from "./world.ts";
 
 /** How long everybody has known everybody when the world begins, ms: beyond all that is treated as young. */
 const ACQUAINTED_MS = 3_600_000;

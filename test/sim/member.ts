@@ -1,4 +1,5 @@
 import type { PeerId } from "../../src/proto/peer-id.ts";
+import type { Clock } from "./clock.ts";
 import type { End } from "./links.ts";
 import type { SimInput, SimNode, Typed } from "./node.ts";
 
@@ -9,8 +10,7 @@ export type MemberState = "idle" | "running" | "frozen" | "crashed";
 export interface Member<Command extends Typed, Event extends Typed> {
   readonly index: number;
   readonly id: PeerId;
-  /** The node's clock minus the world's. */
-  readonly skewMs: number;
+  readonly clock: Clock;
   readonly disk: Map<string, unknown>;
   /** Its side of every link that it believes to be up. */
   readonly ends: Map<PeerId, End>;
@@ -32,12 +32,12 @@ export interface Member<Command extends Typed, Event extends Typed> {
 export function newMember<Command extends Typed, Event extends Typed>(
   index: number,
   id: PeerId,
-  skewMs: number,
+  clock: Clock,
 ): Member<Command, Event> {
   return {
     index,
     id,
-    skewMs,
+    clock,
     disk: new Map(),
     ends: new Map(),
     dialing: new Set(),

@@ -8,10 +8,10 @@ import { Mesh, type MeshInput, type MeshOutput } from "../../src/proto/mesh.ts";
 import type { PeerId } from "../../src/proto/peer-id.ts";
 import { fraction, randomBytes, SeededRandom } from "../../src/proto/random.ts";
 import type { TokenFacts } from "../../src/proto/signed.ts";
+import { EPOCH_MS } from "./epoch.ts";
 import type { NodeContext, SimInput, SimNode, SimOutput } from "./node.ts";
 import { RowDisk } from "./row-disk.ts";
 import type { FakeSigner } from "./signer.ts";
-import { EPOCH_MS } from "./world.ts";
 
 /** Introductions are asked for as the agent does (`src/agent.ts`): ever more slowly while no link stands, rarely with links. */
 const SEEK_MS = 1_000;

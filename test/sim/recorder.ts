@@ -1,6 +1,6 @@
 import type { Instant } from "../../src/proto/machine.ts";
+import { EPOCH_MS } from "./epoch.ts";
 import type { SimInput, SimNode, SimOutput } from "./node.ts";
-import { EPOCH_MS } from "./world.ts";
 
 /** Has a {@link Recorder} ask these things of the world. */
 export type Ask = { readonly type: "do"; readonly outputs: readonly SimOutput[] };

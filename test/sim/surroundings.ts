@@ -120,7 +120,7 @@ export class Surroundings<Command extends Typed, Event extends Typed> {
 
   verify(member: Member<Command, Event>, { from, statements, token, resume }: Verify<unknown>): void {
     const { signer, stats, now } = this.#host;
-    const facts = token === undefined ? undefined : signer.facts(token, now + member.skewMs);
+    const facts = token === undefined ? undefined : signer.facts(token, member.clock.at(now));
     const bound = token === undefined || (facts !== undefined && facts.subject === statements[0]?.signer);
     if (!bound || !statements.every((statement) => signer.holds(statement))) {
       stats.forgeries++;

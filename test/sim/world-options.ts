@@ -11,8 +11,10 @@ export interface WorldOptions<Command extends Typed, Event extends Typed> {
   /** Sees every message that is delivered, for counting. */
   readonly tap?: (message: MessageInput, to: number) => void;
   readonly network?: NetworkOptions;
-  /** Clocks of nodes differ from the world's by up to this, constant per node, ms. Default 0. */
+  /** Clocks of nodes differ from the world's by up to this when the world begins, ms. Default 0. */
   readonly clockSkewMs?: number;
+  /** Clocks of nodes run faster or slower than the world's by up to this, constant per node, millionths. Default 0. */
+  readonly clockDriftPpm?: number;
 }
 
 /** What has happened so far. */

@@ -2,9 +2,10 @@ import { expect, test } from "vitest";
 import type { PeerId } from "../../src/proto/peer-id.ts";
 import { Lane } from "../../src/proto/streams/lanes.ts";
 import { BroadcastWorld } from "./broadcast-world.ts";
+import { EPOCH_MS } from "./epoch.ts";
 import type { NodeContext, SimOutput } from "./node.ts";
 import { type Ask, Recorder } from "./recorder.ts";
-import { EPOCH_MS, World } from "./world.ts";
+import { World } from "./world.ts";
 import type { WorldOptions } from "./world-options.ts";
 
 /** A world of recorders with equal latencies of 10 ms and no jitter. */

@@ -3,7 +3,9 @@ import { type PeerId, peerIdOf } from "../../src/proto/peer-id.ts";
 import { fraction, randomBytes, SeededRandom } from "../../src/proto/random.ts";
 import { Agenda } from "./agenda.ts";
 import { Bootstrap } from "./bootstrap.ts";
+import { Clock } from "./clock.ts";
 import { Digest } from "./digest.ts";
+import { EPOCH_MS } from "./epoch.ts";
 import { EventHeap } from "./event-heap.ts";
 import { type End, type LinkHost, Links } from "./links.ts";
 import { type Member, type MemberState, newMember } from "./member.ts";
@@ -12,9 +14,6 @@ import type { LinkDownReason, MessageInput, SimInput, SimNode, SimOutput, Typed 
 import { FakeSigner } from "./signer.ts";
 import { Surroundings, type SurroundingsHost } from "./surroundings.ts";
 import type { WorldOptions, WorldStats } from "./world-options.ts";
-
-/** When worlds begin, Unix ms: any instant will do, so that nothing depends on the real clock. */
-export const EPOCH_MS = 1_800_000_000_000;
 
 /** Time-outs of one node at one instant: beyond, its deadline does not move and the run would never end. */
 const MAX_TIMEOUTS_AT_ONCE = 1_000;
@@ -63,11 +62,13 @@ export class World<Command extends Typed = never, Event extends Typed = never>
     this.#links = new Links(this, this.network, this.#random.fork("links"), nodes + 1);
     this.#surroundings = new Surroundings(this, this.#random.fork("surroundings"));
     const keys = this.#random.fork("keys");
-    const skew = options.clockSkewMs ?? 0;
+    const drifts = this.#random.fork("drifts");
+    const { clockSkewMs: skew = 0, clockDriftPpm: drift = 0 } = options;
     for (let index = 0; index < nodes; index++) {
       const id = peerIdOf(randomBytes(keys, 32));
       const skewMs = skew === 0 ? 0 : Math.floor((2 * fraction(keys) - 1) * skew);
-      this.#members.push(newMember(index, id, skewMs));
+      const driftPpm = drift === 0 ? 0 : (2 * fraction(drifts) - 1) * drift;
+      this.#members.push(newMember(index, id, new Clock(skewMs, driftPpm)));
     }
     for (const member of this.#members) this.#byId.set(member.id, member);
   }
@@ -138,7 +139,7 @@ export class World<Command extends Typed = never, Event extends Typed = never>
     member.boot++;
     const { id, boot, disk } = member;
     const random = this.#random.fork(`node ${index} boot ${boot}`);
-    member.node = this.#options.create({ index, id, boot, random, disk, now: this.now + member.skewMs });
+    member.node = this.#options.create({ index, id, boot, random, disk, now: member.clock.at(this.now) });
     this.#arm(member);
     this.#surroundings.login(member);
   }
@@ -327,7 +328,7 @@ export class World<Command extends Typed = never, Event extends Typed = never>
     this.#digest.word(member.index);
     if (input.type === "message") this.#digest.message((input as MessageInput).bytes);
     else if (input.type !== "timeout") this.#digest.text(input.type);
-    const outputs = node.handle(input, this.now + member.skewMs);
+    const outputs = node.handle(input, member.clock.at(this.now));
     for (let index = 0; index < outputs.length; index++) {
       this.#perform(member, outputs[index] as SimOutput | Event);
     }
@@ -342,7 +343,7 @@ export class World<Command extends Typed = never, Event extends Typed = never>
       this.heap.clear(source);
       return;
     }
-    const at = Math.max(this.now, deadline - member.skewMs);
+    const at = Math.max(this.now, member.clock.when(deadline));
     if (this.heap.at(source) !== at) this.heap.set(source, at);
   }
 

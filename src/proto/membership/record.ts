@@ -183,7 +183,9 @@ export class RecordShelf {
     if (known !== undefined && known.facts.expiresAt === facts.expiresAt && isSamePlace(known.facts, facts))
       return known;
     const seat =
-      before !== undefined && isSamePlace(before.facts, facts) ? before.seat : seatOf(record.id, facts.place);
+      before !== undefined && isSamePlace(before.facts, facts)
+        ? before.seat
+        : this.atlas.shared(seatOf(record.id, facts.place));
     const vouched: Vouched = { record, facts, seat };
     this.#vouched.set(record, vouched);
     return vouched;

@@ -29,7 +29,7 @@ export class Transfers {
     let queue = this.#queues.get(peer);
     const idle = queue === undefined;
     queue ??= new Set();
-    for (const id of ids) if (this.#context.table.get(id) !== undefined) queue.add(id);
+    for (const id of ids) if (this.#context.table.stateOf(id) !== undefined) queue.add(id);
     this.#queues.set(peer, queue);
     if (idle) this.#sendOne(peer, queue, now);
   }

@@ -31,10 +31,15 @@ export class Atlas {
     return this.#seats.length - this.#free.length;
   }
 
+  /** The object that stands for this seat here, if it is held; else `seat` itself. */
+  shared(seat: RingSeat): RingSeat {
+    const number = this.#numberOf(seat);
+    return number < 0 ? seat : this.seat(number);
+  }
+
   /** The number of `seat`, which is held until it has been released as often. */
   hold(seat: RingSeat): number {
-    let number = this.find(seat.id);
-    while (number >= 0 && !isSame(this.#seats[number] as RingSeat, seat)) number = this.other(number);
+    let number = this.#numberOf(seat);
     if (number < 0) number = this.#take(seat);
     this.#holders[number] = (this.#holders[number] as number) + 1;
     return number;
@@ -79,6 +84,12 @@ export class Atlas {
   /** The number that stands at `place` of a ring, 0 to `count` - 1. */
   at(ring: number, place: number): number {
     return (this.#rings[ring] as Ring).order[place] as number;
+  }
+
+  #numberOf(seat: RingSeat): number {
+    let number = this.find(seat.id);
+    while (number >= 0 && !isSame(this.#seats[number] as RingSeat, seat)) number = this.other(number);
+    return number;
   }
 
   #take(seat: RingSeat): number {

@@ -5,7 +5,7 @@
  *
  * Method: swarm testing of whole meshes. Each seed draws its own mix of crashes, reboots, freezes, partitions, one-way and
  * packet loss, slowness, lost signaling, failing dials and closed links, some longer than a suspicion takes, some members
- * leave, and members write all the while. Then everything works again.
+ * leave, and members write all the while; every clock is set wrong and runs wrong. Then everything works again.
  */
 import type { MeshOutput } from "../../../src/proto/mesh.ts";
 import { below, type Random, SeededRandom } from "../../../src/proto/random.ts";
@@ -40,6 +40,8 @@ const LOOK_EVERY_MS = 1_000;
 const BUCKETS = ["app", "config"];
 const KEYS = 40;
 const CLOCK_SKEW_MS = 500;
+/** Twice what a clock runs wrong while it is being slewed. */
+const CLOCK_DRIFT_PPM = 1_000;
 /** Between an announcement of leaving and the end of the process, ms. */
 const FAREWELL_MS = 150;
 
@@ -52,6 +54,7 @@ export function runSwarm(options: ScenarioOptions, { broken }: Sabotage = {}): S
     nodes,
     seed,
     clockSkewMs: CLOCK_SKEW_MS,
+    clockDriftPpm: CLOCK_DRIFT_PPM,
     network: { loss },
     ...(broken !== undefined && { broken }),
   });
