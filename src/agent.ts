@@ -96,9 +96,20 @@ export class Agent extends TopicAgent {
 
   /** A snapshot; its shape is stable (`starling status --json`). */
   status(): AgentStatus {
-    const { prepared, mesh, servers, connections, relayed, state } = this.#core;
+    const { prepared, mesh, servers, connections, relayed, state, tenure } = this.#core;
     const { trust, name, storage, now } = prepared;
-    return describeStatus({ trust, name, storage, mesh, servers, connections, relayed, state, now: now() });
+    return describeStatus({
+      trust,
+      name,
+      storage,
+      mesh,
+      servers,
+      connections,
+      relayed,
+      state,
+      now: now(),
+      warning: tenure.warning,
+    });
   }
 
   /** Everybody known, this agent included. */

@@ -21,6 +21,7 @@ export type {
   MemberChangeEvent,
   MemberEventName,
   MemberInfo,
+  TokenExpiringEvent,
 } from "./agent/events.ts";
 export type { KeysOfMember } from "./agent/key-census.ts";
 export type { MeshStream } from "./agent/stream.ts";

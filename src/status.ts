@@ -12,6 +12,15 @@ export interface AgentStatus {
   readonly links: readonly SignaledLinkStatus[];
   readonly buckets: readonly BucketStatus[];
   readonly store: StoreStatus;
+  /** What somebody should see to; empty when all is well. */
+  readonly warnings: readonly StatusWarning[];
+}
+
+export interface StatusWarning {
+  /** `token-expiring`: a quarter of the life of this agent's token is left, and nobody has renewed it. */
+  readonly code: "token-expiring";
+  /** What the matter is and what to do, for people. */
+  readonly message: string;
 }
 
 export interface SelfStatus {

@@ -85,6 +85,7 @@ export class AgentCore {
     );
     this.tenure = new Tenure({
       ...prepared,
+      face,
       later: (ms, run) => this.#upkeep.later(ms, run),
       held: (text) => this.#held(text),
       renewers: {
@@ -302,8 +303,7 @@ export class AgentCore {
     if (!trust.token || this.#host) return;
     if (this.prepared.relaying && !mayDo(this.scopes, "relay")) {
       const hint = `this agent's token does not allow relay; invite it with --scope relay beside what else it needs`;
-      this.#admitted.reject(new StarlingError("permission-denied", hint));
-      return;
+      return void this.#admitted.reject(new StarlingError("permission-denied", hint));
     }
     const host = new MeshHost({
       ...this.prepared,

@@ -34,13 +34,28 @@ export class LinkChangeEvent extends Event {
   }
 }
 
+/** `tokenexpiring`: a quarter of the life of this agent's token is left, and nobody has renewed it. Once for each token. */
+export class TokenExpiringEvent extends Event {
+  readonly expiresAt: Date;
+  /** What the matter is and what to do, for people. */
+  readonly warning: string;
+
+  constructor(expiresAt: Date, warning: string) {
+    super("tokenexpiring");
+    this.expiresAt = expiresAt;
+    this.warning = warning;
+  }
+}
+
 export type MemberEventName = "memberup" | "membersuspect" | "memberdown" | "memberleft" | "memberupdate";
 export type LinkEventName = "linkup" | "linkdown";
 
 /** The events of an agent by name. */
 export interface AgentEventMap
   extends Record<MemberEventName, MemberChangeEvent>,
-    Record<LinkEventName, LinkChangeEvent> {}
+    Record<LinkEventName, LinkChangeEvent> {
+  readonly tokenexpiring: TokenExpiringEvent;
+}
 
 /** An `EventTarget` that knows the agent's events and their types. */
 export class AgentEventTarget extends EventTarget {

@@ -45,6 +45,7 @@ export function agentMetrics(agent: ObservedAgent): () => Promise<{ readonly typ
   const links = gauge("links", "Links by path.", "path");
   const rtt = gauge("link_rtt_seconds_max", "The longest smoothed round trip of all links.");
   const tokenEnd = gauge("token_expires_timestamp_seconds", "When the member token in use expires, Unix time.");
+  const warnings = gauge("warnings", "What somebody should see to, by kind: 1 while it holds.", "code");
   const ready = gauge("signaling_ready", "Signaling servers that the agent is logged in to.");
   const skew = gauge("clock_skew_seconds", "The largest difference of a server's clock from ours, with its sign.");
   const keys = gauge("bucket_keys", "Keys in a bucket.", "bucket");
@@ -72,6 +73,12 @@ export function agentMetrics(agent: ObservedAgent): () => Promise<{ readonly typ
     );
     rtt.set(Math.max(0, ...status.links.map(({ rttMs }) => rttMs ?? 0)) / 1_000);
     tokenEnd.set(status.self.tokenExpiresAt === null ? 0 : Date.parse(status.self.tokenExpiresAt) / 1_000);
+    fill(
+      warnings,
+      { "token-expiring": 0 },
+      "code",
+      status.warnings.map(({ code }) => code),
+    );
     ready.set(status.signaling.filter(({ state }) => state === "ready").length);
     skew.set(widest(status.signaling.map(({ skewMs = 0 }) => skewMs)) / 1_000);
     fillBuckets(keys, bytes, status.buckets);

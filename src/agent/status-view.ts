@@ -24,6 +24,8 @@ export interface StatusSources {
   readonly name: string;
   readonly state: SelfStatus["state"];
   readonly now: Instant;
+  /** Of a token that nobody renews. */
+  readonly warning: string | undefined;
 }
 
 /** Puts together what `agent.status()` returns. */
@@ -68,6 +70,7 @@ export function describeStatus(sources: StatusSources): AgentStatus {
       .buckets()
       .map(({ name, keys, bytes, digest, replicas }) => ({ name, keys, bytes, digest, replicas })),
     store: storage.status(),
+    warnings: sources.warning === undefined ? [] : [{ code: "token-expiring", message: sources.warning }],
   };
 }
 

@@ -3,12 +3,15 @@ import { StarlingError } from "../errors.ts";
 import type { Logger } from "../options.ts";
 import type { Instant } from "../proto/machine.ts";
 import { below, type Random } from "../proto/random.ts";
-import type { TokenFault } from "../proto/trust/claims.ts";
+import { MEMBER_LIFE_MS, type TokenFault } from "../proto/trust/claims.ts";
+import { TokenExpiringEvent } from "./events.ts";
 import type { RefreshKeys } from "./refresh-keys.ts";
 import type { HeldToken, Trust } from "./trust.ts";
 
 /** A renewal that fails is tried again after this at the earliest, ms. */
 const RENEW_RETRY_MS = 5_000;
+/** The part of a token's life that is left when people are told that nobody renews it: half of the time for renewals has gone by. */
+const OVERDUE_PART = 4;
 /** How long a renewal that somebody waits for may take, ms: a server and a few members that are asked in turn. */
 const ROTATE_MS = 30_000;
 
@@ -44,10 +47,15 @@ export class Tenure {
   readonly #random: Random;
   readonly #renewers: Renewers;
   readonly #held: (text: string) => void;
+  readonly #face: Pick<EventTarget, "dispatchEvent">;
+  /** The token whose end will be announced. */
+  #warned: HeldToken | undefined;
+  /** Why the last attempt came to nothing. */
+  #why: string | undefined;
   /** Somebody waits for a renewal, and what it has come to. */
   #rotation: PromiseWithResolvers<HeldToken> | undefined;
 
-  /** @param options `held`: a token is in use. `later`: a timer that ends with the agent. */
+  /** @param options `held`: a token is in use. `face`: where `tokenexpiring` is dispatched. `later`: a timer that ends with the agent. */
   constructor(options: {
     readonly trust: Trust;
     readonly refresh: RefreshKeys;
@@ -58,6 +66,7 @@ export class Tenure {
     readonly random: Random;
     readonly renewers: Renewers;
     readonly held: (text: string) => void;
+    readonly face: Pick<EventTarget, "dispatchEvent">;
   }) {
     this.#trust = options.trust;
     this.#refresh = options.refresh;
@@ -68,6 +77,7 @@ export class Tenure {
     this.#random = options.random;
     this.#renewers = options.renewers;
     this.#held = options.held;
+    this.#face = options.face;
   }
 
   /** Takes a token that was issued to us into use and keeps it; why not, if it does not hold. */
@@ -84,6 +94,7 @@ export class Tenure {
       .writeToken(text)
       .catch((error: unknown) => this.#log.error("the token cannot be kept", { error: String(error) }));
     if (before !== undefined) this.#log.info("token renewed", { until: this.#trust.token?.facts.expiresAt });
+    this.#why = undefined;
     if (this.#trust.token !== undefined) this.#rotation?.resolve(this.#trust.token);
     this.#held(text);
     return undefined;
@@ -95,10 +106,33 @@ export class Tenure {
     this.outdated();
   }
 
+  /** What is to be said of a token of whose life a quarter is left and that nobody has renewed, for people; undefined otherwise. */
+  get warning(): string | undefined {
+    const { token } = this.#trust;
+    const leftMs = token === undefined ? 0 : token.facts.expiresAt - this.#now();
+    if (token === undefined || leftMs > lifeOf(token) / OVERDUE_PART) return undefined;
+    const end = new Date(token.facts.expiresAt).toISOString();
+    const why = this.#why === undefined ? "" : ` (${this.#why})`;
+    const what = leftMs > 0 ? `ends at ${end}` : `ended at ${end}`;
+    return `this agent's token ${what} and nobody has renewed it${why}; start an issuer: starling signal, or a member with --issuing-key`;
+  }
+
+  #warn(token: HeldToken): void {
+    const { expiresAt } = token.facts;
+    this.#later(Math.max(0, expiresAt - lifeOf(token) / OVERDUE_PART - this.#now()), () => {
+      const { warning } = this;
+      if (this.#trust.token !== token || warning === undefined) return;
+      this.#log.warn(warning);
+      this.#face.dispatchEvent(new TokenExpiringEvent(new Date(expiresAt), warning));
+    });
+  }
+
   /** Renews the token in use at half of its life, and again and again if nobody does it. */
   schedule(): void {
     const { token } = this.#trust;
     if (!token) return;
+    if (this.#warned !== token) this.#warn(token);
+    this.#warned = token;
     const left = token.facts.expiresAt - this.#now();
     this.#later(Math.max(RENEW_RETRY_MS, left / 2), () => {
       if (this.#trust.token !== token) return;
@@ -152,6 +186,7 @@ export class Tenure {
   }
 
   #failed(why: string): void {
+    this.#why = why;
     this.#rotation?.reject(notRenewed(why));
   }
 
@@ -178,4 +213,9 @@ export class Tenure {
 
 function notRenewed(why: string): StarlingError {
   return new StarlingError("issuer-refused", `the token is not renewed: ${why}`);
+}
+
+/** How long the token was made for, ms. */
+function lifeOf({ facts: { expiresAt, lineage } }: HeldToken): number {
+  return lineage === undefined ? MEMBER_LIFE_MS : expiresAt - lineage.issuedAt;
 }

@@ -26,8 +26,9 @@ export function membersCommand(program: Command): void {
 }
 
 function describeStatus(status: AgentStatus): string[] {
-  const { self, signaling, members, links, buckets } = status;
+  const { self, signaling, members, links, buckets, warnings } = status;
   const lines = [
+    ...warnings.map(({ message }) => `${style("yellow", "warning:")} ${message}`),
     `${style("bold", self.name)}  ${self.id}`,
     `cluster ${self.cluster.slice(0, 12)}  ${self.state}  version ${self.version}  token until ${self.tokenExpiresAt ?? "-"}`,
     "",

@@ -111,6 +111,7 @@ describe("a cluster", () => {
         },
       ],
       store: { kind: "sqlite", rows: expect.any(Number), fileBytes: expect.any(Number), uselessRows: 0, damage: [] },
+      warnings: [],
     });
     expect(status.members).toHaveLength(3);
     for (const member of status.members) {
