@@ -2,6 +2,7 @@ import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { CLUSTER_KEY_FILE, KEYRING_FILE } from "../drivers/state/cluster-files.ts";
 import { ISSUING_KEY_FILE, PLACE_KEY_FILE, ROOT_KEY_FILE } from "../drivers/state/create-cluster.ts";
+import { FORMER_KEYS_FILE } from "../drivers/state/former-keys.ts";
 import { acquireLock, LOCK_FILE } from "../drivers/state/lock.ts";
 import { exists } from "../drivers/state/private-files.ts";
 import { REFRESH_KEYS_FILE } from "../drivers/state/refresh-keys.ts";
@@ -22,6 +23,7 @@ const KEY_FILES = [
   PLACE_KEY_FILE,
   CLUSTER_KEY_FILE,
   KEYRING_FILE,
+  FORMER_KEYS_FILE,
 ];
 
 /** `starling passphrase set | remove`: whether keys lie sealed on the disk, and under what. */

@@ -50,7 +50,7 @@ export function openWebhook(options: WebhookOptions): Webhook {
   if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== "" || url.password !== "")
     throw new StarlingError("config-invalid", "the URL for alerts begins with https:// and has no user or password");
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  const isAllowed = allow.includes(host);
+  const isAllowed = allow.some((name) => name.toLowerCase().replace(/^\[|\]$/g, "") === host);
   if (url.protocol === "http:" && !isAllowed)
     throw new StarlingError(
       "config-invalid",

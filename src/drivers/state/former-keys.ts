@@ -7,9 +7,10 @@ import { base64, fromBase64 } from "../../proto/base64.ts";
 import { concat, equalBytes } from "../../proto/bytes.ts";
 import type { Instant } from "../../proto/machine.ts";
 import type { Crypto, SigningKey } from "../../proto/trust/crypto.ts";
-import { corrupt, readPrivateText, writePrivate } from "./private-files.ts";
+import { corrupt } from "./private-files.ts";
+import { readSecretText, writeSecretText } from "./secret-text.ts";
 
-const FORMER_KEYS_FILE = "former.keys";
+export const FORMER_KEYS_FILE = "former.keys";
 /** Keys in a list of issuers. */
 const MAX_FORMER_KEYS = 16;
 const MAX_FILE_BYTES = MAX_FORMER_KEYS * 8_192;
@@ -26,7 +27,7 @@ export interface FormerKey {
 /** The keys in the file of `folder`; none when there is none. Throws `state-corrupt`, `key-file-permissions`. */
 export async function readFormerKeys(folder: string, crypto: Crypto): Promise<readonly FormerKey[]> {
   const path = join(folder, FORMER_KEYS_FILE);
-  const text = (await readPrivateText(path, MAX_FILE_BYTES)) ?? "";
+  const text = (await readSecretText(path, MAX_FILE_BYTES)) ?? "";
   return text
     .split("\n")
     .filter((line) => line !== "")
@@ -46,5 +47,5 @@ export async function writeFormerKeys(folder: string, keys: readonly FormerKey[]
   const lines = keys.map(({ key, endsAt, keyFile }) => {
     return `${base64(concat(key.seed, key.publicKey))} ${endsAt} ${keyFile}\n`;
   });
-  await writePrivate(join(folder, FORMER_KEYS_FILE), lines.join(""));
+  await writeSecretText(join(folder, FORMER_KEYS_FILE), lines.join(""));
 }

@@ -9,6 +9,9 @@ import { freshFolder, starling, startStarling } from "../command.ts";
  * the passphrase and says what is missing without it. Method: the command as people use it, and the bytes on the disk.
  */
 
+/** A line with a key in base64: a seed, or a seed and a public key, alone or before something else. */
+const OPEN_KEY = /^([A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==)( |$)/m;
+
 const KEYS = ["node.key", "refresh.keys", "root.key", "issuing.key", "place.key", "cluster.key", "keyring"];
 
 let folder: string;
@@ -27,6 +30,14 @@ const sealedFiles = async (): Promise<string[]> => {
   for (const name of await readdir(state))
     if (KEYS.includes(name) && isSealed(await readFile(join(state, name), "utf8"))) sealed.push(name);
   return sealed.sort();
+};
+
+/** Files of the state directory that hold a key in the open, whatever their name. */
+const openKeys = async (): Promise<string[]> => {
+  const entries = await readdir(state, { withFileTypes: true });
+  const names = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+  const texts = await Promise.all(names.map((name) => readFile(join(state, name), "utf8")));
+  return names.filter((_, index) => OPEN_KEY.test(texts[index] ?? ""));
 };
 
 const all = (...names: string[]): string[] => [...names].sort();
@@ -59,6 +70,7 @@ describe("keys at rest", () => {
     expect(rotated).toMatchObject({ code: 0 });
     expect(await starling(["down", "--state", state])).toMatchObject({ code: 0 });
     expect(await sealedFiles()).toEqual(all(...KEYS));
+    expect(await openKeys()).toEqual([]);
   });
 
   test.each([
@@ -84,7 +96,10 @@ describe("keys at rest", () => {
         env: right,
       },
     );
-    expect(JSON.parse(changed.stdout)).toEqual({ sealed: true, files: KEYS.map((name) => join(state, name)) });
+    expect(JSON.parse(changed.stdout)).toEqual({
+      sealed: true,
+      files: KEYS.map((name) => join(state, name)),
+    });
     expect(await starling(["keygen", "--state", state], { env: right })).toMatchObject({ code: 1 });
     expect(await starling(["keygen", "--state", state], { env: wrong })).toMatchObject({ code: 0 });
   });
@@ -94,6 +109,9 @@ describe("keys at rest", () => {
     expect(await sealedFiles()).toEqual(all(...KEYS));
     expect(await starling(["passphrase", "remove", "--state", state], { env: wrong })).toMatchObject({ code: 0 });
     expect(await sealedFiles()).toEqual([]);
+    expect((await openKeys()).sort()).toEqual(
+      all("issuing.key", "keyring", "node.key", "place.key", "refresh.keys", "root.key"),
+    );
     expect(await starling(["keygen", "--state", state])).toMatchObject({ code: 0 });
   });
 
