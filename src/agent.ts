@@ -1,6 +1,6 @@
 import type { Administration } from "./agent/administration.ts";
 import { portions } from "./agent/backup.ts";
-import { Bucket } from "./agent/bucket.ts";
+import { Bucket, type Entry, view } from "./agent/bucket.ts";
 import { AgentCore } from "./agent/core.ts";
 import type { MemberInfo } from "./agent/events.ts";
 import { type Preparation, prepare } from "./agent/prepare.ts";
@@ -115,6 +115,15 @@ export class Agent extends TopicAgent {
   /** Everybody known, this agent included. */
   members(): MemberInfo[] {
     return memberInfos(this.#core.mesh);
+  }
+
+  /**
+   * What was written here to a bucket while this agent was away for longer than deletions are remembered, and is in no bucket: the key
+   * may have been deleted since. It stays until the key is written again at this agent. Its versions are empty.
+   */
+  setAside(bucket: string): Entry[] {
+    const aside = this.#core.mesh.replication.setAside().filter((entry) => entry.bucket === bucket);
+    return aside.map(({ entry }) => view(entry));
   }
 
   /** A replicated bucket by its name: 1 to 64 of `a-z 0-9 . _ -`. */

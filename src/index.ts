@@ -21,6 +21,7 @@ export type {
   MemberChangeEvent,
   MemberEventName,
   MemberInfo,
+  ReseededEvent,
   TokenExpiringEvent,
 } from "./agent/events.ts";
 export type { KeysOfMember } from "./agent/key-census.ts";

@@ -88,6 +88,13 @@ export interface StoreStatus {
   readonly fileBytes: number | null;
   /** Rows that were of no use at the start, and are had again from other members. */
   readonly uselessRows: number;
+  /**
+   * ISO 8601: since when this agent was not in step with anybody, if that was longer than deletions are remembered: it looks for
+   * a member that was, or all were away and none has been found. Null otherwise.
+   */
+  readonly awaySince: string | null;
+  /** Values written here while it was away that are kept apart: see `kv export --set-aside`. */
+  readonly setAside: number;
   /** What was found damaged since the start; nothing is deleted for being damaged. */
   readonly damage: readonly StoreDamage[];
 }

@@ -266,7 +266,8 @@ function parseCursor(text: string): number {
   return /^\d{1,16}$/.test(text) ? Number(text) : 0;
 }
 
-function view(entry: ReadEntry, cursor?: string): Entry {
+/** A version as applications see it. */
+export function view(entry: ReadEntry, cursor?: string): Entry {
   const value = entry.value ?? undefined;
   return {
     key: entry.key,

@@ -11,7 +11,7 @@ import { Buckets, bucketHost } from "./buckets.ts";
 import { Connections } from "./connections.ts";
 import { member as memberCredential } from "./credential.ts";
 import { dialOutcome } from "./dial-outcome.ts";
-import { type AgentEventTarget, LinkChangeEvent, MemberChangeEvent } from "./events.ts";
+import { type AgentEventTarget, LinkChangeEvent, MemberChangeEvent, ReseededEvent } from "./events.ts";
 import { FaultLog } from "./fault-log.ts";
 import { joinFailure } from "./first-join.ts";
 import { type Government, govern } from "./government.ts";
@@ -27,6 +27,7 @@ import { checkMayOpen, guardReads } from "./permissions.ts";
 import type { Preparation } from "./prepare.ts";
 import { reach } from "./reach.ts";
 import { RelayedLinks } from "./relayed-links.ts";
+import { mayNotRelay } from "./relaying.ts";
 import { RELAY_PROTOCOL } from "./relays.ts";
 import { Servers } from "./servers.ts";
 import { Services } from "./services.ts";
@@ -302,8 +303,7 @@ export class AgentCore {
     const { trust, log, state } = this.prepared;
     if (!trust.token || this.#host) return;
     if (this.prepared.relaying && !mayDo(this.scopes, "relay")) {
-      const hint = `this agent's token does not allow relay; invite it with --scope relay beside what else it needs`;
-      return void this.#admitted.reject(new StarlingError("permission-denied", hint));
+      return void this.#admitted.reject(mayNotRelay());
     }
     const host = new MeshHost({
       ...this.prepared,
@@ -321,6 +321,7 @@ export class AgentCore {
         decreed: (decree, signed) => this.government.governance.decreed(decree, signed),
         rekeyed: (epoch) => this.government.governance.rekeyed(epoch),
         fault: (peer, fault) => this.faults.report(peer, fault),
+        followed: (event) => this.#face.dispatchEvent(new ReseededEvent(event)),
       },
     });
     this.#host = host;

@@ -47,6 +47,23 @@ export class TokenExpiringEvent extends Event {
   }
 }
 
+/** `reseeded`: the agent was away for longer than deletions are remembered, and has taken over what a member in service has. */
+export class ReseededEvent extends Event {
+  /** Since when it had not been in step with anybody. */
+  readonly awaySince: Date;
+  /** Values that were here and that nobody has any more: somebody has deleted them meanwhile, or they were never spread. */
+  readonly removed: number;
+  /** How many of them were written while it was away: they are kept apart, see `setAside()`. */
+  readonly setAside: number;
+
+  constructor({ awaySince, removed, setAside }: { awaySince: number; removed: number; setAside: number }) {
+    super("reseeded");
+    this.awaySince = new Date(awaySince);
+    this.removed = removed;
+    this.setAside = setAside;
+  }
+}
+
 export type MemberEventName = "memberup" | "membersuspect" | "memberdown" | "memberleft" | "memberupdate";
 export type LinkEventName = "linkup" | "linkdown";
 
@@ -55,6 +72,7 @@ export interface AgentEventMap
   extends Record<MemberEventName, MemberChangeEvent>,
     Record<LinkEventName, LinkChangeEvent> {
   readonly tokenexpiring: TokenExpiringEvent;
+  readonly reseeded: ReseededEvent;
 }
 
 /** An `EventTarget` that knows the agent's events and their types. */

@@ -34,7 +34,11 @@ export interface MeshListener {
   /** Other secrets are in use. */
   rekeyed(epoch: number): void;
   fault(peer: PeerId | undefined, fault: string): void;
+  /** This agent was away longer than deletions are remembered, and has taken over what others have. */
+  followed(event: Followed): void;
 }
+
+export type Followed = Extract<MeshOutput, { type: "followed" }>;
 
 /** Runs the {@link Mesh} of an agent: its sends go to links, its checks to {@link Trust}, its events to the agent. */
 export class MeshHost {
@@ -143,6 +147,18 @@ export class MeshHost {
       case "drained":
         this.#buckets().event(output);
         break;
+      case "followed":
+        this.#log.warn(FOLLOWED, {
+          awaySince: new Date(output.awaySince).toISOString(),
+          peer: output.peer,
+          removed: output.removed,
+          setAside: output.setAside,
+        });
+        this.#listener.followed(output);
+        break;
+      case "resumed":
+        this.#log.warn(RESUMED, { awaySince: new Date(output.awaySince).toISOString() });
+        break;
       case "deferred":
         this.#log.warn("a write from the future was set aside: a clock is wrong", {
           author: output.author,
@@ -203,6 +219,10 @@ export class MeshHost {
     else this.#runner.input({ type: "verified", resume, ...(verdict.token && { token: verdict.token }) });
   }
 }
+
+const FOLLOWED =
+  "away longer than deletions are remembered: took over what others have; what was written here and is set aside is printed by kv export --set-aside";
+const RESUMED = "everybody was away longer than deletions are remembered: going on with what is here";
 
 type RestOutput = Exclude<
   MeshOutput,

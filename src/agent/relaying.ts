@@ -27,6 +27,12 @@ const SECRET_BYTES = 32;
 /** Allocations of one member: a dozen links that are made and renewed, twice. */
 const ALLOCATIONS_PER_MEMBER = 32;
 
+/** Why an agent that is to relay does not join. */
+export function mayNotRelay(): StarlingError {
+  const hint = "this agent's token does not allow relay; invite it with --scope relay beside what else it needs";
+  return new StarlingError("permission-denied", hint);
+}
+
 /** The relay in this process. */
 export interface Relaying extends AsyncDisposable {
   /** `address:port` by which others reach it. */

@@ -3,7 +3,7 @@ import type { Instant } from "../proto/machine.ts";
 import type { Mesh } from "../proto/mesh.ts";
 import { RELAY_LABEL, type RelayCandidate } from "../proto/negotiation/relays.ts";
 import type { PeerId } from "../proto/peer-id.ts";
-import type { AgentStatus, MemberStatus, SelfStatus } from "../status.ts";
+import type { AgentStatus, MemberStatus, SelfStatus, StoreStatus } from "../status.ts";
 import { version } from "../version.ts";
 import type { Connections } from "./connections.ts";
 import type { MemberInfo } from "./events.ts";
@@ -69,8 +69,16 @@ export function describeStatus(sources: StatusSources): AgentStatus {
     buckets: mesh.replication
       .buckets()
       .map(({ name, keys, bytes, digest, replicas }) => ({ name, keys, bytes, digest, replicas })),
-    store: storage.status(),
+    store: { ...storage.status(), ...away(mesh) },
     warnings: sources.warning === undefined ? [] : [{ code: "token-expiring", message: sources.warning }],
+  };
+}
+
+function away({ replication }: Mesh): Pick<StoreStatus, "awaySince" | "setAside"> {
+  const { gapFrom } = replication.standing;
+  return {
+    awaySince: gapFrom === undefined ? null : new Date(gapFrom).toISOString(),
+    setAside: replication.setAside().length,
   };
 }
 

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { systemRandom } from "../drivers/entropy.ts";
 import { acquireLock } from "../drivers/state/lock.ts";
 import { readPrivate, writePrivate } from "../drivers/state/private-files.ts";
 import { openKeyRing } from "../drivers/store/key-ring.ts";
@@ -44,7 +45,7 @@ export async function openStorage(options: StorageOptions): Promise<Storage> {
   try {
     // A crash has cut a change of the key off: both are in the ring until all rows are under the newer.
     if (keys.keys.length > 1) await store.reseal();
-    const restoration = new Restoration();
+    const restoration = new Restoration(systemRandom());
     for await (const rows of store.scan()) restoration.take(rows);
     for (const { detail, setAside } of store.damage) log.warn(detail, { setAside });
     if (restoration.damaged > 0) log.warn("rows of the store are of no use", { rows: restoration.damaged });
@@ -124,7 +125,7 @@ export class Storage {
   }
 
   /** For the status; sizes may be a second old, and are null before they have been asked for. */
-  status(): StoreStatus {
+  status(): Omit<StoreStatus, "awaySince" | "setAside"> {
     this.#measure();
     const damage = (this.#store?.damage ?? []).map(({ type, detail, rows, setAside }) => ({
       type,

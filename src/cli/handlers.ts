@@ -116,14 +116,23 @@ export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<s
     ],
     [
       "kv.export",
-      checked(z.strictObject({ bucket, prefix: z.string().optional() }), async ({ bucket, ...options }, emit) => {
-        let after: string | undefined;
-        do {
-          const page = await agent.bucket(bucket).page({ ...defined(options), ...defined({ after }) });
-          for (const entry of page.entries) emit(wireEntry(entry));
-          after = page.next;
-        } while (after !== undefined);
-      }),
+      checked(
+        z.strictObject({ bucket, prefix: z.string().optional(), setAside: z.boolean().optional() }),
+        async (input, emit) => {
+          const { bucket, setAside, ...options } = input;
+          if (setAside) {
+            for (const entry of agent.setAside(bucket))
+              if (entry.key.startsWith(input.prefix ?? "")) emit(wireEntry(entry));
+            return;
+          }
+          let after: string | undefined;
+          do {
+            const page = await agent.bucket(bucket).page({ ...defined(options), ...defined({ after }) });
+            for (const entry of page.entries) emit(wireEntry(entry));
+            after = page.next;
+          } while (after !== undefined);
+        },
+      ),
     ],
     [
       "kv.putMany",

@@ -20,8 +20,18 @@ const lineSchema = z.union([
 export function transferCommands(kv: Command): void {
   addStateFlag(kv.command("export [prefix]").description("print a bucket as JSON lines"))
     .option("--bucket <name>", "bucket", "default")
-    .action(async (prefix: string | undefined, { bucket }: { bucket: string }, command: Command) => {
-      await ask(command, "kv.export", { bucket, prefix }, { onEvent: (event) => print(exported(event as WireEntry)) });
+    .option(
+      "--set-aside",
+      "print instead what was written here while this agent was away for too long, and is in no bucket",
+    )
+    .action(async (prefix: string | undefined, flags: { bucket: string; setAside?: boolean }, command: Command) => {
+      const { bucket, setAside } = flags;
+      await ask(
+        command,
+        "kv.export",
+        { bucket, prefix, setAside },
+        { onEvent: (event) => print(exported(event as WireEntry)) },
+      );
     });
 
   addStateFlag(

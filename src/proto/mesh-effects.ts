@@ -112,7 +112,9 @@ export type MeshOutput =
           | "store"
           | "read"
           | "unreadable"
-          | "drained";
+          | "drained"
+          | "followed"
+          | "resumed";
       }
     >
   | { readonly type: "fault"; readonly peer?: PeerId; readonly fault: string };

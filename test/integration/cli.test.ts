@@ -110,7 +110,15 @@ describe("a cluster", () => {
           replicas: "all",
         },
       ],
-      store: { kind: "sqlite", rows: expect.any(Number), fileBytes: expect.any(Number), uselessRows: 0, damage: [] },
+      store: {
+        kind: "sqlite",
+        rows: expect.any(Number),
+        fileBytes: expect.any(Number),
+        uselessRows: 0,
+        awaySince: null,
+        setAside: 0,
+        damage: [],
+      },
       warnings: [],
     });
     expect(status.members).toHaveLength(3);

@@ -1,4 +1,5 @@
 import type { Instant } from "../../src/proto/machine.ts";
+import { SeededRandom } from "../../src/proto/random.ts";
 import { Restoration } from "../../src/proto/replication/restoration.ts";
 import type { RowChange, StoredRow } from "../../src/proto/replication/rows.ts";
 
@@ -30,7 +31,7 @@ export class RowDisk {
 
   /** What an earlier life has stored. */
   restore(): Restoration {
-    const restoration = new Restoration();
+    const restoration = new Restoration(new SeededRandom(1));
     const rows = [...this.#rows.values()].sort((a, b) => a.space - b.space);
     for (let start = 0; start < rows.length; start += PORTION) restoration.take(rows.slice(start, start + PORTION));
     return restoration;

@@ -3,7 +3,7 @@ import { Decoder } from "./decoder.ts";
 import type { Course, Outlet } from "./effects.ts";
 import { Strata } from "./estimate.ts";
 import { IdList } from "./id-list.ts";
-import type { IdSet } from "./id-set.ts";
+import type { Ids } from "./ids.ts";
 import {
   MAX_CELL_MESSAGES,
   MAX_IDS_PER_MESSAGE,
@@ -55,14 +55,14 @@ interface Untold {
 }
 
 /** Whether `open` is from a set equal to ours. */
-export function isEqual(set: IdSet, open: Open): boolean {
+export function isEqual(set: Ids, open: Open): boolean {
   return equalBytes(rootOf(set, open.salt), open.root);
 }
 
 /** One exchange, on the answering side. */
 export class Answering {
   readonly seq: number;
-  readonly #set: IdSet;
+  readonly #set: Ids;
   readonly #key: ExchangeKey;
   readonly #level: number;
   /** Our size when the exchange was opened: both sides reckon with it. */
@@ -76,7 +76,7 @@ export class Answering {
   #requests = 0;
 
   /** Answers `open`, which is from a different set. `salt`: our share, fresh. */
-  constructor(set: IdSet, open: Open, salt: Uint8Array, outlet: Outlet) {
+  constructor(set: Ids, open: Open, salt: Uint8Array, outlet: Outlet) {
     this.seq = open.seq;
     this.#set = set;
     this.#outlet = outlet;
@@ -238,19 +238,19 @@ export class Answering {
   }
 }
 
-function isIn(set: IdSet, list: IdList, index: number): boolean {
+function isIn(set: Ids, list: IdList, index: number): boolean {
   return set.find(list.word(index, 0), list.word(index, 1), list.word(index, 2), list.word(index, 3)) !== -1;
 }
 
 /** The ids that the set does not hold. */
-export function absent(set: IdSet, ids: IdList): IdList {
+export function absent(set: Ids, ids: IdList): IdList {
   const list = new IdList();
   for (let index = 0; index < ids.length; index++) if (!isIn(set, ids, index)) list.pushFrom(ids, index);
   return list;
 }
 
 /** The ids that the set holds. */
-export function present(set: IdSet, ids: IdList): IdList {
+export function present(set: Ids, ids: IdList): IdList {
   const list = new IdList();
   for (let index = 0; index < ids.length; index++) if (isIn(set, ids, index)) list.pushFrom(ids, index);
   return list;

@@ -3,7 +3,7 @@ import { compareIds, keyedHash } from "./compare.ts";
 import type { Course, Outlet } from "./effects.ts";
 import { estimate, Strata } from "./estimate.ts";
 import { IdList } from "./id-list.ts";
-import type { IdSet } from "./id-set.ts";
+import type { Ids } from "./ids.ts";
 import {
   MAX_CELL_MESSAGES,
   MAX_CELLS_PER_MESSAGE,
@@ -57,7 +57,7 @@ interface Reading {
 /** One exchange, on the asking side. */
 export class Asking {
   readonly seq: number;
-  readonly #set: IdSet;
+  readonly #set: Ids;
   readonly #salt: Uint8Array;
   readonly #outlet: Outlet;
   readonly #most: number;
@@ -70,9 +70,12 @@ export class Asking {
   readonly #ranges: ListedRange[] = [];
   #found = 0;
   #more = false;
+  #isHeld = false;
+  /** What is put off while the exchange is held. */
+  #next: (() => Course) | undefined;
 
   /** Opens. `salt`: our share, fresh. `most`: differences after which the rest is left to the next exchange. */
-  constructor(set: IdSet, seq: number, salt: Uint8Array, most: number, outlet: Outlet) {
+  constructor(set: Ids, seq: number, salt: Uint8Array, most: number, outlet: Outlet) {
     this.seq = seq;
     this.#set = set;
     this.#salt = salt;
@@ -98,6 +101,21 @@ export class Asking {
     if (phase.type === "estimating") return true;
     if (phase.type !== "sketching") return false;
     return phase.isProducing || (phase.sketch.produced < phase.target && phase.outstanding < MAX_CELL_MESSAGES);
+  }
+
+  /** Asks for nothing further while held: the caller has no room for what it would find. */
+  hold(isHeld: boolean): Course {
+    this.#isHeld = isHeld;
+    const next = this.#next;
+    if (isHeld || next === undefined) return "goes-on";
+    this.#next = undefined;
+    return next();
+  }
+
+  #goOn(step: () => Course): Course {
+    if (!this.#isHeld) return step();
+    this.#next = step;
+    return "goes-on";
   }
 
   /** Takes an answer; `equal` and `busy` end the exchange and are the caller's. */
@@ -193,10 +211,12 @@ export class Asking {
     if (course !== "goes-on") return course;
     if (this.#found >= this.#most) return this.#stop();
     if (!page.last) {
-      this.#outlet.send({ type: "next", seq: this.seq });
-      return "goes-on";
+      return this.#goOn(() => {
+        this.#outlet.send({ type: "next", seq: this.seq });
+        return "goes-on";
+      });
     }
-    return section + 1 < 1 << plan.bits ? this.#sketch(plan, section + 1) : this.#list();
+    return this.#goOn(() => (section + 1 < 1 << plan.bits ? this.#sketch(plan, section + 1) : this.#list()));
   }
 
   /** Compares the leaves whose ids the page lists, and puts those aside that it does not. */
@@ -291,7 +311,7 @@ export class Asking {
       const course = this.#compare(own.ids, ids);
       if (course !== "goes-on") return course;
     }
-    return this.#list();
+    return this.#goOn(() => this.#list());
   }
 
   /** The peer's leaf `from` is too heavy for one message, or for any. */

@@ -1,4 +1,5 @@
-import { type IdSet, ROW_WORDS } from "./id-set.ts";
+import { ROW_WORDS } from "./id-set.ts";
+import type { Ids } from "./ids.ts";
 import { type ExchangeKey, mix32 } from "./mixing.ts";
 
 /**
@@ -26,13 +27,13 @@ const COUNTABLE = 34;
 
 /** The prints of one set's leaves at `level`, computed in slices. What is written in between may or may not count. */
 export class Strata {
-  readonly #set: IdSet;
+  readonly #set: Ids;
   readonly #key: ExchangeKey;
   readonly #level: number;
   readonly #sums = new Uint32Array(STRATA * CELLS);
   #leaf = 0;
 
-  constructor(set: IdSet, key: ExchangeKey, level: number) {
+  constructor(set: Ids, key: ExchangeKey, level: number) {
     this.#set = set;
     this.#key = key;
     this.#level = level;

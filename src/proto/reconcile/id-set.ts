@@ -2,17 +2,18 @@ import { assert } from "../assert.ts";
 import type { Random } from "../random.ts";
 import { Growth } from "./growth.ts";
 import type { IdList } from "./id-list.ts";
+import type { Ids } from "./ids.ts";
 import { LEAF_LOAD, MAX_LEVEL } from "./limits.ts";
 import { addRow, ID_WORDS, mix32 } from "./mixing.ts";
 
 /**
  * A maintained set of ids, in leaves whose sums are what two replicas compare.
  *
- * An id is 128 bits, uniformly distributed: the first two words a hash of the key, the last two a hash of the version
- * (bucket, key, clock, author and value). The low bits of the last word are its leaf, so the old and the new version
- * of a key are in different leaves. A leaf keeps the sum of its ids' rows: the four words of the id and four that are
- * no linear function of them, each modulo 2^32. Adding or removing an id touches one leaf and the total. Rows are
- * additive, so a coarser division, or several sets together, are had by adding rows up.
+ * An id is 128 bits. The first word is a hash of the key, the last one, uniformly distributed, a hash of the version
+ * (bucket, key, clock, author and value): its low bits are the id's leaf, so the old and the new version of a key are in
+ * different leaves. A leaf keeps the sum of its ids' rows: the four words of the id and four that are no linear function
+ * of them, each modulo 2^32. Adding or removing an id touches one leaf and the total. Rows are additive, so a coarser
+ * division is had by adding rows up.
  *
  * The leaves grow one at a time as the set does: no write ever pays for a doubling, but for the copy of the sums, 4
  * MiB at the most. They do not shrink: memory is that of the largest size so far.
@@ -31,8 +32,8 @@ export const ROW_WORDS = 8;
 /** No id. */
 const NONE = -1;
 
-/** Ids in one block of memory: growing never copies ids. */
-const BLOCK_BITS = 14;
+/** Ids in one block of memory, as a power of two: growing never copies ids, and a small set takes 7 KiB. */
+const BLOCK_BITS = 8;
 const BLOCK = 1 << BLOCK_BITS;
 
 /** Links of an id, each to another or {@link NONE}: the next and the one before in its leaf, the next in its bucket. */
@@ -44,11 +45,14 @@ type Link = (typeof Link)[keyof typeof Link];
 const INDEX_LOAD = 2;
 
 /** A set of ids. */
-export class IdSet {
+export class IdSet implements Ids {
   readonly #growth = new Growth();
   #sums = new Uint32Array(ROW_WORDS * 16);
   #heads = new Int32Array(16).fill(NONE);
-  /** By a hash that only we know, so that ids crafted to share a leaf are found as fast as others. */
+  /**
+   * By the first word, so that the versions of a key are found together, hashed by what only we know: ids crafted to
+   * share a leaf are found as fast as others. To craft keys that share a first word takes 2^32 steps for each.
+   */
   readonly #indexGrowth = new Growth();
   #index = new Int32Array(16).fill(NONE);
   readonly #secret: readonly [number, number];
@@ -91,17 +95,27 @@ export class IdSet {
     (this.#links[slot >>> BLOCK_BITS] as Int32Array)[(slot & (BLOCK - 1)) * LINKS + link] = to;
   }
 
-  #hash(a: number, b: number, c: number, d: number): number {
-    return mix32(mix32(mix32(a ^ this.#secret[0]) + b) ^ mix32(mix32(c ^ this.#secret[1]) + d));
+  #bucketOf(first: number): number {
+    return mix32(mix32(first ^ this.#secret[0]) + this.#secret[1]);
   }
 
   /** Where an id is: a number below the largest size so far, the id's as long as it is in the set; or -1. */
   find(a: number, b: number, c: number, d: number): number {
-    const bucket = this.#indexGrowth.of(this.#hash(a, b, c, d));
+    const bucket = this.#indexGrowth.of(this.#bucketOf(a));
     for (let slot = this.#index[bucket] as number; slot !== NONE; slot = this.#link(slot, Link.bucket)) {
       if (this.#is(slot, a, b, c, d)) return slot;
     }
     return NONE;
+  }
+
+  /** Whether there is an id with that first word for which `isSought` holds; it is told the other words. */
+  some(first: number, isSought: (b: number, c: number, d: number) => boolean): boolean {
+    const bucket = this.#indexGrowth.of(this.#bucketOf(first));
+    for (let slot = this.#index[bucket] as number; slot !== NONE; slot = this.#link(slot, Link.bucket)) {
+      if (this.#word(slot, 0) !== first) continue;
+      if (isSought(this.#word(slot, 1), this.#word(slot, 2), this.#word(slot, 3))) return true;
+    }
+    return false;
   }
 
   #is(slot: number, a: number, b: number, c: number, d: number): boolean {
@@ -120,7 +134,7 @@ export class IdSet {
     block[at + 1] = b;
     block[at + 2] = c;
     block[at + 3] = d;
-    const bucket = this.#indexGrowth.of(this.#hash(a, b, c, d));
+    const bucket = this.#indexGrowth.of(this.#bucketOf(a));
     this.#setLink(slot, Link.bucket, this.#index[bucket] as number);
     this.#index[bucket] = slot;
     const leaf = this.#growth.of(d);
@@ -156,7 +170,7 @@ export class IdSet {
 
   /** Removes an id and returns where it was; -1 if it is not in the set. */
   remove(a: number, b: number, c: number, d: number): number {
-    const bucket = this.#indexGrowth.of(this.#hash(a, b, c, d));
+    const bucket = this.#indexGrowth.of(this.#bucketOf(a));
     let slot = this.#index[bucket] as number;
     let last = NONE;
     while (slot !== NONE && !this.#is(slot, a, b, c, d)) {
@@ -187,7 +201,7 @@ export class IdSet {
     this.#index[growth.next] = NONE;
     while (slot !== NONE) {
       const next = this.#link(slot, Link.bucket);
-      const hash = this.#hash(this.#word(slot, 0), this.#word(slot, 1), this.#word(slot, 2), this.#word(slot, 3));
+      const hash = this.#bucketOf(this.#word(slot, 0));
       const bucket = (hash >>> growth.base) & 1 ? growth.count : growth.next;
       this.#setLink(slot, Link.bucket, this.#index[bucket] as number);
       this.#index[bucket] = slot;
@@ -232,14 +246,15 @@ export class IdSet {
    */
   fold(level: number, bits: number, section: number, rows: Uint32Array): void {
     assert(level <= this.#growth.base, "the leaves are as fine as the level");
-    const mask = (1 << level) - 1;
+    foldSums(this.#sums, this.leaves, level, bits, section, rows);
+  }
+
+  /** Calls `visit` with each id, in any order. */
+  each(visit: (a: number, b: number, c: number, d: number) => void): void {
     const { leaves } = this;
-    const sums = this.#sums;
-    for (let leaf = section; leaf < leaves; leaf += 1 << bits) {
-      const to = ((leaf & mask) >>> bits) * ROW_WORDS;
-      const from = leaf * ROW_WORDS;
-      for (let word = 0; word < ROW_WORDS; word++) {
-        rows[to + word] = ((rows[to + word] as number) + (sums[from + word] as number)) | 0;
+    for (let leaf = 0; leaf < leaves; leaf++) {
+      for (let slot = this.#heads[leaf] as number; slot !== NONE; slot = this.#link(slot, Link.next)) {
+        visit(this.#word(slot, 0), this.#word(slot, 1), this.#word(slot, 2), this.#word(slot, 3));
       }
     }
   }
@@ -259,6 +274,25 @@ export class IdSet {
         list.push(block[at] as number, block[at + 1] as number, block[at + 2] as number, d);
         if (list.length > most) return;
       }
+    }
+  }
+}
+
+/** As {@link IdSet.fold}, of the sums of `leaves` leaves. */
+export function foldSums(
+  sums: Uint32Array,
+  leaves: number,
+  level: number,
+  bits: number,
+  section: number,
+  rows: Uint32Array,
+): void {
+  const mask = (1 << level) - 1;
+  for (let leaf = section; leaf < leaves; leaf += 1 << bits) {
+    const to = ((leaf & mask) >>> bits) * ROW_WORDS;
+    const from = leaf * ROW_WORDS;
+    for (let word = 0; word < ROW_WORDS; word++) {
+      rows[to + word] = ((rows[to + word] as number) + (sums[from + word] as number)) | 0;
     }
   }
 }

@@ -1,6 +1,6 @@
 import { keepPart } from "./compare.ts";
 import { IdList } from "./id-list.ts";
-import type { IdSet } from "./id-set.ts";
+import type { Ids } from "./ids.ts";
 import { MAX_IDS_PER_MESSAGE, MAX_LISTED_LEAF } from "./limits.ts";
 import { LEFT_OUT, type ListedRange, MAX_PART_BITS } from "./messages.ts";
 import type { ExchangeKey } from "./mixing.ts";
@@ -20,7 +20,7 @@ export interface Listing {
 }
 
 /** The ids of a range, or of its beginning. */
-export function listRange(set: IdSet, key: ExchangeKey, range: ListedRange): Listing {
+export function listRange(set: Ids, key: ExchangeKey, range: ListedRange): Listing {
   const { level, from, to, bits, part } = range;
   if (bits > 0) return listPart(set, key, level, from, bits, part);
   const ids = new IdList();
@@ -35,7 +35,7 @@ export function listRange(set: IdSet, key: ExchangeKey, range: ListedRange): Lis
   return { next: to, bits: 0, ids };
 }
 
-function listPart(set: IdSet, key: ExchangeKey, level: number, leaf: number, bits: number, part: number): Listing {
+function listPart(set: Ids, key: ExchangeKey, level: number, leaf: number, bits: number, part: number): Listing {
   const all = new IdList();
   set.collect(level, leaf, all, MAX_LISTED_LEAF);
   if (all.length > MAX_LISTED_LEAF) return { next: leaf, bits: LEFT_OUT, ids: new IdList() };

@@ -6,7 +6,7 @@ import { Answering, isEqual } from "./answering.ts";
 import { Asking } from "./asking.ts";
 import type { Course, Outlet, ReconcileFault } from "./effects.ts";
 import type { IdList } from "./id-list.ts";
-import type { IdSet } from "./id-set.ts";
+import type { Ids } from "./ids.ts";
 import { MAX_EXCHANGE_MS, SILENCE_MS } from "./limits.ts";
 import { type Answer, encodeMessage, parseMessage, type Request } from "./messages.ts";
 import { SALT_BYTES } from "./mixing.ts";
@@ -27,7 +27,10 @@ import { SALT_BYTES } from "./mixing.ts";
 /** What happens to the machine. Every other input is preceded by what it is about: an exchange needs a link. */
 export type ReconcileInput =
   | { readonly type: "start"; readonly peer: PeerId }
-  | { readonly type: "message"; readonly peer: PeerId; readonly bytes: Uint8Array }
+  /** `isRefused`: what the peer asks for is answered `busy`. */
+  | { readonly type: "message"; readonly peer: PeerId; readonly bytes: Uint8Array; readonly isRefused?: boolean }
+  /** Whether our exchange is to ask for nothing further for now. */
+  | { readonly type: "hold"; readonly isHeld: boolean }
   | { readonly type: "link-down"; readonly peer: PeerId }
   | { readonly type: "timeout" };
 
@@ -51,6 +54,11 @@ export type ReconcileOutput =
 export interface ReconcileOptions {
   /** Differences after which an exchange of ours stops; what is left is found by the next one. Default: no bound. */
   readonly maxDifferences?: number;
+  /**
+   * Exchanges of ours are numbered from here on. Whoever makes several reconcilers for one set, one after the other, so
+   * tells late answers to an earlier one apart. Default 0.
+   */
+  readonly after?: number;
 }
 
 /** An exchange under way. */
@@ -63,25 +71,36 @@ interface Running<Side> {
 
 /** The exchanges of one set. */
 export class Reconciler implements Machine<ReconcileInput, ReconcileOutput> {
-  readonly #set: IdSet;
+  readonly #set: Ids;
   readonly #random: Random;
   readonly #most: number;
   #outputs: ReconcileOutput[] = [];
   #asking: Running<Asking> | undefined;
   #answering: Running<Answering> | undefined;
-  #seq = 0;
+  #seq: number;
   #now: Instant = 0;
 
   /** `set` is the caller's and may change between inputs. */
-  constructor(set: IdSet, random: Random, options: ReconcileOptions = {}) {
+  constructor(set: Ids, random: Random, options: ReconcileOptions = {}) {
     this.#set = set;
     this.#random = random;
     this.#most = options.maxDifferences ?? Number.POSITIVE_INFINITY;
+    this.#seq = options.after ?? 0;
   }
 
   /** Whether an exchange that we have started is under way. */
   get isAsking(): boolean {
     return this.#asking !== undefined;
+  }
+
+  /** Whom we answer. */
+  get answers(): PeerId | undefined {
+    return this.#answering?.peer;
+  }
+
+  /** Whether a slice of work is due for whom we answer. */
+  get worksForPeer(): boolean {
+    return this.#answering?.side.isWorking ?? false;
   }
 
   handle(input: ReconcileInput, now: Instant): readonly ReconcileOutput[] {
@@ -91,7 +110,10 @@ export class Reconciler implements Machine<ReconcileInput, ReconcileOutput> {
         this.#start(input.peer);
         break;
       case "message":
-        this.#message(input.peer, input.bytes);
+        this.#message(input.peer, input.bytes, input.isRefused ?? false);
+        break;
+      case "hold":
+        if (this.#asking !== undefined) this.#proceed(this.#asking, this.#asking.side.hold(input.isHeld));
         break;
       case "link-down":
         if (this.#asking?.peer === input.peer) this.#finish("failed");
@@ -135,7 +157,7 @@ export class Reconciler implements Machine<ReconcileInput, ReconcileOutput> {
     this.#asking = { peer, side, since: this.#now, until: this.#now + SILENCE_MS };
   }
 
-  #message(peer: PeerId, bytes: Uint8Array): void {
+  #message(peer: PeerId, bytes: Uint8Array, isRefused: boolean): void {
     const message = parseMessage(bytes);
     if (message === undefined) {
       this.#fault(peer, "malformed");
@@ -151,7 +173,8 @@ export class Reconciler implements Machine<ReconcileInput, ReconcileOutput> {
         this.#answer(peer, message);
         return;
       default:
-        this.#request(peer, message);
+        if (isRefused) this.#refuse(peer, message);
+        else this.#request(peer, message);
     }
   }
 
@@ -170,6 +193,10 @@ export class Reconciler implements Machine<ReconcileInput, ReconcileOutput> {
     } else this.#proceed(asking, asking.side.handle(answer));
   }
 
+  #refuse(peer: PeerId, { type, seq }: Request): void {
+    if (type !== "end" && type !== "offer") this.#send(peer, { type: "busy", seq });
+  }
+
   #request(peer: PeerId, request: Request): void {
     if (request.type === "open") {
       this.#opened(peer, request);
@@ -177,7 +204,7 @@ export class Reconciler implements Machine<ReconcileInput, ReconcileOutput> {
     }
     const answering = this.#answering;
     if (answering?.peer !== peer || answering.side.seq !== request.seq) {
-      if (request.type !== "end" && request.type !== "offer") this.#send(peer, { type: "busy", seq: request.seq });
+      this.#refuse(peer, request);
       return;
     }
     this.#renew(answering);

@@ -1,4 +1,4 @@
-import type { IdSet } from "./id-set.ts";
+import type { Ids } from "./ids.ts";
 import { type ExchangeKey, firstState, nextCell, nextState } from "./mixing.ts";
 
 /**
@@ -81,7 +81,7 @@ export class Sketch {
   #row = 0;
   #cells = new Uint32Array(0);
 
-  constructor(set: IdSet, key: ExchangeKey, section: Section) {
+  constructor(set: Ids, key: ExchangeKey, section: Section) {
     this.key = key;
     this.section = section;
     this.leaves = 1 << (section.level - section.bits);

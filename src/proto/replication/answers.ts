@@ -4,22 +4,11 @@ import type { PeerId } from "../peer-id.ts";
 import type { WireValue } from "../wire/codec.ts";
 import { type Batch, encodeParcel, entryBytes, proofBytes } from "./batch.ts";
 import { digestOf, type Entry, encodeKey, pathOf } from "./entry.ts";
-import { type ExchangeTools, isPrint } from "./exchange.ts";
-import { type KeyTree, MAX_DEPTH } from "./key-tree.ts";
+import type { ExchangeTools } from "./exchange.ts";
+import { FRAGMENT_BYTES, MAX_ANSWERS_PER_WANT, MAX_ENTRIES_ITEMS, MAX_MESSAGE_BYTES } from "./limits.ts";
 import {
-  ANSWER_LIST_MAX,
-  FRAGMENT_BYTES,
-  LIST_MAX,
-  MAX_ANSWERS_PER_WANT,
-  MAX_ENTRIES_ITEMS,
-  MAX_MESSAGE_BYTES,
-  MAX_SCANNED,
-} from "./limits.ts";
-import {
-  type ComparedRange,
   EntriesState,
   encodeBuckets,
-  encodeDiffer,
   encodeEntries,
   encodeFragment,
   encodeLacking,
@@ -28,24 +17,11 @@ import {
   type FragmentWish,
   type Group,
   type HeldItem,
-  type RangeAnswer,
 } from "./messages.ts";
 import type { Rounds } from "./rounds.ts";
 import { FINGERPRINT_BYTES, fingerprint, ROOT_BYTES } from "./sum.ts";
 import type { Tokens } from "./tokens.ts";
-import {
-  compareLists,
-  ID_BYTES,
-  idOf,
-  packIds,
-  placeOf,
-  unpackIds,
-  type VersionId,
-  versionIdOf,
-} from "./version-id.ts";
-
-/** What 16 fingerprints cost, in entries looked at. */
-const PRINTS_WORK = 64;
+import { idOf, versionIdOf } from "./version-id.ts";
 
 /**
  * Answers to other replicas' requests.
@@ -68,71 +44,25 @@ export class Answers {
   /** Equal, busy, or all our buckets. */
   root(peer: PeerId, seq: number, salt: Uint8Array, root: Uint8Array, now: Instant): Uint8Array {
     const { store, scope } = this.#tools;
-    if (equalBytes(root, fingerprint(salt, scope.total(peer), ROOT_BYTES))) return encodeVerdict(seq, false);
+    if (equalBytes(root, fingerprint(salt, scope.total(peer), ROOT_BYTES))) {
+      this.#rounds.served(peer, now);
+      return encodeVerdict(seq, false);
+    }
     if (!this.#rounds.admit(peer, now)) return encodeVerdict(seq, true);
     const buckets: [string, Uint8Array][] = [];
-    for (const { name, tree } of store.buckets()) {
-      buckets.push([name, fingerprint(salt, scope.sum(name, tree, peer), FINGERPRINT_BYTES)]);
+    for (const { name, versions } of store.buckets()) {
+      buckets.push([name, fingerprint(salt, scope.sum(name, versions, peer), FINGERPRINT_BYTES)]);
     }
     return encodeBuckets(seq, buckets);
-  }
-
-  /** What differs in each range; what the peer lists and we lack is wanted from it. */
-  compare(peer: PeerId, seq: number, salt: Uint8Array, ranges: readonly ComparedRange[], now: Instant): Uint8Array {
-    this.#rounds.renew(peer, now);
-    const answers: RangeAnswer[] = [];
-    let scanned = 0;
-    let bytes = 0;
-    for (const range of ranges) {
-      const tree = this.#tools.store.bucket(range.bucket)?.tree;
-      const count = tree?.count(range.depth, range.path) ?? 0;
-      scanned += range.form === "ids" ? Math.min(count, ANSWER_LIST_MAX) + LIST_MAX : PRINTS_WORK;
-      if (answers.length > 0 && (scanned > MAX_SCANNED || bytes > MAX_MESSAGE_BYTES - ANSWER_LIST_MAX * ID_BYTES)) {
-        answers.push(null);
-        continue;
-      }
-      const answer =
-        range.form === "prints"
-          ? comparePrints(range, tree, count, salt)
-          : this.#compareIds(peer, range, tree, count, now);
-      if (answer instanceof Uint8Array) bytes += answer.length;
-      answers.push(answer);
-    }
-    return encodeDiffer(seq, answers);
-  }
-
-  #compareIds(peer: PeerId, range: ComparedRange, tree: KeyTree | undefined, count: number, now: Instant): RangeAnswer {
-    const { depth, path } = range;
-    if (tree !== undefined && count > ANSWER_LIST_MAX && depth < MAX_DEPTH) return tree.occupied(depth, path);
-    const theirs = new Set(unpackIds(range.body));
-    const { missing, surplus } = compareLists(tree?.ids(depth, path) ?? [], theirs, depth < MAX_DEPTH);
-    this.#want(peer, range.bucket, missing, now);
-    return packIds(surplus.slice(0, ANSWER_LIST_MAX));
-  }
-
-  /** The peer lists entries that we lack, by its account. */
-  offer(peer: PeerId, groups: readonly Group[], now: Instant): void {
-    this.#rounds.renew(peer, now);
-    for (const { bucket, ids } of groups) {
-      const tree = this.#tools.store.bucket(bucket)?.tree;
-      this.#want(peer, bucket, tree === undefined ? ids : ids.filter((id) => tree.find(id) === undefined), now);
-    }
-  }
-
-  #want(peer: PeerId, bucket: string, ids: readonly VersionId[], now: Instant): void {
-    const { wants, fetches, store, scope } = this.#tools;
-    if (store.isFull(bucket)) return;
-    const ours = scope.replicas(bucket, 0) === undefined ? ids : ids.filter((id) => scope.isMine(bucket, placeOf(id)));
-    for (const id of ours) if (!fetches.noteSource(id, peer)) wants.add(peer, bucket, id, now);
   }
 
   /** Entries by id, those of one batch together, in up to four messages. Returns how many entries there are in them. */
   want(seq: number, groups: readonly Group[]): { readonly messages: readonly Uint8Array[]; readonly entries: number } {
     const found = new Map<Batch, Set<Entry>>();
     for (const { bucket, ids } of groups) {
-      const tree = this.#tools.store.bucket(bucket)?.tree;
+      const versions = this.#tools.store.bucket(bucket)?.versions;
       for (const id of ids) {
-        const entry = tree?.find(id);
+        const entry = versions?.find(id);
         if (entry === undefined) continue;
         for (const item of this.#tools.store.together(entry)) {
           const chosen = found.get(entry.batch);
@@ -189,17 +119,6 @@ export class Answers {
     }
     return encodeFragment(seq, entry.value.subarray(wish.offset, wish.offset + FRAGMENT_BYTES));
   }
-}
-
-function comparePrints(range: ComparedRange, tree: KeyTree | undefined, count: number, salt: Uint8Array): RangeAnswer {
-  const { depth, path, body } = range;
-  if (tree === undefined) return new Uint8Array(0);
-  if (count <= LIST_MAX) return packIds(tree.ids(depth, path));
-  let mask = 0;
-  tree.childSums(depth, path).forEach((sum, child) => {
-    if (!isPrint(body, child * FINGERPRINT_BYTES, fingerprint(salt, sum, FINGERPRINT_BYTES))) mask |= 1 << child;
-  });
-  return mask;
 }
 
 /** Entries on their way into up to four messages. */

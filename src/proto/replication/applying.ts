@@ -2,6 +2,7 @@ import { concat } from "../bytes.ts";
 import { sha256 } from "../hash.ts";
 import type { Instant } from "../machine.ts";
 import { publicKeyOf } from "../peer-id.ts";
+import type { Aside } from "./aside.ts";
 import type { Batch } from "./batch.ts";
 import type { Changes } from "./changes.ts";
 import type { Copies } from "./copies.ts";
@@ -29,6 +30,7 @@ export interface ApplyingTools {
   readonly copies: Copies;
   /** A version is stored: reservations of its key end. */
   readonly stored: (entry: Entry, now: Instant) => void;
+  readonly aside: Aside;
   /** An exchange has brought what its broadcast had missed. */
   readonly missed: () => void;
 }
@@ -45,7 +47,7 @@ export class Applying {
 
   /** Stores a verified or own entry, and tells watchers. `isPulled`: it was a large value. */
   apply(entry: Entry, token: string, now: Instant, isPulled = false): Applied {
-    const { outlet, store, tokens, changes, journal, wants, peers, copies, stored, missed } = this.#tools;
+    const { outlet, store, tokens, changes, journal, wants, peers, copies, aside, stored, missed } = this.#tools;
     const applied = store.apply(entry, now);
     const id = idOf(entry);
     const source = wants.sourceOf(id);
@@ -61,6 +63,7 @@ export class Applying {
     journal.put(entry, applied.previous);
     copies.stored(entry, now);
     stored(entry, now);
+    if (entry.batch.author === outlet.self) aside.release(entry.bucket, entry.key);
     const { bucket, key, cursor } = entry;
     journal.after(() => outlet.emit({ type: "changed", cursor, bucket, key, entry: read(entry) }), now);
     return applied;
@@ -71,6 +74,14 @@ export class Applying {
     this.#tools.tokens.release(entry.batch.tokenHash);
     this.#tools.changes.forget(entry);
     this.#tools.journal.drop(entry);
+  }
+
+  /** A version goes that whoever we follow does not have; what was written after `gapFrom` is set aside. */
+  part(entry: Entry, gapFrom: Instant): void {
+    const { store, aside } = this.#tools;
+    store.evict(entry);
+    this.forget(entry);
+    if (instantOf(entry.clock) > gapFrom && !entry.deleted) aside.put(entry);
   }
 
   /** A version that others hold is not to be here. */

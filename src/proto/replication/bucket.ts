@@ -1,21 +1,23 @@
+import type { Random } from "../random.ts";
 import type { Entry } from "./entry.ts";
-import { KeyTree } from "./key-tree.ts";
 import { OrderedKeys } from "./ordered-keys.ts";
+import { Versions } from "./versions.ts";
 
 /**
- * One bucket in memory: the winning version of each key, by key; the live keys in order; the hash tree over all
- * versions, tombstones included. Decides nothing: {@link Store} says which version wins.
+ * One bucket in memory: the winning version of each key, by key; the live keys in order; sum and ids of
+ * all versions, tombstones included. Decides nothing: {@link Store} says which version wins.
  */
 export class Bucket {
   readonly name: string;
-  readonly tree = new KeyTree();
+  readonly versions: Versions;
   readonly #entries = new Map<string, Entry>();
   readonly #keys = new OrderedKeys();
   #live = 0;
   #bytes = 0;
 
-  constructor(name: string) {
+  constructor(name: string, random: Random) {
     this.name = name;
+    this.versions = new Versions(random);
   }
 
   /** Versions held, tombstones included. */
@@ -39,7 +41,7 @@ export class Bucket {
   }
 
   /** Every version held, tombstones included. */
-  versions(): IterableIterator<Entry> {
+  all(): IterableIterator<Entry> {
     return this.#entries.values();
   }
 
@@ -48,7 +50,7 @@ export class Bucket {
     const previous = this.#entries.get(entry.key);
     if (previous !== undefined) this.#forget(previous);
     this.#entries.set(entry.key, entry);
-    this.tree.add(entry);
+    this.versions.add(entry);
     this.#bytes += entry.keyBytes + entry.size;
     if (!entry.deleted) this.#live++;
     const wasLive = previous !== undefined && !previous.deleted;
@@ -65,7 +67,7 @@ export class Bucket {
   }
 
   #forget(entry: Entry): void {
-    this.tree.remove(entry);
+    this.versions.remove(entry);
     this.#bytes -= entry.keyBytes + entry.size;
     if (!entry.deleted) this.#live--;
   }

@@ -12,6 +12,7 @@ import type { Conduct, Peers } from "./peers.ts";
 import type { Receipts } from "./receipts.ts";
 import type { Asked } from "./requests.ts";
 import type { Rounds } from "./rounds.ts";
+import type { Service } from "./service.ts";
 import { type VersionId, versionId } from "./version-id.ts";
 
 /**
@@ -36,28 +37,18 @@ export interface ConversationParts {
   readonly durable: (run: (now: Instant) => void, now: Instant) => void;
   readonly copies: Copies;
   readonly conditions: Conditions;
+  readonly service: Service;
   /** Asks nothing of a peer for a while. */
   readonly pause: (peer: PeerId, now: Instant) => void;
 }
 
 type Request = Extract<
   ReplicationMessage,
-  { readonly type: "root" | "compare" | "want" | "tokens-wanted" | "fetch" | "hold" | "read" | "reserve" }
+  { readonly type: "root" | "want" | "tokens-wanted" | "fetch" | "hold" | "read" | "reserve" }
 >;
 type Answer = Extract<
   ReplicationMessage,
-  {
-    readonly type:
-      | "verdict"
-      | "buckets"
-      | "differ"
-      | "entries"
-      | "tokens"
-      | "fragment"
-      | "lacking"
-      | "held"
-      | "reserved";
-  }
+  { readonly type: "verdict" | "buckets" | "entries" | "tokens" | "fragment" | "lacking" | "held" | "reserved" }
 >;
 
 /** An acknowledgement counts less than other messages: a busy author gets one per batch and link. */
@@ -103,7 +94,7 @@ export class Conversation {
   }
 
   #dispatch(peer: PeerId, conduct: Conduct, message: ReplicationMessage, now: Instant): void {
-    const { tools, intake, receipts, rounds, answers } = this.#parts;
+    const { tools, intake, receipts, rounds } = this.#parts;
     switch (message.type) {
       case "batch":
         intake.take([message.parcel], peer, undefined, now);
@@ -111,11 +102,20 @@ export class Conversation {
       case "ack":
         receipts.acknowledge(peer, message.first);
         return;
-      case "offer":
-        answers.offer(peer, message.groups, now);
+      case "reconcile": {
+        const isRefused = !rounds.isAdmitted(peer) || !conduct.mayAsk(now);
+        rounds.renew(peer, now);
+        rounds.heard(peer);
+        tools.comparing.message(peer, message.bucket, message.bytes, isRefused, now);
         return;
+      }
       case "done":
         rounds.done(peer, message.more, now);
+        return;
+      case "standing":
+        conduct.standing = message.standing;
+        this.#parts.service.heard(message.standing, now);
+        rounds.turn(peer, now);
         return;
       case "have":
         tools.fetches.noteSource(message.id, peer);
@@ -124,7 +124,6 @@ export class Conversation {
         this.#parts.conditions.reservations.release(peer, message.seq, message.bucket, message.key);
         return;
       case "root":
-      case "compare":
       case "want":
       case "tokens-wanted":
       case "fetch":
@@ -148,9 +147,6 @@ export class Conversation {
     switch (request.type) {
       case "root":
         this.#reply(peer, conduct, answers.root(peer, request.seq, request.salt, request.root, now), now);
-        return;
-      case "compare":
-        this.#reply(peer, conduct, answers.compare(peer, request.seq, request.salt, request.ranges, now), now);
         return;
       case "want": {
         const { messages, entries } = answers.want(request.seq, request.groups);
@@ -215,11 +211,6 @@ export class Conversation {
         else if (answer.type === "buckets") rounds.buckets(peer, asked.salt, answer.buckets, now);
         else return this.#mistaken(peer, asked, now);
         return true;
-      case "compare":
-        if (answer.type !== "differ") return this.#mistaken(peer, asked, now);
-        if (!rounds.isUnderWay(asked.exchange) || asked.exchange.answered(asked.ranges, answer.answers, now))
-          return true;
-        return this.#mistaken(peer, asked, now);
       case "want":
         if (answer.type !== "entries") return this.#mistaken(peer, asked, now);
         return this.#entries(peer, conduct, asked.ids, answer, now) || this.#mistaken(peer, asked, now);
@@ -293,8 +284,7 @@ export class Conversation {
       return;
     }
     pause(peer, now);
-    if (asked.type === "compare") rounds.interrupt(asked.exchange, now);
-    else if (asked.type === "want") tools.wants.refused(peer, asked.ids);
+    if (asked.type === "want") tools.wants.refused(peer, asked.ids);
     else if (asked.type === "fetch") tools.fetches.interrupt(asked.run, now);
     else if (asked.type === "hold" || asked.type === "read") this.#parts.copies.unanswered(asked, now);
     else if (asked.type === "reserve") this.#parts.conditions.lost(asked.request, peer, now);
@@ -304,7 +294,7 @@ export class Conversation {
   /** A request has gone unanswered. */
   unanswered(peer: PeerId, asked: Asked, now: Instant): void {
     const { tools, rounds, intake } = this.#parts;
-    if (asked.type === "root" || asked.type === "compare") rounds.abandon(peer, now);
+    if (asked.type === "root") rounds.abandon(peer, now);
     else if (asked.type === "tokens") intake.tokensFailed(asked.names);
     else if (asked.type === "fetch") tools.fetches.failed(asked.run, now);
     else if (asked.type === "hold" || asked.type === "read") this.#parts.copies.unanswered(asked, now);

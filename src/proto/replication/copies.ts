@@ -26,6 +26,8 @@ export interface CopiesTools {
   /** The members that store, as the members' list has them. */
   readonly storers: () => Iterable<Storer>;
   readonly evict: (entry: Entry) => void;
+  /** Whether this replica was away and holds what nobody is to take. */
+  readonly isAway: () => boolean;
 }
 
 /**
@@ -122,7 +124,11 @@ export class Copies {
 
   deadline(): Instant | undefined {
     let next = this.reads.deadline();
-    for (const at of [this.#placement.deadline(), this.handoff.deadline(), this.isPlacing ? this.#lookAt : undefined]) {
+    for (const at of [
+      this.#placement.deadline(),
+      this.#tools.isAway() ? undefined : this.handoff.deadline(),
+      this.isPlacing ? this.#lookAt : undefined,
+    ]) {
       if (at !== undefined && (next === undefined || at < next)) next = at;
     }
     return next;
@@ -134,7 +140,7 @@ export class Copies {
       this.#lookAt = now + LOOK_EVERY_MS;
       if (this.isPlacing) this.handoff.look(now);
     }
-    this.handoff.advance(now);
+    if (!this.#tools.isAway()) this.handoff.advance(now);
     this.reads.advance(now);
     if (!this.#isDraining || (this.isPlacing && !this.handoff.isDone)) return;
     this.#isDraining = false;

@@ -114,6 +114,18 @@ export type ReplicationOutput =
   /** Too few replicas are linked, or have answered in time; or too many reads are under way. */
   | { readonly type: "unreadable"; readonly request: number; readonly reason: "unreachable" | "timeout" | "quota" }
   | { readonly type: "drained" }
+  /**
+   * This replica was away for longer than deletions are remembered. `followed`: it has taken over what `peer` has, `removed` values
+   * that nobody has any more are gone, `setAside` of them written here meanwhile and kept apart. `resumed`: all were away, and go on.
+   */
+  | {
+      readonly type: "followed";
+      readonly peer: PeerId;
+      readonly awaySince: Instant;
+      readonly removed: number;
+      readonly setAside: number;
+    }
+  | { readonly type: "resumed"; readonly awaySince: Instant }
   /** Nothing was written. */
   | { readonly type: "refused"; readonly request: number; readonly reason: Refusal }
   /** A key has a new version. Cursors rise by one with each. */

@@ -8,7 +8,6 @@ import { encodeHold, type HeldItem } from "./messages.ts";
 import type { Peers } from "./peers.ts";
 import { type Placement, SLOTS } from "./placement.ts";
 import type { Requests } from "./requests.ts";
-import { SLOT_DEPTH } from "./scope.ts";
 import type { Store } from "./store.ts";
 
 /**
@@ -85,22 +84,27 @@ export class Handoff {
   #look(): void {
     const { store, placement, self } = this.#tools;
     const copiesInUse = new Set<number>();
-    for (const { name, tree } of store.buckets()) {
+    for (const { name, versions } of store.buckets()) {
       const { replicas: copies } = store.policy(name);
       if (copies === "all") continue;
       copiesInUse.add(copies);
       const before = this.#known.get(copies);
+      let slots: Entry[][] | undefined;
+      const entriesOf = (slot: number): Entry[] => {
+        slots ??= versions.bySlot();
+        return slots[slot] as Entry[];
+      };
       for (let slot = 0; slot < SLOTS; slot++) {
-        if (tree.count(SLOT_DEPTH, (slot << 24) >>> 0) === 0) continue;
+        if (versions.sizeOf(slot) === 0) continue;
         const replicas = placement.replicas(slot, copies);
         if (!replicas.includes(self)) {
-          this.#handOver(name, slot, replicas);
+          this.#handOver(name, slot, replicas, () => entriesOf(slot));
           continue;
         }
         const old = before?.[slot] ?? replicas;
         // The first of those that stay brings it to those that are new.
         if (old.find((peer) => replicas.includes(peer)) !== self) continue;
-        for (const peer of replicas) if (!old.includes(peer)) this.#begin(name, slot, peer, this.#entries(name, slot));
+        for (const peer of replicas) if (!old.includes(peer)) this.#begin(name, slot, peer, entriesOf(slot));
       }
     }
     for (const copies of copiesInUse) {
@@ -111,22 +115,13 @@ export class Handoff {
     }
   }
 
-  #entries(bucket: string, slot: number): Entry[] {
-    const entries: Entry[] = [];
-    this.#tools.store.bucket(bucket)?.tree.visit(SLOT_DEPTH, (slot << 24) >>> 0, (items) => {
-      for (const item of items) entries.push(item);
-      return true;
-    });
-    return entries;
-  }
-
   /** Entries of a slot that is not ours go to all its replicas. */
-  #handOver(bucket: string, slot: number, replicas: readonly PeerId[]): void {
+  #handOver(bucket: string, slot: number, replicas: readonly PeerId[], held: () => readonly Entry[]): void {
     const name = `${bucket} ${slot}`;
     if (replicas.length === 0 || this.#guests.has(name) || this.#tasks.size > MAX_HANDOFFS) return;
     // What was begun before covers less: it ends first.
     if (replicas.some((peer) => this.#tasks.has(`${name} ${peer}`))) return;
-    const entries = this.#entries(bucket, slot);
+    const entries = held();
     this.#guests.set(name, { entries, waiting: new Set(replicas) });
     for (const peer of replicas) this.#begin(bucket, slot, peer, entries);
   }

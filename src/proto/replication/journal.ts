@@ -9,6 +9,7 @@ import type { HybridClock } from "./hlc.ts";
 import { MAX_UNSAVED_BYTES, MAX_USELESS_ROWS } from "./limits.ts";
 import type { Restoration } from "./restoration.ts";
 import { batchRow, entryRow, isShared, metaRow, nameOf, noEntryRow, type RowChange, tokenRow } from "./rows.ts";
+import type { ServiceRecord } from "./service.ts";
 
 /** What happens when something is durable. */
 type Waiting = (now: Instant) => void;
@@ -29,6 +30,10 @@ export class Journal {
   readonly #changes: Changes;
   readonly #clock: HybridClock;
   readonly #isDurable: boolean;
+  readonly #service: () => ServiceRecord;
+  /** Other rows that have changed; and whether what is kept beside has. */
+  readonly #rows = new Map<string, RowChange>();
+  #isTouched = false;
   /** Batches with rows of their own, and how many entries of each are stored. */
   readonly #batches: Map<string, number>;
   /** Rows changed by the input under way, each in its last form. */
@@ -37,16 +42,23 @@ export class Journal {
   readonly #proofs = new Map<string, { readonly batch: Batch; readonly isKept: boolean }>();
   /** Rows of the earlier run that are to go. */
   #useless: readonly RowChange[] = [];
-  /** The clock alone is to be durable. */
-  #isClockDue = false;
   #waiting: Waiting[] = [];
   /** Commits under way, oldest first. */
   readonly #commits: { readonly bytes: number; readonly cursor: number; readonly waiting: Waiting[] }[] = [];
   #sequence = 0;
+  /** What an earlier run has kept about being in service. */
+  readonly restored: ServiceRecord | undefined;
   #bytes = 0;
 
   /** @param restoration what an earlier run has stored; undefined: nothing is to be durable. */
-  constructor(outlet: Outlet, changes: Changes, clock: HybridClock, restoration: Restoration | undefined) {
+  constructor(
+    outlet: Outlet,
+    changes: Changes,
+    clock: HybridClock,
+    service: () => ServiceRecord,
+    restoration: Restoration | undefined,
+  ) {
+    this.#service = service;
     this.#outlet = outlet;
     this.#changes = changes;
     this.#clock = clock;
@@ -54,11 +66,22 @@ export class Journal {
     this.#batches = restoration?.batches ?? new Map();
     if (restoration === undefined) return;
     const { log, useless, meta } = restoration.finish();
+    this.restored = meta?.service;
     if (meta !== undefined) {
       clock.restore(meta.clock);
       changes.restore(log, meta.cursor, meta.forgotten);
     }
     this.#useless = useless.slice(0, MAX_USELESS_ROWS);
+  }
+
+  /** Changes a row that is no entry's. */
+  row(row: RowChange): void {
+    if (this.#isDurable) this.#rows.set(row.name, row);
+  }
+
+  /** What is kept beside has changed, the clock included: it is to outlive a crash. */
+  touch(): void {
+    this.#isTouched = this.#isDurable;
   }
 
   /** Bytes of values on their way to the disk. */
@@ -103,11 +126,6 @@ export class Journal {
     if (this.#isDurable) this.#tokens.set(name, token);
   }
 
-  /** The clock as it stands is to outlive a crash. */
-  keepClock(): void {
-    this.#isClockDue = this.#isDurable;
-  }
-
   /** Runs `run` when everything that is stored by now is durable; at once if it is. */
   after(run: Waiting, now: Instant): void {
     if (this.#isDirty) this.#waiting.push(run);
@@ -116,14 +134,14 @@ export class Journal {
   }
 
   get #isDirty(): boolean {
-    if (this.#isClockDue) return true;
-    return this.#entries.size + this.#tokens.size + this.#proofs.size + this.#useless.length > 0;
+    if (this.#isTouched) return true;
+    return this.#entries.size + this.#tokens.size + this.#proofs.size + this.#rows.size + this.#useless.length > 0;
   }
 
-  /** Sends off what the input under way has changed. */
-  flush(now: Instant): void {
-    if (!this.#isDirty) return;
-    const rows: RowChange[] = [...this.#useless];
+  /** Sends off what the input under way has changed; true when it was anything. */
+  flush(): boolean {
+    if (!this.#isDirty) return false;
+    const rows: RowChange[] = [...this.#useless, ...this.#rows.values()];
     this.#useless = [];
     for (const [name, token] of this.#tokens) rows.push(tokenRow(name, token));
     for (const { batch, isKept } of this.#proofs.values()) rows.push(batchRow(batch, isKept));
@@ -135,8 +153,9 @@ export class Journal {
     }
     const cursor = this.#changes.latest;
     const { forgotten } = this.#changes;
-    rows.push(metaRow({ clock: this.#clock.last, cursor, forgotten, servedAt: Math.floor(now) }));
-    this.#isClockDue = false;
+    rows.push(metaRow({ clock: this.#clock.last, cursor, forgotten, service: this.#service() }));
+    this.#rows.clear();
+    this.#isTouched = false;
     this.#tokens.clear();
     this.#proofs.clear();
     this.#entries.clear();
@@ -145,6 +164,7 @@ export class Journal {
     this.#bytes += bytes;
     this.#sequence++;
     this.#outlet.emit({ type: "store", sequence: this.#sequence, rows });
+    return true;
   }
 
   /** Commit `sequence` is durable: what has waited for it happens. */

@@ -169,6 +169,16 @@ export const MISSED_AFTER_MS = 5_000;
 /** ...within this time, so that news crosses a mesh that was cut in about a second per hop. */
 export const RIPPLE_SPREAD_MS = 1_000;
 
+/** What is in service says so in its store at most so often; a replica looks so often whether it is. */
+export const SERVED_STEP_MS = 600_000;
+
+/** So long a replica that was away looks for one that was not, before it concludes that all were. */
+export const AWAY_PATIENCE_MS = 60_000;
+
+/** Values set aside by a replica that was away, and their bytes; the oldest give way. */
+export const MAX_ASIDE = 16_384;
+export const MAX_ASIDE_BYTES = 33_554_432;
+
 /** A refused exchange is tried again after one to three of these. */
 export const BUSY_RETRY_MS = 500;
 
@@ -181,28 +191,9 @@ export const LEASE_IDLE_MS = 3_000;
 /** ...and at most this long, so that nobody keeps us for itself. */
 export const LEASE_MAX_MS = 20_000;
 
-/** Below or at this many entries, a range is compared by its ids: twice the size of its 16 fingerprints. */
-export const LIST_MAX = 16;
-
-/** Ids in an answer to a short list: a newcomer is told of this many at a time. 28 KiB. */
-export const ANSWER_LIST_MAX = 2_048;
-
-/** Ranges in one comparison: up to 38 KiB asked. */
-export const MAX_COMPARED = 128;
-
-/** Entries looked at to answer one message: about 10 ms. What is beyond goes unanswered and is asked again. */
-export const MAX_SCANNED = 16_384;
-
-/** Comparisons under way at once, and in one exchange; the rest is found by the next exchange. */
-export const MAX_COMPARES_OUTSTANDING = 4;
-export const MAX_COMPARES_PER_EXCHANGE = 1_024;
-
-/** Ranges that wait to be compared; further ones are found by the next exchange. */
-export const MAX_RANGES_QUEUED = 16_384;
-
-/** Ids offered in one exchange and in one message, 56 KiB. */
-export const MAX_OFFERED = 16_384;
-export const MAX_OFFERED_PER_MESSAGE = 4_096;
+/** Buckets compared at once, and ids in them together; a larger bucket is compared alone. 9 MiB of sketches. */
+export const MAX_COMPARED_BUCKETS = 16;
+export const MAX_COMPARED_IDS = 131_072;
 
 /** Entries that are known to be missing, asked for or not; further ones are found by the next exchange. */
 export const MAX_WANTED = 16_384;
@@ -219,7 +210,7 @@ export const WANT_TOGETHER = 4_096;
 /** Values (in the sense of msgpack) in one message with entries: below what a message may contain. */
 export const MAX_ENTRIES_ITEMS = 16_000;
 
-/** Ids in one request. 112 KiB. */
+/** Ids in one request. 128 KiB. */
 export const MAX_WANTED_PER_REQUEST = 8_192;
 
 /** How long entries that have arrived may take to be verified before they count as missing again. */
@@ -229,10 +220,10 @@ export const VERIFY_TIMEOUT_MS = 10_000;
 export const MAX_EMPTY_ANSWERS = 8;
 
 /**
- * A long exchange (this many comparisons) that brings nothing to either side is fruitless; so many in a row are a
- * loop.
+ * A long exchange (so many messages of the peer's) that brings nothing to either side is fruitless; so many in a row
+ * are a loop.
  */
-export const FRUITLESS_COMPARES = 64;
+export const FRUITLESS_MESSAGES = 64;
 export const MAX_FRUITLESS_EXCHANGES = 3;
 
 /**
@@ -240,6 +231,9 @@ export const MAX_FRUITLESS_EXCHANGES = 3;
  * `busy`.
  */
 export const ANSWER_RATE = { perSecond: 8_192, burst: 2_048 };
+
+/** What a slice of work for a peer's comparison costs of the above: at most 64 slices of 4 ms a second. */
+export const SLICE_COST = 128;
 
 /** Messages accepted per peer; a whole burst beyond is a flood, and the peer is ignored from there on. */
 export const MESSAGE_RATE = { perSecond: 2_000, burst: 4_000 };

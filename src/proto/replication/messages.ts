@@ -3,6 +3,7 @@ import { encode, type WireValue } from "../wire/codec.ts";
 import { type Batch, encodeParcel, type Parcel } from "./batch.ts";
 import type { Entry } from "./entry.ts";
 import type { Clock } from "./hlc.ts";
+import type { Standing } from "./service.ts";
 import { packIds, type VersionId } from "./version-id.ts";
 
 /**
@@ -13,29 +14,26 @@ import { packIds, type VersionId } from "./version-id.ts";
  *     [2, seq, salt, root]           request: is this the fingerprint of all that you have?
  *     [3, seq, busy]                 answer: equal (false); or busy (true), also to any other request
  *     [4, seq, [[bucket, print]]]    answer: no; these are my buckets
- *     [5, seq, salt, ranges]         request: compare; a range is [bucket, depth, path, form, body],
- *                                    form 0: 16 fingerprints, 1: ids
- *     [6, seq, answers]              answer, one per range: 16 bits (children to compare), ids (to 0: all of mine;
- *                                    to 1: mine that you lack, no older versions), or null (ask again)
- *     [7, groups]                    you lack these; a group is [bucket, ids]
- *     [8, seq, groups]               request: entries
- *     [9, seq, state, parcels]       answer: state 0: that is all there is, 1: ask again for the rest, 2: more follows
- *     [10, more]                     my exchange with you is over; `more`: you lack more than I offered
- *     [11, seq, hashes]              request: tokens
- *     [12, seq, tokens]              answer
- *     [13, seq, bucket, key, id, offset]  request: a fragment of a large value
- *     [14, seq, bytes]               answer
- *     [15, seq]                      answer: not here
- *     [16, id]                       the large value that you asked for in vain is here
- *     [17, seq, bucket, [[key, clock, author, digest]]]  request: do you hold these durably, or later ones? What you lack is to be had here
- *     [18, seq, bits]                answer: one bit each, the lowest of a byte first
- *     [19, seq, bucket, key]         request: the version of a key; answered like a request for entries
- *     [20, seq, view, bucket, key, clock, digest, next]  request: reserve the key for a write with clock `next`, if the replicas are those that
+ *     [5, bucket, message]           about what differs in a bucket: a message of `../reconcile/messages.ts`
+ *     [6, seq, groups]               request: entries; a group is [bucket, ids]
+ *     [7, seq, state, parcels]       answer: state 0: that is all there is, 1: ask again for the rest, 2: more follows
+ *     [8, more]                      my exchange with you is over; `more`: bounds have left something out
+ *     [9, seq, hashes]               request: tokens
+ *     [10, seq, tokens]              answer
+ *     [11, seq, bucket, key, id, offset]  request: a fragment of a large value
+ *     [12, seq, bytes]               answer
+ *     [13, seq]                      answer: not here
+ *     [14, id]                       the large value that you asked for in vain is here
+ *     [15, seq, bucket, [[key, clock, author, digest]]]  request: do you hold these durably, or later ones? What you lack is to be had here
+ *     [16, seq, bits]                answer: one bit each, the lowest of a byte first
+ *     [17, seq, bucket, key]         request: the version of a key; answered like a request for entries
+ *     [18, since, gap or 0, away]    what I am: in service since then; my gap begins there; I wait for somebody to follow
+ *     [19, seq, view, bucket, key, clock, digest, next]  request: reserve the key for a write with clock `next`, if the replicas are those that
  *                                    `view` names and nothing here is later than the version with this clock and digest (0 and empty: none)
- *     [21, seq, state, clock]        answer: 0 granted, then maybe 1 kept; 2 taken, 3 unwilling, 4 behind `clock`; or entries: what is later
- *     [22, seq, bucket, key]         what was reserved by that request is needed no more
+ *     [20, seq, state, clock]        answer: 0 granted, then maybe 1 kept; 2 taken, 3 unwilling, 4 behind `clock`; or entries: what is later
+ *     [21, seq, bucket, key]         what was reserved by that request is needed no more
  *
- * Ids are those of `version-id.ts`, 14 bytes; lists of ids and of fingerprints travel as one byte string.
+ * Ids are those of `version-id.ts`, 16 bytes; a list of ids travels as one byte string.
  */
 export const Kind = {
   batch: 0,
@@ -43,24 +41,23 @@ export const Kind = {
   root: 2,
   verdict: 3,
   buckets: 4,
-  compare: 5,
-  differ: 6,
-  offer: 7,
-  want: 8,
-  entries: 9,
-  done: 10,
-  tokensWanted: 11,
-  tokens: 12,
-  fetch: 13,
-  fragment: 14,
-  lacking: 15,
-  have: 16,
-  hold: 17,
-  held: 18,
-  read: 19,
-  reserve: 20,
-  reserved: 21,
-  release: 22,
+  reconcile: 5,
+  want: 6,
+  entries: 7,
+  done: 8,
+  tokensWanted: 9,
+  tokens: 10,
+  fetch: 11,
+  fragment: 12,
+  lacking: 13,
+  have: 14,
+  hold: 15,
+  held: 16,
+  read: 17,
+  standing: 18,
+  reserve: 19,
+  reserved: 20,
+  release: 21,
 } as const;
 
 /** A version that may be held: its key, its clock and author, which say what is later, and the first 8 bytes of its digest. */
@@ -71,29 +68,11 @@ export interface HeldItem {
   readonly digest: Uint8Array;
 }
 
-/** A range of one bucket: the keys whose hash begins with the first `depth` hex digits of `path`. */
-export interface Range {
-  readonly bucket: string;
-  /** 0 to 8. */
-  readonly depth: number;
-  /** 32 bits, those beyond `depth` digits zero. */
-  readonly path: number;
-}
-
 /** Ids of versions in one bucket. */
 export interface Group {
   readonly bucket: string;
   readonly ids: readonly VersionId[];
 }
-
-/** A range as the asking side has it: 16 fingerprints of its children, or its ids. */
-export interface ComparedRange extends Range {
-  readonly form: "prints" | "ids";
-  readonly body: Uint8Array;
-}
-
-/** The answer to one compared range. */
-export type RangeAnswer = number | Uint8Array | null;
 
 /** A message whose every field has been checked. */
 export type ReplicationMessage =
@@ -102,14 +81,7 @@ export type ReplicationMessage =
   | { readonly type: "root"; readonly seq: number; readonly salt: Uint8Array; readonly root: Uint8Array }
   | { readonly type: "verdict"; readonly seq: number; readonly busy: boolean }
   | { readonly type: "buckets"; readonly seq: number; readonly buckets: ReadonlyMap<string, Uint8Array> }
-  | {
-      readonly type: "compare";
-      readonly seq: number;
-      readonly salt: Uint8Array;
-      readonly ranges: readonly ComparedRange[];
-    }
-  | { readonly type: "differ"; readonly seq: number; readonly answers: readonly RangeAnswer[] }
-  | { readonly type: "offer"; readonly groups: readonly Group[] }
+  | { readonly type: "reconcile"; readonly bucket: string; readonly bytes: Uint8Array }
   | { readonly type: "want"; readonly seq: number; readonly groups: readonly Group[] }
   | {
       readonly type: "entries";
@@ -126,6 +98,7 @@ export type ReplicationMessage =
   | { readonly type: "have"; readonly id: VersionId }
   | { readonly type: "hold"; readonly seq: number; readonly bucket: string; readonly items: readonly HeldItem[] }
   | { readonly type: "held"; readonly seq: number; readonly bits: Uint8Array }
+  | { readonly type: "standing"; readonly standing: Standing }
   | { readonly type: "read"; readonly seq: number; readonly bucket: string; readonly key: string }
   | { readonly type: "reserve"; readonly seq: number; readonly wish: ReservationWish }
   | { readonly type: "reserved"; readonly seq: number; readonly state: ReservationState; readonly clock: Clock }
@@ -197,30 +170,13 @@ export function encodeBuckets(seq: number, buckets: readonly (readonly [string, 
   return encode([Kind.buckets, seq, buckets]);
 }
 
-/** Asks for ranges to be compared. */
-export function encodeCompare(seq: number, salt: Uint8Array, ranges: readonly ComparedRange[]): Uint8Array {
-  const packed = ranges.map(({ bucket, depth, path, form, body }) => [
-    bucket,
-    depth,
-    path,
-    form === "ids" ? 1 : 0,
-    body,
-  ]);
-  return encode([Kind.compare, seq, salt, packed]);
-}
-
-/** One answer per range. */
-export function encodeDiffer(seq: number, answers: readonly RangeAnswer[]): Uint8Array {
-  return encode([Kind.differ, seq, answers]);
+/** Says something about what differs in a bucket. */
+export function encodeReconcile(bucket: string, message: Uint8Array): Uint8Array {
+  return encode([Kind.reconcile, bucket, message]);
 }
 
 function encodeGroups(groups: readonly Group[]): WireValue {
   return groups.map(({ bucket, ids }) => [bucket, packIds(ids)]);
-}
-
-/** Lists what the other side lacks. */
-export function encodeOffer(groups: readonly Group[]): Uint8Array {
-  return encode([Kind.offer, encodeGroups(groups)]);
 }
 
 /** Asks for entries. */
@@ -307,4 +263,9 @@ export function encodeReserved(seq: number, state: ReservationState, clock: Cloc
 /** Gives a reservation back. */
 export function encodeRelease(seq: number, bucket: string, key: string): Uint8Array {
   return encode([Kind.release, seq, bucket, key]);
+}
+
+/** Says whether this replica is in service. */
+export function encodeStanding({ since, gapFrom, isAway }: Standing): Uint8Array {
+  return encode([Kind.standing, Math.floor(since), Math.floor(gapFrom ?? 0), isAway]);
 }

@@ -17,6 +17,8 @@ export interface ReplicationOptions {
   readonly quotas?: Quotas;
   /** The members that store, as of when it is asked: what buckets with a fixed number of copies are placed on. Default: nobody. */
   readonly storers?: () => Iterable<Storer>;
+  /** Whether no other member is known, not even as down. Default: whether none is there. */
+  readonly isAlone?: () => boolean;
   /** What an earlier run has stored; this run then stores as well. Undefined: in memory only. */
   readonly restoration?: Restoration;
 }

@@ -3,30 +3,23 @@ import { decode, type WireValue } from "../wire/codec.ts";
 import { bytes, bytesOf, flag, integer, list, peer, text, tuple } from "../wire/shape.ts";
 import { type Parcel, type ParcelFault, parseParcel } from "./batch.ts";
 import { isBucketName } from "./entry.ts";
-import { isRange, MAX_DEPTH } from "./key-tree.ts";
 import {
-  ANSWER_LIST_MAX,
   DEFAULT_QUOTAS,
   FRAGMENT_BYTES,
-  LIST_MAX,
-  MAX_COMPARED,
   MAX_ENTRIES_ITEMS,
   MAX_HELD_PER_REQUEST,
   MAX_KEY_BYTES,
-  MAX_OFFERED_PER_MESSAGE,
+  MAX_MESSAGE_BYTES,
   MAX_TOKENS_PER_REQUEST,
   MAX_VALUE_BYTES,
   MAX_WANTED_PER_REQUEST,
   REMOTE_HEADROOM,
 } from "./limits.ts";
 import {
-  type ComparedRange,
   type FragmentWish,
   type Group,
   type HeldItem,
   Kind,
-  type Range,
-  type RangeAnswer,
   RESERVATION_STATES,
   type ReplicationMessage,
   type ReservationWish,
@@ -59,11 +52,11 @@ export function decodeMessage(encoded: Uint8Array): ReplicationMessage | ParcelF
   if (kind === Kind.batch) return batchMessage(fields);
   if (kind === Kind.entries) return entriesMessage(fields);
   if (kind >= Kind.reserve) return reservation(kind, fields) ?? "malformed";
-  return (kind < Kind.offer ? comparison(kind, fields) : transfer(kind, fields)) ?? "malformed";
+  return (kind <= Kind.reconcile ? comparison(kind, fields) : transfer(kind, fields)) ?? "malformed";
 }
 
 /** Items of the array, the kind included, by kind. */
-const FIELDS: readonly number[] = [3, 2, 4, 3, 3, 4, 3, 2, 3, 4, 2, 3, 3, 6, 3, 2, 2, 4, 3, 4, 8, 4, 4];
+const FIELDS: readonly number[] = [3, 2, 4, 3, 3, 3, 3, 4, 2, 3, 3, 6, 3, 2, 2, 4, 3, 4, 4, 8, 4, 4];
 
 function seqOf(value: WireValue | undefined): number | undefined {
   return integer(value, 1, 0xffffffff);
@@ -74,14 +67,6 @@ function bucketName(value: WireValue | undefined): string | undefined {
   return name !== undefined && isBucketName(name) ? name : undefined;
 }
 
-function rangeOf(fields: readonly WireValue[]): Range | undefined {
-  const bucket = bucketName(fields[0]);
-  const depth = integer(fields[1], 0, MAX_DEPTH);
-  const path = integer(fields[2], 0, 0xffffffff);
-  if (bucket === undefined || depth === undefined || path === undefined || !isRange(depth, path)) return undefined;
-  return { bucket, depth, path };
-}
-
 function idsOf(value: WireValue | undefined, most: number): Uint8Array | undefined {
   const packed = bytes(value, most * ID_BYTES);
   return packed !== undefined && packed.length % ID_BYTES === 0 ? packed : undefined;
@@ -90,19 +75,6 @@ function idsOf(value: WireValue | undefined, most: number): Uint8Array | undefin
 function idOf(value: WireValue | undefined): VersionId | undefined {
   const packed = bytesOf(value, ID_BYTES);
   return packed === undefined ? undefined : unpackIds(packed)[0];
-}
-
-function comparedRange(value: WireValue): ComparedRange | undefined {
-  const fields = tuple(value, 5);
-  const range = fields === undefined ? undefined : rangeOf(fields);
-  if (fields === undefined || range === undefined) return undefined;
-  if (fields[3] === 1) {
-    const body = idsOf(fields[4], LIST_MAX);
-    return body === undefined ? undefined : { ...range, form: "ids", body };
-  }
-  const body = bytesOf(fields[4], 16 * FINGERPRINT_BYTES);
-  if (fields[3] !== 0 || body === undefined || range.depth === MAX_DEPTH) return undefined;
-  return { ...range, form: "prints", body };
 }
 
 /** Groups, at most one per bucket, with `most` ids in all. */
@@ -126,16 +98,6 @@ function bucketsOf(value: WireValue | undefined): ReadonlyMap<string, Uint8Array
     return name === undefined || print === undefined ? undefined : [name, print];
   });
   return pairs === undefined ? undefined : new Map(pairs);
-}
-
-function answersOf(value: WireValue | undefined): readonly RangeAnswer[] | undefined {
-  if (!Array.isArray(value) || value.length > MAX_COMPARED) return undefined;
-  for (const answer of value as readonly WireValue[]) {
-    if (answer !== null && integer(answer, 0, 0xffff) === undefined && idsOf(answer, ANSWER_LIST_MAX) === undefined) {
-      return undefined;
-    }
-  }
-  return value as readonly RangeAnswer[];
 }
 
 function parcelsOf(value: WireValue | undefined): readonly Parcel[] | ParcelFault {
@@ -168,6 +130,11 @@ function comparison(kind: number, fields: readonly WireValue[]): ReplicationMess
     const first = integer(fields[1], 1);
     return first === undefined ? undefined : { type: "ack", first };
   }
+  if (kind === Kind.reconcile) {
+    const bucket = bucketName(fields[1]);
+    const message = bytes(fields[2], MAX_MESSAGE_BYTES);
+    return bucket === undefined || message === undefined ? undefined : { type: "reconcile", bucket, bytes: message };
+  }
   const seq = seqOf(fields[1]);
   if (seq === undefined) return undefined;
   if (kind === Kind.root) {
@@ -179,28 +146,22 @@ function comparison(kind: number, fields: readonly WireValue[]): ReplicationMess
     const busy = flag(fields[2]);
     return busy === undefined ? undefined : { type: "verdict", seq, busy };
   }
-  if (kind === Kind.buckets) {
-    const buckets = bucketsOf(fields[2]);
-    return buckets === undefined ? undefined : { type: "buckets", seq, buckets };
-  }
-  if (kind === Kind.compare) {
-    const salt = bytesOf(fields[2], SALT_BYTES);
-    const ranges = list(fields[3], MAX_COMPARED, comparedRange);
-    return salt === undefined || ranges === undefined ? undefined : { type: "compare", seq, salt, ranges };
-  }
-  const answers = answersOf(fields[2]);
-  return answers === undefined ? undefined : { type: "differ", seq, answers };
+  const buckets = bucketsOf(fields[2]);
+  return buckets === undefined ? undefined : { type: "buckets", seq, buckets };
 }
 
 /** The kinds that move entries, tokens and values. */
 function transfer(kind: number, fields: readonly WireValue[]): ReplicationMessage | undefined {
-  if (kind === Kind.offer) {
-    const groups = groupsOf(fields[1], MAX_OFFERED_PER_MESSAGE);
-    return groups === undefined ? undefined : { type: "offer", groups };
-  }
   if (kind === Kind.done) {
     const more = flag(fields[1]);
     return more === undefined ? undefined : { type: "done", more };
+  }
+  if (kind === Kind.standing) {
+    const since = integer(fields[1]);
+    const gap = integer(fields[2]);
+    const isAway = flag(fields[3]);
+    if (since === undefined || gap === undefined || isAway === undefined) return undefined;
+    return { type: "standing", standing: { since, gapFrom: gap === 0 ? undefined : gap, isAway } };
   }
   if (kind === Kind.have) {
     const id = idOf(fields[1]);

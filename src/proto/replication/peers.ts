@@ -1,7 +1,18 @@
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import { TokenBucket } from "../token-bucket.ts";
-import { ANSWER_RATE, FRUITLESS_COMPARES, MAX_EMPTY_ANSWERS, MAX_FRUITLESS_EXCHANGES, MESSAGE_RATE } from "./limits.ts";
+import {
+  ANSWER_RATE,
+  FRUITLESS_MESSAGES,
+  MAX_EMPTY_ANSWERS,
+  MAX_FRUITLESS_EXCHANGES,
+  MESSAGE_RATE,
+  SLICE_COST,
+} from "./limits.ts";
+import type { Standing } from "./service.ts";
+
+/** Nobody follows it. */
+const NEWBORN: Standing = { since: Number.MAX_SAFE_INTEGER, gapFrom: undefined, isAway: false };
 
 /**
  * What is remembered about each linked peer's conduct: how much it has sent and asked, and whether what it promised
@@ -16,6 +27,8 @@ export class Conduct {
   readonly #answers: TokenBucket;
   #emptyAnswers = 0;
   #fruitless = 0;
+  /** What it has said of itself. */
+  standing: Standing = NEWBORN;
   /** Entries that have moved either way in the exchange under way. */
   moved = 0;
   /** Nothing it sends is looked at any more. */
@@ -43,6 +56,11 @@ export class Conduct {
     this.#answers.spend(1 + bytes / 4_096, ANSWER_RATE, now);
   }
 
+  /** Counts a slice of work that it has caused. */
+  worked(now: Instant): void {
+    this.#answers.spend(SLICE_COST, ANSWER_RATE, now);
+  }
+
   /** Entries were asked for; `delivered` of them came. False when it has been none for too long. */
   delivered(delivered: number): boolean {
     this.#emptyAnswers = delivered > 0 ? 0 : this.#emptyAnswers + 1;
@@ -50,9 +68,9 @@ export class Conduct {
   }
 
   /** An exchange with it has ended. False when long exchanges have brought nothing to either side for too long. */
-  exchanged(compares: number): boolean {
+  exchanged(messages: number): boolean {
     if (this.moved > 0) this.#fruitless = 0;
-    else if (compares >= FRUITLESS_COMPARES) this.#fruitless++;
+    else if (messages >= FRUITLESS_MESSAGES) this.#fruitless++;
     return this.#fruitless <= MAX_FRUITLESS_EXCHANGES;
   }
 }

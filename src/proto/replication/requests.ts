@@ -1,11 +1,9 @@
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { Entry } from "./entry.ts";
-import type { Exchange } from "./exchange.ts";
 import type { FetchRun } from "./fetches.ts";
 import type { HandoffTask } from "./handoff.ts";
 import { REQUEST_TIMEOUT_MS } from "./limits.ts";
-import type { ComparedRange } from "./messages.ts";
 import type { VersionId } from "./version-id.ts";
 
 /**
@@ -17,7 +15,6 @@ import type { VersionId } from "./version-id.ts";
 /** What was asked. */
 export type Asked =
   | { readonly type: "root"; readonly salt: Uint8Array }
-  | { readonly type: "compare"; readonly exchange: Exchange; readonly ranges: readonly ComparedRange[] }
   | { readonly type: "want"; readonly ids: readonly VersionId[] }
   | { readonly type: "tokens"; readonly names: readonly string[] }
   | { readonly type: "fetch"; readonly run: FetchRun; readonly offset: number }

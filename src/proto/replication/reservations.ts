@@ -87,7 +87,7 @@ export class Reservations {
     this.#counts.set(peer, (this.#counts.get(peer) ?? 0) + 1);
     this.#promise(name, wish.clock);
     clock.observe(wish.clock, now);
-    journal.keepClock();
+    journal.touch();
     journal.after((at) => this.#say(reservation, "granted", 0, at), now);
     return undefined;
   }

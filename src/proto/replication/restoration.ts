@@ -1,6 +1,8 @@
 import { fromUtf8, hex } from "../bytes.ts";
+import type { Random } from "../random.ts";
 import type { Batch } from "./batch.ts";
 import type { Entry } from "./entry.ts";
+import { instantOf } from "./hlc.ts";
 import { DEFAULT_QUOTAS, type Quotas } from "./limits.ts";
 import {
   batchRow,
@@ -30,6 +32,8 @@ export class Restoration {
   readonly tokens = new Map<string, { readonly token: string; uses: number }>();
   /** Batches with rows of their own, with the number of entries stored. */
   readonly batches = new Map<string, number>();
+  /** What was set aside. */
+  readonly aside: StoredRow[] = [];
   readonly #proofs = new Map<string, Batch>();
   /** Entries by cursor, in runs of about doubling length: sorting never takes long at a stretch. */
   readonly #runs: Entry[][] = [];
@@ -37,8 +41,8 @@ export class Restoration {
   #meta: Meta | undefined;
   #clock = 0;
 
-  constructor(quotas: Quotas = DEFAULT_QUOTAS) {
-    this.store = new Store(quotas);
+  constructor(random: Random, quotas: Quotas = DEFAULT_QUOTAS) {
+    this.store = new Store(quotas, random);
   }
 
   /** Rows that were of no use so far. */
@@ -80,6 +84,9 @@ export class Restoration {
         this.#proofs.set(row.name, batch);
         return undefined;
       }
+      case Space.aside:
+        this.aside.push(row);
+        return undefined;
       default:
         return this.#entry(row);
     }
@@ -116,7 +123,10 @@ export class Restoration {
     }
     this.#proofs.clear();
     const cursor = log.at(-1)?.cursor ?? 0;
-    const meta = this.#meta ?? (log.length > 0 ? { clock: 0, cursor, forgotten: cursor, servedAt: 0 } : undefined);
+    // At the time of the newest entry, at least, this replica was in service.
+    const servedAt = instantOf(this.#clock);
+    const service = { servedAt, since: servedAt, gapFrom: undefined, heldUntil: 0 };
+    const meta = this.#meta ?? (log.length > 0 ? { clock: 0, cursor, forgotten: cursor, service } : undefined);
     return {
       log,
       useless: this.#useless.filter((row) => !this.#isStored(row)),

@@ -2,7 +2,9 @@ import { Deadlines, earlier } from "../deadlines.ts";
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import { below, pick, type Random, randomBytes } from "../random.ts";
+import type { Ending } from "../reconcile/reconciler.ts";
 import { Exchange, type ExchangeTools } from "./exchange.ts";
+import type { Following } from "./following.ts";
 import {
   BUSY_RETRY_MS,
   EXCHANGE_INTERVAL_MS,
@@ -13,6 +15,7 @@ import {
 } from "./limits.ts";
 import { encodeDone, encodeRoot } from "./messages.ts";
 import type { Peers } from "./peers.ts";
+import type { Relation } from "./service.ts";
 import { fingerprint, ROOT_BYTES, SALT_BYTES } from "./sum.ts";
 
 /**
@@ -46,6 +49,7 @@ export class Rounds {
   readonly #tools: ExchangeTools;
   readonly #peers: Peers;
   readonly #random: Random;
+  readonly #following: Following;
   /** When each peer's turn is. */
   readonly #due = new Deadlines<PeerId>();
   #phase: Phase = IDLE;
@@ -54,7 +58,8 @@ export class Rounds {
   /** An exchange has brought what a broadcast had missed. */
   #hasNews = false;
 
-  constructor(tools: ExchangeTools, peers: Peers, random: Random) {
+  constructor(tools: ExchangeTools, peers: Peers, following: Following, random: Random) {
+    this.#following = following;
     this.#tools = tools;
     this.#peers = peers;
     this.#random = random;
@@ -67,6 +72,7 @@ export class Rounds {
 
   linkDown(peer: PeerId, now: Instant): void {
     this.#due.clear(peer);
+    this.#tools.comparing.drop(peer, now);
     if (this.#lease?.peer === peer) this.#lease = undefined;
     if (this.#peer() === peer) this.#elsewhere(peer, now);
     if (this.#peers.size === 0) this.#periodicAt = undefined;
@@ -95,7 +101,7 @@ export class Rounds {
     if (other !== undefined) this.#due.set(other, now);
   }
 
-  /** A request of ours to `peer` has gone unanswered, or it has turned out to lie. */
+  /** A request of ours to `peer` has gone unanswered. */
   abandon(peer: PeerId, now: Instant): void {
     if (this.#peer() === peer) this.#elsewhere(peer, now);
   }
@@ -118,8 +124,33 @@ export class Rounds {
     if (this.#phase.type === "idle") this.#elsewhere(peer, now);
   }
 
+  /** What we are has changed: exchanges go another way now. */
+  turned(peer: PeerId, now: Instant): void {
+    const relation = this.relation(peer);
+    if (relation !== "we-follow" && relation !== "equals") return;
+    this.#due.set(peer, now + below(this.#random, EXCHANGE_SPREAD_MS));
+  }
+
+  /** What a peer is has changed: it may be our turn. */
+  turn(peer: PeerId, now: Instant): void {
+    if (this.relation(peer) === "we-follow") this.#due.set(peer, now);
+  }
+
+  /** How we exchange with a peer. */
+  relation(peer: PeerId): Relation {
+    const conduct = this.#peers.conduct(peer);
+    return conduct === undefined ? "wait" : this.#following.service.relation(conduct.standing);
+  }
+
+  /** All that `peer` has and we lack, and the reverse, has gone over. */
+  served(peer: PeerId, now: Instant): void {
+    this.#following.served(peer, now);
+  }
+
   /** Whether a replica that differs from us may go on: we are in no other exchange. */
   admit(peer: PeerId, now: Instant): boolean {
+    const relation = this.relation(peer);
+    if (relation === "wait" || relation === "we-follow") return false;
     if (this.#phase.type === "comparing") return false;
     if (this.#phase.type === "asking" && this.#phase.peer === peer) {
       // Both have asked at once: the lower id goes on.
@@ -133,6 +164,16 @@ export class Rounds {
     return true;
   }
 
+  /** Whether `peer` may compare with us: its exchange is the one under way. */
+  isAdmitted(peer: PeerId): boolean {
+    return this.#lease?.peer === peer;
+  }
+
+  /** A message of our exchange with `peer`, if there is one. */
+  heard(peer: PeerId): void {
+    if (this.#phase.type === "comparing" && this.#phase.exchange.peer === peer) this.#phase.exchange.messages++;
+  }
+
   /** A message of `peer`'s exchange with us. */
   renew(peer: PeerId, now: Instant): void {
     const lease = this.#lease;
@@ -143,6 +184,7 @@ export class Rounds {
   done(peer: PeerId, more: boolean, now: Instant): void {
     if (this.#lease?.peer === peer) this.#lease = undefined;
     if (more) this.#due.set(peer, now);
+    else this.served(peer, now);
   }
 
   /** The answer to the root that we sent with `salt`: equal, or busy. */
@@ -150,13 +192,20 @@ export class Rounds {
     if (this.#phase.type !== "asking" || this.#phase.salt !== salt) return;
     this.#phase = IDLE;
     if (busy) this.#retry(peer, now);
+    else this.served(peer, now);
   }
 
-  /** The peer has stopped answering our comparisons: its turn comes again. */
-  interrupt(exchange: Exchange, now: Instant): void {
-    if (!this.isUnderWay(exchange)) return;
+  /** A comparison of ours with `peer` is over. */
+  finished(peer: PeerId, bucket: string, ending: Ending, now: Instant): void {
+    const phase = this.#phase;
+    if (phase.type !== "comparing" || phase.exchange.peer !== peer || phase.exchange.finished(bucket, ending)) return;
     this.#phase = IDLE;
-    this.#retry(exchange.peer, now);
+    this.#retry(peer, now);
+  }
+
+  /** There is no room for all that `peer` has and we lack. */
+  crowded(peer: PeerId): void {
+    if (this.#phase.type === "comparing" && this.#phase.exchange.peer === peer) this.#phase.exchange.more = true;
   }
 
   /** The answer to the root that we sent with `salt`: we differ. */
@@ -181,13 +230,13 @@ export class Rounds {
     return this.#phase.type === "comparing" && this.#phase.exchange.peer === peer && this.#phase.exchange.isComparing;
   }
 
-  isUnderWay(exchange: Exchange): boolean {
-    return this.#phase.type === "comparing" && this.#phase.exchange === exchange;
-  }
-
   /** Goes on as far as it can. Returns a peer with whom exchanges do not get anywhere, if one has turned out so. */
   advance(now: Instant): PeerId | undefined {
-    if (this.#lease !== undefined && this.#lease.until <= now) this.#lease = undefined;
+    const lease = this.#lease;
+    if (lease !== undefined && lease.until <= now) {
+      this.#lease = undefined;
+      this.#tools.comparing.drop(lease.peer, now);
+    }
     if (this.#periodicAt !== undefined && this.#periodicAt <= now) {
       this.#periodicAt = now + this.#interval();
       const peer = pick(this.#random, [...this.#peers.ids()]);
@@ -209,17 +258,20 @@ export class Rounds {
   }
 
   #finish(exchange: Exchange, now: Instant): PeerId | undefined {
-    const { peer, more, compares } = exchange;
+    const { peer, more, messages } = exchange;
     this.#phase = IDLE;
     this.#tools.outlet.send(peer, encodeDone(more));
+    if (!more) this.served(peer, now);
     const conduct = this.#peers.conduct(peer);
     if (more && conduct !== undefined && conduct.moved > 0) this.#due.set(peer, now);
-    return conduct === undefined || conduct.exchanged(compares) ? undefined : peer;
+    return conduct === undefined || conduct.exchanged(messages) ? undefined : peer;
   }
 
   #start(now: Instant): void {
     for (let peer = this.#due.take(now); peer !== undefined; peer = this.#due.take(now)) {
       if (!this.#peers.mayAsk(peer, now)) continue;
+      const relation = this.relation(peer);
+      if (relation === "wait" || relation === "they-follow") continue;
       const salt = randomBytes(this.#random, SALT_BYTES);
       const root = fingerprint(salt, this.#tools.scope.total(peer), ROOT_BYTES);
       const seq = this.#tools.requests.issue(peer, { type: "root", salt }, now);

@@ -1,21 +1,22 @@
 import { hex, utf8 } from "../bytes.ts";
 import { sha256 } from "../hash.ts";
-import type { Instant } from "../machine.ts";
 import { decode, encode, type WireValue } from "../wire/codec.ts";
 import { bytes, bytesOf, integer, tuple } from "../wire/shape.ts";
 import { type Batch, encodeBatch, parseBatch } from "./batch.ts";
 import { type Entry, encodeKey, entryOf, isBucketName, NO_HASH, NO_VALUE, pathOf } from "./entry.ts";
 import type { Clock } from "./hlc.ts";
 import { MAX_INLINE_VALUE_BYTES, MAX_VALUE_BYTES } from "./limits.ts";
+import type { ServiceRecord } from "./service.ts";
 
 /**
  * Rows: what a replica keeps in a durable store, and how it is read back.
  *
  *     space  name            value
- *     0      "meta"          [1, clock, cursor, forgotten, served]
+ *     0      "meta"          [1, clock, cursor, forgotten, served, since, gap or 0, held until]
  *     1      token's hash    the token
  *     2      batch's name    the proof of a batch of several entries
  *     3      BUCKET/KEY      [1, proof or batch's name, index, clock - first, cursor, value or null(, value hash)]
+ *     4      BUCKET/KEY      [1, clock, author, value or null]: set aside (`aside.ts`)
  *
  * Spaces come back in order, so that a batch is known before its entries. A batch of one entry is kept with it; of a larger one
  * each entry has only the name, 20 bytes of a hash of its signature. Hexadecimal where a name must be text.
@@ -40,7 +41,7 @@ export interface StoredRow {
 }
 
 /** What kinds of row there are. */
-export const Space = { meta: 0, token: 1, batch: 2, entry: 3 } as const;
+export const Space = { meta: 0, token: 1, batch: 2, entry: 3, aside: 4 } as const;
 
 const VERSION = 1;
 const META = "meta";
@@ -57,13 +58,15 @@ export interface Meta {
   readonly cursor: number;
   /** Changes up to this cursor are not all known any more. */
   readonly forgotten: number;
-  /** When this replica was last in service. */
-  readonly servedAt: Instant;
+  /** Whether this replica knows what was deleted. */
+  readonly service: ServiceRecord;
 }
 
 /** The row of everything that is one for the whole replica. */
-export function metaRow({ clock, cursor, forgotten, servedAt }: Meta): RowChange {
-  return { space: Space.meta, name: META, value: encode([VERSION, clock, cursor, forgotten, servedAt]) };
+export function metaRow({ clock, cursor, forgotten, service }: Meta): RowChange {
+  const { servedAt, since, gapFrom, heldUntil } = service;
+  const times = [servedAt, since, gapFrom ?? 0, heldUntil].map(Math.floor);
+  return { space: Space.meta, name: META, value: encode([VERSION, clock, cursor, forgotten, ...times]) };
 }
 
 /** A token by the hexadecimal form of its hash. */
@@ -115,13 +118,16 @@ function entryName(bucket: string, key: string): string {
 /** Undefined for a row that does not parse. */
 export function parseMeta(value: Uint8Array): Meta | undefined {
   const decoded = decode(value, ROW_LIMITS);
-  const fields = decoded.ok ? tuple(decoded.value, 5) : undefined;
+  // The shorter form is that of earlier versions.
+  const fields = decoded.ok ? (tuple(decoded.value, 8) ?? tuple(decoded.value, 5)) : undefined;
   const clock = integer(fields?.[1]);
   const cursor = integer(fields?.[2]);
   const forgotten = integer(fields?.[3]);
   const servedAt = integer(fields?.[4]);
   if (fields?.[0] !== VERSION || clock === undefined || cursor === undefined) return undefined;
-  return forgotten === undefined || servedAt === undefined ? undefined : { clock, cursor, forgotten, servedAt };
+  if (forgotten === undefined || servedAt === undefined) return undefined;
+  const [since = servedAt, gap = 0, heldUntil = 0] = fields.slice(5).map((field) => integer(field));
+  return { clock, cursor, forgotten, service: { servedAt, since, gapFrom: gap === 0 ? undefined : gap, heldUntil } };
 }
 
 /** Undefined for a row that does not parse. */

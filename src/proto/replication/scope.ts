@@ -1,11 +1,8 @@
 import type { PeerId } from "../peer-id.ts";
-import type { KeyTree } from "./key-tree.ts";
 import { type Placement, SLOTS, slotOf } from "./placement.ts";
 import type { Store } from "./store.ts";
 import { addSum, emptySum, type Sum } from "./sum.ts";
-
-/** The depth of a slot in a bucket's tree. */
-export const SLOT_DEPTH = 2;
+import type { Slots, Versions } from "./versions.ts";
 
 /**
  * What two replicas have in common, and so compare: of a bucket that everybody has, all of it; of one with a fixed number of copies, the slots
@@ -35,32 +32,33 @@ export class Scope {
   }
 
   /** The slots of a bucket that both have; undefined: all of it. */
-  shared(bucket: string, peer: PeerId): readonly number[] | undefined {
+  shared(bucket: string, peer: PeerId): Slots | undefined {
     const { replicas } = this.#store.policy(bucket);
     if (replicas === "all") return undefined;
-    const slots: number[] = [];
+    const slots = new Uint8Array(SLOTS);
     for (let slot = 0; slot < SLOTS; slot++) {
       const holders = this.#placement.replicas(slot, replicas);
-      if (holders.includes(this.#self) && holders.includes(peer)) slots.push(slot);
+      if (holders.includes(this.#self) && holders.includes(peer)) slots[slot] = 1;
     }
     return slots;
   }
 
   /** The sum of what both have of a bucket. */
-  sum(bucket: string, tree: KeyTree | undefined, peer: PeerId): Sum {
-    if (tree === undefined) return emptySum();
+  sum(bucket: string, versions: Versions | undefined, peer: PeerId): Sum {
+    if (versions === undefined) return emptySum();
     const slots = this.shared(bucket, peer);
-    if (slots === undefined) return tree.sum;
+    if (slots === undefined) return versions.sum;
     const sum = emptySum();
-    const sums = tree.slotSums();
-    for (const slot of slots) addSum(sum, sums[slot] as Sum);
+    versions.slotSums().forEach((slotSum, slot) => {
+      if (slots[slot] === 1) addSum(sum, slotSum);
+    });
     return sum;
   }
 
   /** The sum of what both have of all buckets. */
   total(peer: PeerId): Sum {
     const total = emptySum();
-    for (const { name, tree } of this.#store.buckets()) addSum(total, this.sum(name, tree, peer));
+    for (const { name, versions } of this.#store.buckets()) addSum(total, this.sum(name, versions, peer));
     return total;
   }
 }

@@ -1,12 +1,12 @@
 import { hex } from "../bytes.ts";
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
+import type { Random } from "../random.ts";
 import { type Batch, versionOf } from "./batch.ts";
 import { Bonds } from "./bonds.ts";
 import { Bucket } from "./bucket.ts";
 import { compareVersions, type Entry, type EntryHead, isSameVersion } from "./entry.ts";
 import { type Clock, instantOf } from "./hlc.ts";
-import { totalOf } from "./key-tree.ts";
 import {
   DEFAULT_LIST,
   MAX_LIST,
@@ -18,7 +18,7 @@ import {
 } from "./limits.ts";
 import { compareKeys } from "./ordered-keys.ts";
 import { DEFAULT_POLICY, POLICY_BUCKET, type Policy, parsePolicy } from "./policy.ts";
-import { type Sum, sumBytes } from "./sum.ts";
+import { sumBytes } from "./sum.ts";
 
 /**
  * All buckets of this replica, and the one rule by which they change: of two versions of a key the greater one stays.
@@ -87,19 +87,23 @@ export type Applied =
 /** The versions held here, and their reads. */
 export class Store {
   readonly #quotas: Quotas;
+  readonly #random: Random;
   readonly #buckets = new Map<string, Bucket>();
   readonly #bonds = new Bonds();
   readonly #policies = new Map<string, Policy>();
   /** What leaves by itself, by the step at whose end it does. */
   readonly #expiring = new Map<number, Set<Entry>>();
   #earliestStep: number | undefined;
+  /** Tombstones stay until the end of this step at least. */
+  #heldStep = 0;
   #entries = 0;
   #bytes = 0;
   /** Buckets that are not on every member. */
   #placing = 0;
 
-  constructor(quotas: Quotas) {
+  constructor(quotas: Quotas, random: Random) {
     this.#quotas = quotas;
+    this.#random = random;
   }
 
   bucket(name: string): Bucket | undefined {
@@ -187,7 +191,7 @@ export class Store {
   #set(entry: Entry): Entry | undefined {
     let bucket = this.#buckets.get(entry.bucket);
     if (bucket === undefined) {
-      bucket = new Bucket(entry.bucket);
+      bucket = new Bucket(entry.bucket, this.#random);
       this.#buckets.set(entry.bucket, bucket);
     }
     const previous = bucket.set(entry);
@@ -218,7 +222,9 @@ export class Store {
   #lastStep({ bucket, clock, deleted }: Pick<EntryHead, "bucket" | "clock" | "deleted">): number | undefined {
     const { ttlMs, retentionMs } = this.policy(bucket);
     const life = deleted ? (retentionMs ?? TOMBSTONE_RETENTION_MS) : ttlMs;
-    return life === undefined ? undefined : stepOf(clock) + Math.ceil(life / RETENTION_STEP_MS);
+    if (life === undefined) return undefined;
+    const step = stepOf(clock) + Math.ceil(life / RETENTION_STEP_MS);
+    return deleted ? Math.max(step, this.#heldStep) : step;
   }
 
   #isExpired(head: Pick<EntryHead, "bucket" | "clock" | "deleted">, now: Instant): boolean {
@@ -239,7 +245,7 @@ export class Store {
   #policy({ key, deleted, value }: Entry): void {
     const policy = deleted ? undefined : parsePolicy(value);
     const before = this.policy(key);
-    const entries = [...(this.#buckets.get(key)?.versions() ?? [])];
+    const entries = [...(this.#buckets.get(key)?.all() ?? [])];
     for (const entry of entries) this.#keep(entry);
     if (policy === undefined) this.#policies.delete(key);
     // Nothing is agreed about where agreements are kept.
@@ -252,6 +258,28 @@ export class Store {
   evict(entry: Entry): void {
     this.#keep(entry);
     this.#drop(entry);
+  }
+
+  /** The shortest time for which deletions are remembered in any bucket, ms. */
+  retentionMs(): number {
+    let shortest = TOMBSTONE_RETENTION_MS;
+    for (const { retentionMs } of this.#policies.values()) shortest = Math.min(shortest, retentionMs ?? shortest);
+    return shortest;
+  }
+
+  /** What is older than this may have been deleted without a trace. */
+  horizon(bucket: string, now: Instant): Instant {
+    return now - (this.policy(bucket).retentionMs ?? TOMBSTONE_RETENTION_MS) + CLOCK_MARGIN_MS;
+  }
+
+  /** Keeps all tombstones until then, however old they are. */
+  hold(until: Instant): void {
+    const step = Math.floor(until / RETENTION_STEP_MS);
+    if (step <= this.#heldStep) return;
+    const tombstones = this.all().filter(({ deleted }) => deleted);
+    for (const entry of tombstones) this.#keep(entry);
+    this.#heldStep = step;
+    for (const entry of tombstones) this.#expire(entry);
   }
 
   /** Removes tombstones past their retention, at most a bounded number; `removed` is told of each. */
@@ -310,23 +338,21 @@ export class Store {
 
   /** All versions, tombstones included. */
   all(): Entry[] {
-    return [...this.#buckets.values()].flatMap((bucket) => [...bucket.versions()]);
+    return [...this.#buckets.values()].flatMap((bucket) => [...bucket.all()]);
   }
 
   /** Every bucket with content, by name. */
   summaries(): readonly BucketSummary[] {
     return [...this.#buckets.values()]
-      .map(({ name, live, bytes, tree }): BucketSummary => {
-        return { name, keys: live, bytes, digest: hex(sumBytes(tree.sum)), replicas: this.policy(name).replicas };
+      .map(({ name, live, bytes, versions }): BucketSummary => {
+        return { name, keys: live, bytes, digest: hex(sumBytes(versions.sum)), replicas: this.policy(name).replicas };
       })
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
-
-  /** The sum of all versions in all buckets. */
-  total(): Sum {
-    return totalOf([...this.#buckets.values()].map(({ tree }) => tree));
-  }
 }
+
+/** By how much clocks may be off. */
+const CLOCK_MARGIN_MS = 2 * RETENTION_STEP_MS;
 
 const SUPERSEDED: Applied = { type: "superseded" };
 const QUOTA: Applied = { type: "quota" };

@@ -1,3 +1,4 @@
+import { IdList } from "../reconcile/id-list.ts";
 import type { Batch } from "./batch.ts";
 import type { Entry } from "./entry.ts";
 import { type Clock, instantOf } from "./hlc.ts";
@@ -5,10 +6,9 @@ import { type Clock, instantOf } from "./hlc.ts";
 /**
  * Ids: how anti-entropy names versions in lists.
  *
- * An id is 14 bytes: the key's place in the tree (4), the clock in ticks of 16 ms (5), and the beginning of the
- * digest (5). The digest tells versions apart; place and tick say which of two versions of a key is the older, so
- * that nobody asks for a version only to find it superseded. In memory an id is a string of 7 characters of 16 bits
- * each, fit to be the key of a map.
+ * An id is 16 bytes: the key's place (4), the clock in ticks of 16 ms (5), the beginning of the digest (7). The digest tells versions apart;
+ * place and tick say which of two versions of a key is the older, so that nobody asks for a version only to find it
+ * superseded. In memory an id is a string of 8 characters of 16 bits each, fit to be the key of a map.
  *
  * Of two ids with one place the older is taken for an older version of the same key. Two keys may share a place: then
  * the older entry waits until both sides have the newer one, and is found by the exchange after that.
@@ -19,7 +19,10 @@ export type VersionId = string;
 const TICK_MS = 16;
 
 /** Bytes of an id on the wire. */
-export const ID_BYTES = 14;
+export const ID_BYTES = 16;
+
+/** Characters of an id in memory. */
+const UNITS = ID_BYTES / 2;
 
 /** The id of a version whose digest is number `index` of `batch`. */
 export function versionId(path: number, clock: Clock, batch: Batch, index: number): VersionId {
@@ -28,16 +31,8 @@ export function versionId(path: number, clock: Clock, batch: Batch, index: numbe
 
 /** The id of a version whose digest begins at `start` of `digests`. */
 export function versionIdOf(path: number, clock: Clock, digests: Uint8Array, start = 0): VersionId {
-  const tick = Math.floor(instantOf(clock) / TICK_MS);
-  return String.fromCharCode(
-    path >>> 16,
-    path & 0xffff,
-    Math.floor(tick / 0x100_0000),
-    (tick >>> 8) & 0xffff,
-    ((tick & 0xff) << 8) | (digests[start] as number),
-    ((digests[start + 1] as number) << 8) | (digests[start + 2] as number),
-    ((digests[start + 3] as number) << 8) | (digests[start + 4] as number),
-  );
+  const [a, b, c, d] = words(path, clock, digests, start);
+  return fromWords(a, b, c, d);
 }
 
 /** The id of a stored version. */
@@ -45,14 +40,63 @@ export function idOf(entry: Entry): VersionId {
   return versionId(entry.path, entry.clock, entry.batch, entry.index);
 }
 
-/** The key's place in the tree. */
+/** The id of a stored version as four words. */
+export function wordsOf({ path, clock, batch, index }: Entry): [number, number, number, number] {
+  return words(path, clock, batch.digests, index * 32);
+}
+
+function words(path: number, clock: Clock, digests: Uint8Array, start: number): [number, number, number, number] {
+  const tick = Math.floor(instantOf(clock) / TICK_MS);
+  const at = (byte: number): number => digests[start + byte] as number;
+  return [
+    path,
+    Math.floor(tick / 0x100) >>> 0,
+    (((tick & 0xff) << 24) | (at(0) << 16) | (at(1) << 8) | at(2)) >>> 0,
+    ((at(3) << 24) | (at(4) << 16) | (at(5) << 8) | at(6)) >>> 0,
+  ];
+}
+
+function fromWords(a: number, b: number, c: number, d: number): VersionId {
+  const low = 0xffff;
+  return String.fromCharCode(a >>> 16, a & low, b >>> 16, b & low, c >>> 16, c & low, d >>> 16, d & low);
+}
+
+/** An id as four words. */
+export function wordsIn(id: VersionId): [number, number, number, number] {
+  return [wordAt(id, 0), wordAt(id, 1), wordAt(id, 2), wordAt(id, 3)];
+}
+
+function wordAt(id: VersionId, word: number): number {
+  return ((id.charCodeAt(word * 2) << 16) | id.charCodeAt(word * 2 + 1)) >>> 0;
+}
+
+/** The ids of a list. */
+export function idsIn(list: IdList): VersionId[] {
+  return Array.from({ length: list.length }, (_, index) =>
+    fromWords(list.word(index, 0), list.word(index, 1), list.word(index, 2), list.word(index, 3)),
+  );
+}
+
+/** Ids as a list. */
+export function listOf(ids: Iterable<VersionId>): IdList {
+  const list = new IdList();
+  for (const id of ids) list.push(...wordsIn(id));
+  return list;
+}
+
+/** The key's place. */
 export function placeOf(id: VersionId): number {
-  return ((id.charCodeAt(0) << 16) | id.charCodeAt(1)) >>> 0;
+  return wordAt(id, 0);
 }
 
 /** The clock in ticks. */
-function tickOf(id: VersionId): number {
-  return id.charCodeAt(2) * 0x100_0000 + id.charCodeAt(3) * 0x100 + (id.charCodeAt(4) >>> 8);
+export function tickOf(id: VersionId): number {
+  return tickIn(wordAt(id, 1), wordAt(id, 2));
+}
+
+/** The clock in ticks, by the second and third word. */
+export function tickIn(b: number, c: number): number {
+  return b * 0x100 + (c >>> 24);
 }
 
 /** Ids as one byte string. */
@@ -60,7 +104,7 @@ export function packIds(ids: readonly VersionId[]): Uint8Array {
   const packed = new Uint8Array(ids.length * ID_BYTES);
   let offset = 0;
   for (const id of ids) {
-    for (let unit = 0; unit < 7; unit++) {
+    for (let unit = 0; unit < UNITS; unit++) {
       const code = id.charCodeAt(unit);
       packed[offset++] = code >>> 8;
       packed[offset++] = code & 0xff;
@@ -82,6 +126,7 @@ export function unpackIds(packed: Uint8Array): VersionId[] {
         unitAt(packed, offset + 8),
         unitAt(packed, offset + 10),
         unitAt(packed, offset + 12),
+        unitAt(packed, offset + 14),
       ),
     );
   }
@@ -90,39 +135,4 @@ export function unpackIds(packed: Uint8Array): VersionId[] {
 
 function unitAt(bytes: Uint8Array, offset: number): number {
   return ((bytes[offset] as number) << 8) | (bytes[offset + 1] as number);
-}
-
-/** What two complete lists of one range's versions mean for their owners. */
-export interface Difference {
-  /** Only theirs, and no older than what is here: to be had. */
-  readonly missing: readonly VersionId[];
-  /** Only here, and no older than what is there: to be given. */
-  readonly surplus: readonly VersionId[];
-}
-
-/** Compares lists. `isComplete`: both are all of a range; else nothing can be said of age. */
-export function compareLists(
-  mine: Iterable<VersionId>,
-  theirs: ReadonlySet<VersionId>,
-  isComplete: boolean,
-): Difference {
-  const missing = new Set(theirs);
-  const surplus: VersionId[] = [];
-  for (const id of mine) if (!missing.delete(id)) surplus.push(id);
-  if (!isComplete || missing.size === 0 || surplus.length === 0) return { missing: [...missing], surplus };
-  const theirLatest = latestByPlace(missing);
-  const myLatest = latestByPlace(surplus);
-  return {
-    missing: [...missing].filter((id) => (myLatest.get(placeOf(id)) ?? 0) <= tickOf(id)),
-    surplus: surplus.filter((id) => (theirLatest.get(placeOf(id)) ?? 0) <= tickOf(id)),
-  };
-}
-
-function latestByPlace(ids: Iterable<VersionId>): ReadonlyMap<number, number> {
-  const latest = new Map<number, number>();
-  for (const id of ids) {
-    const place = placeOf(id);
-    latest.set(place, Math.max(latest.get(place) ?? 0, tickOf(id)));
-  }
-  return latest;
 }

@@ -50,7 +50,13 @@ test("a cluster that is stopped as a whole has its values again, and its files s
   const alone = await again("alice");
   expect((await alone.bucket("app").get("the-name-of-a-key"))?.text()).toBe("the text of a value");
   expect((await alone.bucket("app").get("large"))?.value?.length).toBe(200_000);
-  expect(alone.status().store).toMatchObject({ kind: "sqlite", damage: [], uselessRows: 0 });
+  expect(alone.status().store).toMatchObject({
+    kind: "sqlite",
+    damage: [],
+    uselessRows: 0,
+    awaySince: null,
+    setAside: 0,
+  });
   await alone.close();
 }, 60_000);
 
@@ -88,7 +94,15 @@ test("a damaged store of an agent that knows nobody ends the start with an error
 test("an agent in memory keeps no file of values and forgets them", async () => {
   const name = "forgetful";
   const forgetful = await cluster.join(name, { store: "memory" });
-  expect(forgetful.status().store).toEqual({ kind: "memory", rows: null, fileBytes: null, uselessRows: 0, damage: [] });
+  expect(forgetful.status().store).toEqual({
+    kind: "memory",
+    rows: null,
+    fileBytes: null,
+    uselessRows: 0,
+    awaySince: null,
+    setAside: 0,
+    damage: [],
+  });
   await forgetful.close();
   expect(await readdir(join(cluster.directory, name))).not.toContain("store");
 });

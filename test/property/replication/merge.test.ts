@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { SeededRandom } from "../../../src/proto/random.ts";
 import type { Entry } from "../../../src/proto/replication/entry.ts";
 import { DEFAULT_QUOTAS } from "../../../src/proto/replication/limits.ts";
 import { Store } from "../../../src/proto/replication/store.ts";
@@ -25,21 +26,14 @@ const entries = fc
   .map((batches) => batches.flatMap(({ author, at, contents }) => makeBatch(author, contents, at).entries));
 
 function storeOf(...parts: readonly (readonly Entry[])[]): Store {
-  const store = new Store(DEFAULT_QUOTAS);
+  const store = new Store(DEFAULT_QUOTAS, new SeededRandom(1));
   for (const part of parts) for (const entry of part) store.apply(entry, START + 10);
   return store;
 }
 
 /** What a store would give to another. */
 function contentOf(store: Store): Entry[] {
-  return [...store.buckets()].flatMap(({ tree }) => {
-    const all: Entry[] = [];
-    tree.visit(0, 0, (some) => {
-      all.push(...some);
-      return true;
-    });
-    return all;
-  });
+  return store.all();
 }
 
 const image = (store: Store): string =>

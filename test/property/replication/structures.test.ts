@@ -1,12 +1,14 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { hex } from "../../../src/proto/bytes.ts";
+import { SeededRandom } from "../../../src/proto/random.ts";
+import { IdList } from "../../../src/proto/reconcile/id-list.ts";
 import type { Entry } from "../../../src/proto/replication/entry.ts";
 import { digestOf } from "../../../src/proto/replication/entry.ts";
-import { childPath, isRange, KeyTree, MAX_DEPTH } from "../../../src/proto/replication/key-tree.ts";
 import { compareKeys, OrderedKeys } from "../../../src/proto/replication/ordered-keys.ts";
 import { addDigest, emptySum, subtractDigest, sumBytes } from "../../../src/proto/replication/sum.ts";
-import { compareLists, idOf, packIds, unpackIds } from "../../../src/proto/replication/version-id.ts";
+import { idOf, idsIn, listOf, packIds, unpackIds } from "../../../src/proto/replication/version-id.ts";
+import { Versions } from "../../../src/proto/replication/versions.ts";
 import { Wheel } from "../../../src/proto/replication/wheel.ts";
 import { makeBatch } from "../../proto/replication/make.ts";
 import { START } from "../../proto/replication/world.ts";
@@ -24,49 +26,67 @@ const pool: readonly Entry[] = Array.from({ length: 12 }, (_, batch) =>
   ),
 );
 
-test("the tree answers like a list, whatever has been added and removed", () => {
-  const range = fc.tuple(fc.integer({ min: 0, max: MAX_DEPTH }), fc.nat(pool.length - 1));
+test("a bucket's versions answer like a list, whatever has been added and removed", () => {
   fc.assert(
     fc.property(
       fc.array(fc.nat(pool.length - 1), { maxLength: 1_500, size: "max" }),
-      fc.array(range, { maxLength: 20 }),
-      (toggles, ranges) => {
-        const tree = new KeyTree();
+      fc.array(fc.nat(255), { maxLength: 40 }),
+      fc.nat(1_500),
+      (toggles, slots, askedAt) => {
+        const versions = new Versions(new SeededRandom(1));
         const model = new Set<Entry>();
-        for (const index of toggles) {
+        for (const [step, index] of toggles.entries()) {
           const entry = pool[index] as Entry;
-          if (model.delete(entry)) tree.remove(entry);
+          if (model.delete(entry)) versions.remove(entry);
           else {
             model.add(entry);
-            tree.add(entry);
+            versions.add(entry);
           }
+          // From here on sums are kept by slot.
+          if (step === askedAt) versions.slotSums();
         }
-        for (const [depth, index] of ranges) {
-          const mask = depth === 0 ? 0 : (0xffffffff << (32 - depth * 4)) >>> 0;
-          const path = ((pool[index] as Entry).path & mask) >>> 0;
-          expect(isRange(depth, path)).toBe(true);
-          const within = [...model].filter((entry) => (entry.path & mask) >>> 0 === path);
-          expect(tree.count(depth, path)).toBe(within.length);
-          expect(tree.ids(depth, path).sort()).toEqual(within.map(idOf).sort());
-          if (depth === MAX_DEPTH) continue;
-          const sums = tree.childSums(depth, path);
-          let occupied = 0;
-          for (let child = 0; child < 16; child++) {
-            const sum = emptySum();
-            const below = within.filter((entry) => ((entry.path >>> (28 - depth * 4)) & 15) === child);
-            for (const entry of below) addDigest(sum, digestOf(entry), 0);
-            if (below.length > 0) occupied |= 1 << child;
-            expect(sums[child]).toEqual(sum);
-            expect(tree.count(depth + 1, childPath(path, depth, child))).toBe(below.length);
-          }
-          expect(tree.occupied(depth, path)).toBe(occupied);
+        expect(versions.sum).toEqual(sumOf(model));
+        const bySlot = versions.bySlot();
+        for (const slot of [...slots, 0, 0xde]) {
+          const within = [...model].filter(({ path }) => path >>> 24 === slot);
+          expect(versions.sizeOf(slot)).toBe(within.length);
+          expect(bySlot[slot]?.map(idOf).sort()).toEqual(within.map(idOf).sort());
+          expect(versions.slotSums()[slot]).toEqual(sumOf(within));
         }
-        for (const entry of pool) expect(tree.find(idOf(entry))).toBe(model.has(entry) ? entry : undefined);
+        for (const entry of pool) expect(versions.find(idOf(entry))).toBe(model.has(entry) ? entry : undefined);
+        const chosen = new Uint8Array(256);
+        for (const slot of slots) chosen[slot] = 1;
+        const part = versions.ids(chosen);
+        const inPart = [...model].filter(({ path }) => chosen[path >>> 24] === 1);
+        expect(part.size).toBe(inPart.length);
+        const alone = new Versions(new SeededRandom(2));
+        for (const entry of inPart) alone.add(entry);
+        expect(part.total).toEqual(alone.ids(undefined).total);
+        const listed = new IdList();
+        part.collect(0, 0, listed, Number.POSITIVE_INFINITY);
+        expect(idsIn(listed).sort()).toEqual(inPart.map(idOf).sort());
       },
     ),
     { numRuns: 40 },
   );
 });
+
+test("a later version of a place is told by its tick", () => {
+  const versions = new Versions(new SeededRandom(1));
+  const [older] = makeBatch(1, [["app", "a", "old"]], START).entries as [Entry];
+  const [newer] = makeBatch(2, [["app", "a", "new"]], START + 16).entries as [Entry];
+  versions.add(newer);
+  expect(versions.hasLater(idOf(older))).toBe(true);
+  expect(versions.hasLater(idOf(newer))).toBe(false);
+  versions.remove(newer);
+  expect(versions.hasLater(idOf(older))).toBe(false);
+});
+
+function sumOf(entries: Iterable<Entry>): Uint32Array {
+  const sum = emptySum();
+  for (const entry of entries) addDigest(sum, digestOf(entry), 0);
+  return sum;
+}
 
 test("sums are sums modulo 2^256", () => {
   const digest = fc.uint8Array({ minLength: 32, maxLength: 32 });
@@ -124,16 +144,7 @@ test("ids survive the wire and keep place and age", () => {
   const ids = pool.map(idOf);
   expect(new Set(ids).size).toBe(pool.length);
   expect(unpackIds(packIds(ids))).toEqual(ids);
-});
-
-test("of two versions of a key only the newer one moves, and a version that both have stops nothing", () => {
-  const older = makeBatch(1, [["app", "a", "old"]], START).entries.map(idOf);
-  const newer = makeBatch(2, [["app", "a", "new"]], START + 16).entries.map(idOf);
-  const other = makeBatch(2, [["app", "b", "new"]], START).entries.map(idOf);
-  expect(compareLists([...older, ...other], new Set(newer), true)).toEqual({ missing: newer, surplus: other });
-  expect(compareLists(newer, new Set(older), true)).toEqual({ missing: [], surplus: newer });
-  expect(compareLists(newer, new Set([...newer, ...older]), true)).toEqual({ missing: older, surplus: [] });
-  expect(compareLists(newer, new Set(older), false)).toEqual({ missing: older, surplus: newer });
+  expect(idsIn(listOf(ids))).toEqual(ids);
 });
 
 test("a wheel gives each item at its time, at most one slot late", () => {

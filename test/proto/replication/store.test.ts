@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { utf8 } from "../../../src/proto/bytes.ts";
+import { SeededRandom } from "../../../src/proto/random.ts";
 import type { Entry } from "../../../src/proto/replication/entry.ts";
 import { DEFAULT_QUOTAS, TOMBSTONE_RETENTION_MS } from "../../../src/proto/replication/limits.ts";
 import { compareKeys, OrderedKeys } from "../../../src/proto/replication/ordered-keys.ts";
@@ -8,7 +9,7 @@ import { type Content, makeBatch } from "./make.ts";
 import { START } from "./world.ts";
 
 function filled(contents: readonly Content[]): Store {
-  const store = new Store(DEFAULT_QUOTAS);
+  const store = new Store(DEFAULT_QUOTAS, new SeededRandom(1));
   for (const entry of makeBatch(1, contents).entries) store.apply(entry, START);
   return store;
 }
@@ -52,18 +53,18 @@ test("digests are equal for equal content, whatever came first and whatever was 
     ["zoo", "a", "4"],
   ]);
   const digests = [entries, [...entries].reverse(), [...entries, ...entries]].map((order) => {
-    const store = new Store(DEFAULT_QUOTAS);
+    const store = new Store(DEFAULT_QUOTAS, new SeededRandom(1));
     for (const entry of order) store.apply(entry, START);
     return JSON.stringify(store.summaries());
   });
   expect(new Set(digests).size).toBe(1);
-  const partial = new Store(DEFAULT_QUOTAS);
+  const partial = new Store(DEFAULT_QUOTAS, new SeededRandom(1));
   for (const entry of entries.slice(0, 2)) partial.apply(entry, START);
   expect(partial.summaries()[0]?.digest).not.toBe((JSON.parse(digests[0] ?? "") as { digest: string }[])[0]?.digest);
 });
 
 test("tombstones leave the digest a day after they were written, all of a minute together, and are refused from then on", () => {
-  const store = new Store(DEFAULT_QUOTAS);
+  const store = new Store(DEFAULT_QUOTAS, new SeededRandom(1));
   const minute = START - (START % 60_000);
   const early = makeBatch(1, [["app", "a", null]], minute).entries[0] as Entry;
   const late = makeBatch(1, [["app", "b", null]], minute + 59_000).entries[0] as Entry;
@@ -84,7 +85,7 @@ test("tombstones leave the digest a day after they were written, all of a minute
 });
 
 test("a tombstone that was written over does not take the new value with it", () => {
-  const store = new Store(DEFAULT_QUOTAS);
+  const store = new Store(DEFAULT_QUOTAS, new SeededRandom(1));
   store.apply(makeBatch(1, [["app", "a", null]], START).entries[0] as Entry, START);
   store.apply(makeBatch(1, [["app", "a", "back"]], START + 1).entries[0] as Entry, START + 1);
   store.purge(START + 2 * TOMBSTONE_RETENTION_MS, () => {
@@ -95,7 +96,7 @@ test("a tombstone that was written over does not take the new value with it", ()
 
 test("quotas bound keys and bytes of a bucket and of all, with a quarter more for others' writes", () => {
   const quotas = { buckets: 2, entriesPerBucket: 4, entries: 6, bytesPerBucket: 1_000, bytes: 1_500 };
-  const store = new Store(quotas);
+  const store = new Store(quotas, new SeededRandom(1));
   const apply = (bucket: string, key: string, value: string | null, at: number) =>
     store.apply(makeBatch(1, [[bucket, key, value]], at).entries[0] as Entry, START).type;
   for (let key = 0; key < 4; key++) expect(apply("a", `${key}`, "x", START + key)).toBe("stored");
