@@ -5,7 +5,6 @@ import type { PeerId } from "../proto/peer-id.ts";
 import { STORE_LABEL } from "../proto/storers.ts";
 import type { StreamPriority } from "../proto/streams/events.ts";
 import type { Post } from "../proto/topics/post.ts";
-import { mayDo } from "../proto/trust/rights.ts";
 import type { SelfStatus } from "../status.ts";
 import { Buckets, bucketHost } from "./buckets.ts";
 import { Connections } from "./connections.ts";
@@ -27,7 +26,7 @@ import { checkMayOpen, guardReads } from "./permissions.ts";
 import type { Preparation } from "./prepare.ts";
 import { reach } from "./reach.ts";
 import { RelayedLinks } from "./relayed-links.ts";
-import { mayNotRelay } from "./relaying.ts";
+import { mayNotRelay, mayRelay } from "./relaying.ts";
 import { RELAY_PROTOCOL } from "./relays.ts";
 import { Servers } from "./servers.ts";
 import { Services } from "./services.ts";
@@ -302,7 +301,7 @@ export class AgentCore {
   #join(): void {
     const { trust, log, state } = this.prepared;
     if (!trust.token || this.#host) return;
-    if (this.prepared.relaying && !mayDo(this.scopes, "relay")) {
+    if (this.prepared.relaying && !mayRelay(this.scopes)) {
       return void this.#admitted.reject(mayNotRelay());
     }
     const host = new MeshHost({

@@ -10,6 +10,7 @@ import type { Label } from "../proto/membership/record.ts";
 import { encodeRelayGrant, RELAY_LABEL } from "../proto/negotiation/relays.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { type Random, randomBytes } from "../proto/random.ts";
+import { mayDo } from "../proto/trust/rights.ts";
 import type { MeshStream } from "./stream.ts";
 
 /**
@@ -26,6 +27,11 @@ const CREDENTIAL_MS = 3_600_000;
 const SECRET_BYTES = 32;
 /** Allocations of one member: a dozen links that are made and renewed, twice. */
 const ALLOCATIONS_PER_MEMBER = 32;
+
+/** Whether a token with these scopes lets an agent relay. */
+export function mayRelay(scopes: readonly string[]): boolean {
+  return mayDo(scopes, "relay");
+}
 
 /** Why an agent that is to relay does not join. */
 export function mayNotRelay(): StarlingError {
