@@ -373,6 +373,7 @@ function controlTarget(): Target {
     backup: async () => ({}),
     rotateToken: async () => ({ id: "AAAA", expiresAt: new Date(0) }),
     rotations: { root: async () => ({}), issuing: async () => ({}), rest: async () => ({}), turn: async () => ({}) },
+    setAside: () => [],
     administration: { revoke: async () => true, rekey: async () => 1, keys: async () => [] },
   };
   // A stub of the few methods that commands call: what is tried here is what stands before them.
