@@ -161,8 +161,8 @@ async function watch(change: Change, scene: Scene): Promise<Omit<LiveResult, "ch
   );
   if (!isLinked) throw new Error("no link to begin with");
   await Promise.all([
-    first.call("lab.send", { peer: second.id, everyMs: EVERY_MS }),
-    second.call("lab.send", { peer: first.id, everyMs: EVERY_MS }),
+    first.callLab("send", { peer: second.id, everyMs: EVERY_MS }),
+    second.callLab("send", { peer: first.id, everyMs: EVERY_MS }),
   ]);
   await pause(CALM_MS);
   await change.make(scene);
@@ -170,7 +170,7 @@ async function watch(change: Change, scene: Scene): Promise<Omit<LiveResult, "ch
   const pathMs = change.path ? await pathWithin(agents, change.path, changedAt) : null;
   await flowing(agents, changedAt);
   await pause(CALM_MS);
-  const sent = (await Promise.all(agents.map((agent) => agent.call("lab.finish")))) as Sent[];
+  const sent = (await Promise.all(agents.map((agent) => agent.callLab("finish")))) as Sent[];
   const received = await drained(agents);
   const recoveries = received.map((at) => recoveryOf(at, changedAt, change.path !== undefined));
   const recoveryMs = recoveries.includes(null) ? null : Math.max(...recoveries.map((ms) => ms ?? 0));
@@ -188,7 +188,7 @@ async function watch(change: Change, scene: Scene): Promise<Omit<LiveResult, "ch
 /** Waits until messages arrive at both ends that came after the change. */
 async function flowing(agents: readonly LabAgent[], changedAt: number): Promise<void> {
   await within(PATIENCE_MS, async () => {
-    const seen = (await Promise.all(agents.map((agent) => agent.call("lab.received")))) as Received[];
+    const seen = (await Promise.all(agents.map((agent) => agent.callLab("received")))) as Received[];
     const isFlowing = seen.every(
       ({ lastAt, end }) => end !== null || lastAt > Math.max(changedAt, Date.now() - CALM_MS / 4),
     );
@@ -199,7 +199,7 @@ async function flowing(agents: readonly LabAgent[], changedAt: number): Promise<
 /** What each end has received once all that was sent has come, or nothing more comes. */
 async function drained(agents: readonly LabAgent[]): Promise<Received[]> {
   const look = async (): Promise<Received[]> =>
-    (await Promise.all(agents.map((agent) => agent.call("lab.received")))) as Received[];
+    (await Promise.all(agents.map((agent) => agent.callLab("received")))) as Received[];
   await within(RECOVERY_MS, async () => (await look()).every(({ end }) => end !== null) || undefined);
   return look();
 }

@@ -109,6 +109,11 @@ export class LabAgent {
     return callControl(this.#state, command, parameters);
   }
 
+  /** What only agents of the lab know: `send`, `finish` and `received`. */
+  callLab(command: string, parameters: Readonly<Record<string, unknown>> = {}): Promise<unknown> {
+    return callControl(join(this.#state, "lab"), command, parameters);
+  }
+
   async status(): Promise<AgentStatus> {
     return (await this.call("status")) as AgentStatus;
   }
