@@ -3,7 +3,7 @@ import { StarlingError } from "../errors.ts";
 import type { Logger } from "../options.ts";
 import type { Instant } from "../proto/machine.ts";
 import { below, type Random } from "../proto/random.ts";
-import { MEMBER_LIFE_MS, type TokenFault } from "../proto/trust/claims.ts";
+import type { TokenFault } from "../proto/trust/claims.ts";
 import { TokenExpiringEvent } from "./events.ts";
 import type { RefreshKeys } from "./refresh-keys.ts";
 import type { HeldToken, Trust } from "./trust.ts";
@@ -120,8 +120,10 @@ export class Tenure {
   #warn(token: HeldToken): void {
     const { expiresAt } = token.facts;
     this.#later(Math.max(0, expiresAt - lifeOf(token) / OVERDUE_PART - this.#now()), () => {
+      if (this.#trust.token !== token) return;
       const { warning } = this;
-      if (this.#trust.token !== token || warning === undefined) return;
+      // A timer reaches 25 days, and a token may live for a year.
+      if (warning === undefined) return this.#warn(token);
       this.#log.warn(warning);
       this.#face.dispatchEvent(new TokenExpiringEvent(new Date(expiresAt), warning));
     });
@@ -216,6 +218,6 @@ function notRenewed(why: string): StarlingError {
 }
 
 /** How long the token was made for, ms. */
-function lifeOf({ facts: { expiresAt, lineage } }: HeldToken): number {
-  return lineage === undefined ? MEMBER_LIFE_MS : expiresAt - lineage.issuedAt;
+function lifeOf({ facts: { expiresAt, issuedAt } }: HeldToken): number {
+  return expiresAt - issuedAt;
 }

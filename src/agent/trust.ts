@@ -30,7 +30,7 @@ export type Verdict =
 /** The member token that an agent holds. */
 export interface HeldToken {
   readonly text: string;
-  readonly facts: TokenFacts;
+  readonly facts: TokenFacts & { readonly issuedAt: Instant };
 }
 
 /**

@@ -11,24 +11,24 @@ import { SeededRandom } from "../../src/proto/random.ts";
 const HOUR = 3_600_000;
 const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** A token issued at 0 that lives a day. */
-const tokenOf = (name: string, issuedAt = 0): HeldToken => ({
+/** A token that lives a day. */
+const tokenOf = (name: string, issuedAt = 0, lifeMs = 24 * HOUR): HeldToken => ({
   text: name,
   facts: {
     subject: "" as PeerId,
-    expiresAt: issuedAt + 24 * HOUR,
+    issuedAt,
+    expiresAt: issuedAt + lifeMs,
     scopes: ["mesh:join"],
     place: new Uint8Array(16),
-    lineage: { family: name, generation: 0, refreshKey: new Uint8Array(32), issuedAt },
   },
 });
 
 /** A tenure whose time passes when it is told to, and which renews by what `members` answers. */
-function begin(members: () => { token: string } | { why: string }) {
+function begin(members: () => { token: string } | { why: string }, lifeMs = 24 * HOUR) {
   let now = 0;
   let timers: { at: number; run: () => void }[] = [];
   const trust = {
-    token: tokenOf("first"),
+    token: tokenOf("first", 0, lifeMs),
     isOutdated: false,
     holdToken: async (text: string) => {
       trust.token = tokenOf(text, now);
@@ -43,7 +43,7 @@ function begin(members: () => { token: string } | { why: string }) {
     log: SILENT,
     random: new SeededRandom(1),
     now: () => now,
-    later: (ms, run) => void timers.push({ at: now + ms, run }),
+    later: (ms, run) => void timers.push({ at: now + Math.min(ms, 2 ** 31 - 1), run }),
     held: () => tenure.schedule(),
     face: { dispatchEvent: (event) => events.push(event as TokenExpiringEvent) > 0 },
     renewers: { here: async () => undefined, servers: () => false, members: async () => members() },
@@ -98,4 +98,16 @@ test("a token that is renewed is told of by nobody, and one that is renewed late
   isThere = false;
   await late.until(60 * HOUR);
   expect(late.events).toHaveLength(2);
+});
+
+test("a short token and one that lives for a year are told of in time as well, and not before", async () => {
+  for (const lifeMs of [60_000, HOUR, 366 * 24 * HOUR]) {
+    const { tenure, until, events } = begin(() => ({ why: "nobody" }), lifeMs);
+    await until(0.75 * lifeMs - 1);
+    expect(events).toEqual([]);
+    expect(tenure.warning).toBeUndefined();
+    await until(0.76 * lifeMs);
+    expect(events).toHaveLength(1);
+    expect(tenure.warning).toContain("nobody");
+  }
 });

@@ -26,7 +26,9 @@ export function id(number: number): PeerId {
 }
 
 export function facts(subject: PeerId, expiresAt = NOW + 30 * DAY): TokenFacts {
-  return { subject, expiresAt, scopes: [], place: sha256(utf8(`place of ${subject}`)).slice(0, 16) };
+  const place = sha256(utf8(`place of ${subject}`)).slice(0, 16);
+  const lineage = { family: `first of ${subject}`, generation: 3, refreshKey: undefined, issuedAt: NOW };
+  return { subject, expiresAt, scopes: [], place, id: `fourth of ${subject}`, lineage };
 }
 
 export const DRAFT: RecordDraft = {

@@ -191,6 +191,19 @@ describe("the record of another", () => {
     expect(agent.machine.rings.has(id(1))).toBe(false);
   });
 
+  test("counts no more once its token is revoked, by its own name or that of the first of its line, until it shows another", () => {
+    for (const name of [`fourth of ${id(1)}`, `first of ${id(1)}`]) {
+      const agent = new Agent({ members: 2 });
+      expect(events(agent.do({ type: "revoke", target: { of: "token", id: name } }))).toEqual([
+        "alive -> down (revoked)",
+      ]);
+      expect(agent.state(id(1))).toBe("down");
+      expect(agent.state(id(2))).toBe("alive");
+    }
+    const agent = new Agent({ members: 1 });
+    expect(events(agent.do({ type: "revoke", target: { of: "token", id: `third of ${id(1)}` } }))).toEqual([]);
+  });
+
   test("that changes all the time is followed at a bounded rate, and its subject is at fault", () => {
     const agent = new Agent({ members: 1 });
     let flooded = 0;
