@@ -9,7 +9,7 @@ import { type IssuerOptions, openIssuer } from "../src/issuer/issuer.ts";
 import { issuersOf } from "../src/issuer/mint.ts";
 import type { WayIn } from "../src/issuer/ways-in.ts";
 import type { Logger } from "../src/options.ts";
-import { encodeDecree } from "../src/proto/decrees/decree.ts";
+import { encodeDecree, type SignedDecree } from "../src/proto/decrees/decree.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
 import type { IssuerList } from "../src/proto/trust/issuers.ts";
 import { auditedAuthority } from "./audited-authority.ts";
@@ -53,8 +53,17 @@ export async function startSignalingService(options: SignalingServiceOptions): P
   const issuers = (): IssuerList => decrees.issuers?.list ?? issuersOf(cluster, crypto);
   let server: SignalingServer | undefined;
   const rekeyed = (): void => server?.renewDesks();
-  const voids: IssuerOptions["voids"] = (token) => decrees.voids(token);
   const keep = (): void => options.keep?.(Array.from(decrees.encoded(), ({ bytes }) => bytes));
+  const retired = (revocation: SignedDecree): void => {
+    if (decrees.accept(revocation, now()).outcome !== "news") return;
+    keep();
+    server?.proclaim({
+      cluster: cluster.clusterId,
+      decreed: [encodeDecree(revocation)],
+      voids: ({ peer, names }) => decrees.voids({ subject: peer, ...names }),
+    });
+  };
+  const voids: IssuerOptions["voids"] = (token) => decrees.voids(token);
   const reused: IssuerOptions["reused"] = ({ family, revocation }) => {
     if (revocation !== undefined) decrees.accept(revocation, now());
     keep();
@@ -71,7 +80,10 @@ export async function startSignalingService(options: SignalingServiceOptions): P
   const issuer =
     keyFile === undefined
       ? undefined
-      : audited(await openIssuer({ keyFile, clusterId, issuers, voids, reused, crypto, waysIn, rekeyed }), audit);
+      : audited(
+          await openIssuer({ keyFile, clusterId, issuers, voids, reused, crypto, waysIn, rekeyed, retired }),
+          audit,
+        );
   const issuing = issuer && { issuer, desk: openDesk({ issuer, clusterId, holder: undefined, crypto, now }) };
   try {
     const started = await startSignalingServer({

@@ -15,7 +15,6 @@ import { FaultLog } from "./fault-log.ts";
 import { joinFailure } from "./first-join.ts";
 import { type Government, govern } from "./government.ts";
 import { ISSUER_PROTOCOL, issuersAmong, renewAt, renewHere, withIssuerLabel } from "./issuing.ts";
-import { KEYS_PROTOCOL, serveKeys } from "./key-census.ts";
 import { MeshHost } from "./mesh-host.ts";
 import { meshOptionsOf } from "./mesh-options.ts";
 import { Network } from "./network.ts";
@@ -96,7 +95,7 @@ export class AgentCore {
     });
     this.network = new Network(prepared, this);
     const { paths } = this.network;
-    this.government = govern(prepared, {
+    this.government = govern(prepared, this.services, {
       members: () => memberInfos(this.mesh),
       open: (peer, protocol, options) => this.open(peer, protocol, options),
       later: (ms, run) => this.#upkeep.later(ms, run),
@@ -170,7 +169,6 @@ export class AgentCore {
       (request) => this.#host?.input(request),
     );
     this.buckets = new Buckets(guardReads(replicated, () => trust.token?.facts.scopes ?? []));
-    this.services.provide(KEYS_PROTOCOL, (stream) => serveKeys(stream, trust));
     this.network.provide(this.services);
     issuing?.begin({
       ...this,

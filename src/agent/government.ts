@@ -2,9 +2,10 @@ import type { PeerId } from "../proto/peer-id.ts";
 import { Administration } from "./administration.ts";
 import type { MemberInfo } from "./events.ts";
 import { Governance, type GovernanceListener } from "./governance.ts";
-import { KEYS_PROTOCOL, takeCensus } from "./key-census.ts";
+import { KEYS_PROTOCOL, serveKeys, takeCensus } from "./key-census.ts";
 import type { Preparation } from "./prepare.ts";
 import { Rotations } from "./rotations.ts";
+import type { Services } from "./services.ts";
 import type { MeshStream } from "./stream.ts";
 
 /** All that an agent does about what the cluster decrees: it keeps to it, says it, and replaces the keys that say it. */
@@ -23,8 +24,9 @@ export interface Governed extends GovernanceListener {
 }
 
 /** Puts the government of an agent together. */
-export function govern(prepared: Preparation, agent: Governed): Government {
+export function govern(prepared: Preparation, services: Services, agent: Governed): Government {
   const governance = new Governance({ ...prepared, listener: agent });
+  services.provide(KEYS_PROTOCOL, (stream) => serveKeys(stream, prepared.trust));
   const others = () =>
     takeCensus(agent.members(), prepared.trust.id, (peer, signal) => agent.open(peer, KEYS_PROTOCOL, { signal }));
   const administration = new Administration({ ...prepared, governance, census: others });

@@ -84,6 +84,7 @@ export async function openIssuing(
         member?.faults.report(subject, "refresh-reused");
         if (revocation !== undefined) void member?.government.governance.take(revocation);
       },
+      retired: (revocation) => void member?.government.governance.take(revocation),
       crypto,
     }),
     audit,

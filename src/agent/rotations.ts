@@ -1,5 +1,6 @@
 import { rename } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
+import type { AuditLog } from "../audit.ts";
 import { createSigningKeyFile, readSigningKeyFile } from "../drivers/state/key-file.ts";
 import { exists } from "../drivers/state/private-files.ts";
 import type { StateDirectory } from "../drivers/state-directory.ts";
@@ -12,6 +13,7 @@ import { MAX_SUCCESSIONS } from "../proto/decrees/limits.ts";
 import { decodeRotation, encodeRotation } from "../proto/decrees/rotation.ts";
 import { encodeSuccession } from "../proto/decrees/succession.ts";
 import type { Instant } from "../proto/machine.ts";
+import type { PeerId } from "../proto/peer-id.ts";
 import type { Authority, SigningKey } from "../proto/trust/crypto.ts";
 import {
   encodeIssuers,
@@ -23,6 +25,7 @@ import {
 } from "../proto/trust/issuers.ts";
 import { FormerKeys } from "./former-keys.ts";
 import type { Governance } from "./governance.ts";
+import { findHeir, type HeirOptions } from "./heir.ts";
 import type { KeysOfMember } from "./key-census.ts";
 import type { Relaying } from "./relaying.ts";
 import type { Storage } from "./storage.ts";
@@ -69,6 +72,10 @@ const LOOK_MS = 250;
  */
 export class Rotations {
   readonly #trust: Trust;
+  readonly #member: HeirOptions & {
+    readonly state: Pick<StateDirectory, "writeSuccessor">;
+    readonly audit: Pick<AuditLog, "record">;
+  };
   readonly #storage: Pick<Storage, "rekey">;
   readonly #relaying: Pick<Relaying, "rotate"> | undefined;
   readonly #governance: Governance;
@@ -78,18 +85,22 @@ export class Rotations {
   #isBusy = false;
 
   /** @param options `census`: what this member and all others that answer hold. `later`: a timer that ends with the agent. */
-  constructor(options: {
-    readonly trust: Trust;
-    readonly state: Pick<StateDirectory, "path">;
-    readonly storage: Pick<Storage, "rekey">;
-    readonly relaying: Pick<Relaying, "rotate"> | undefined;
-    readonly governance: Governance;
-    readonly log: Logger;
-    readonly now: () => Instant;
-    readonly census: () => Promise<KeysOfMember[]>;
-    readonly later: (ms: number, run: () => void) => void;
-  }) {
+  constructor(
+    options: Omit<HeirOptions, "trust" | "now"> & {
+      readonly trust: Trust;
+      readonly state: Pick<StateDirectory, "path" | "writeSuccessor">;
+      readonly audit: Pick<AuditLog, "record">;
+      readonly storage: Pick<Storage, "rekey">;
+      readonly relaying: Pick<Relaying, "rotate"> | undefined;
+      readonly governance: Governance;
+      readonly log: Logger;
+      readonly now: () => Instant;
+      readonly census: () => Promise<KeysOfMember[]>;
+      readonly later: (ms: number, run: () => void) => void;
+    },
+  ) {
     this.#trust = options.trust;
+    this.#member = options;
     this.#storage = options.storage;
     this.#relaying = options.relaying;
     this.#governance = options.governance;
@@ -106,7 +117,8 @@ export class Rotations {
 
   /**
    * Puts a new root key in the place of that in `rootKeyFile`, which is kept as `FILE.former`. Rejects with `issuer-refused` when the
-   * file's key is not the root, `conflict` when another rotation came first, `timeout` when members did not follow in time, `limit-reached`.
+   * file's key is not the root, `conflict` when another rotation came first, `timeout` when members did not follow in time (the same call goes
+   * on from there), `limit-reached`.
    */
   root(rootKeyFile: string, options: RotationOptions = {}): Promise<RotatedKey> {
     return this.#alone(async () => {
@@ -157,14 +169,37 @@ export class Rotations {
       }
       const { version } = this.#trust.issuers;
       await this.#spread("the new list of issuing keys", (member) => member.issuers >= version, options);
-      const endsAt = Math.floor(this.#now()) + (options.overlapMs ?? ISSUING_OVERLAP_MS);
-      await this.#former.add({ key: old, keyFile, endsAt });
+      // A former key has its time from when nobody who is up needs it any more; should members be slow, it has the full one.
+      const endIn = (ms: number): Instant => Math.floor(this.#now()) + ms;
+      await this.#former.add({ key: old, keyFile, endsAt: endIn(ISSUING_OVERLAP_MS) });
       await rename(`${keyFile}.next`, keyFile);
       await this.#sayAgain(former, crypto.authority(next.seed), false);
-      await this.#spread("a token by the new key", (member) => member.issuedBy !== former, options);
-      if (options.overlapMs !== 0) return { kid, former, endsAt };
+      await this.#spread("a token by another key", (member) => member.issuedBy !== former, options).catch((error) => {
+        const hint = `${former} counts for 8 days, or until: starling token revoke ${former} --root-key FILE`;
+        throw new StarlingError("timeout", `${(error as Error).message}; members renew by themselves. ${hint}`);
+      });
+      if (options.overlapMs !== 0) {
+        const endsAt = endIn(options.overlapMs ?? ISSUING_OVERLAP_MS);
+        await this.#former.add({ key: old, keyFile, endsAt });
+        return { kid, former, endsAt };
+      }
       await this.#former.end({ key: old });
       return { kid, former };
+    });
+  }
+
+  /**
+   * Finds an heir for this member: a new node key with a token on the terms of ours, which the next start of the state directory begins
+   * with. The agent is then to leave and be started again, within a minute: what it says later counts for nothing. The heir spreads
+   * the revocation of the former key. Rejects as {@link findHeir}, having changed nothing.
+   */
+  node(): Promise<{ readonly id: PeerId; readonly former: PeerId }> {
+    return this.#alone(async () => {
+      const heir = await findHeir(this.#member);
+      await this.#member.state.writeSuccessor(heir);
+      const { id, former } = heir;
+      this.#member.audit.record({ action: "node.heir", actor: former, target: id, outcome: "ok" });
+      return { id, former };
     });
   }
 
@@ -281,8 +316,7 @@ export class Rotations {
       shown = count;
       if (count === members.length) return;
       if (performance.now() > end) {
-        const message = `only ${count} of ${members.length} members have ${what}; give the same command again, and it goes on from there`;
-        throw new StarlingError("timeout", message);
+        throw new StarlingError("timeout", `only ${count} of ${members.length} members have ${what}`);
       }
       await delay(LOOK_MS);
     }

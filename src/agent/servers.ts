@@ -14,6 +14,7 @@ import type { HeldCredential } from "../proto/signaling/client-events.ts";
 import type { IceGrant, RefusalCode } from "../proto/signaling/messages.ts";
 import type { SignalingStatus } from "../status.ts";
 import { askDesk } from "./ask-desk.ts";
+import { member } from "./credential.ts";
 import type { RefreshKeys } from "./refresh-keys.ts";
 import type { Trust } from "./trust.ts";
 
@@ -61,6 +62,8 @@ interface Server {
   /** It can be reached, and knows no issuer for our token. */
   lacksIssuer: boolean;
   fenced: boolean;
+  /** The token that was shown after the one before it was refused as void. */
+  shownAgain: string | undefined;
   skewMs: number | undefined;
   /** Decrees from it that were known, forged or not to be believed. */
   idleDecrees: number;
@@ -78,6 +81,7 @@ const INTRODUCTIONS = 8;
 /** The signaling servers of one agent: each connection is kept up by itself, a signal goes through the first that delivers. */
 export class Servers {
   readonly #listener: ServersListener;
+  readonly #trust: Trust;
   readonly #decrees: DecreeSet;
   readonly #log: Logger;
   readonly #servers: Server[] = [];
@@ -99,6 +103,7 @@ export class Servers {
   }) {
     const { trust, credential, random, now } = options;
     this.#listener = options.listener;
+    this.#trust = trust;
     this.#decrees = trust.decrees;
     this.#log = options.log;
     const run = { instance: randomBytes(random, 16), startedAt: now() };
@@ -127,6 +132,7 @@ export class Servers {
         refusal: undefined,
         lacksIssuer: false,
         fenced: false,
+        shownAgain: undefined,
         skewMs: undefined,
         idleDecrees: 0,
       };
@@ -218,6 +224,15 @@ export class Servers {
 
   async close(): Promise<void> {
     await Promise.all(this.#servers.map(({ connection }) => connection.close()));
+  }
+
+  /** A server goes by the token of the login: whoever has another by now shows it, once. */
+  #showsAnother(server: Server): boolean {
+    const { token } = this.#trust;
+    if (token === undefined || server.shownAgain === token.text || this.#decrees.voids(token.facts)) return false;
+    server.shownAgain = token.text;
+    server.connection.command({ type: "credential", credential: member(token.text) });
+    return true;
   }
 
   #warnOfSkew(url: string, skewMs: number): void {
@@ -327,6 +342,8 @@ export class Servers {
         if (event.reason === "identity-in-use") {
           server.fenced = true;
           this.#listener.fenced(event.detail);
+        } else if (event.reason === "token-revoked" && this.#showsAnother(server)) {
+          this.#log.info("the server knows a former token of ours that is void: ours is shown", { url });
         } else {
           server.refusal = event.reason;
           const everywhere = this.#servers.every(({ refusal }) => refusal !== undefined);

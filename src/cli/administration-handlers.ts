@@ -31,12 +31,16 @@ const rotation = z.discriminatedUnion("what", [
     waitMs,
     overlapMs: z.number().min(0).max(MAX_OVERLAP_MS).optional(),
   }),
+  z.strictObject({ what: z.literal("node") }),
   z.strictObject({ what: z.literal("rest") }),
   z.strictObject({ what: z.literal("turn"), graceMs }),
 ]);
 
-/** The handlers of `token.revoke`, `token.rotate`, `keys.change`, `keys.rotate` and `keys.list`. */
-export function administrationHandlers(agent: Agent): [string, ControlHandler][] {
+/**
+ * The handlers of `token.revoke`, `token.rotate`, `keys.change`, `keys.rotate` and `keys.list`. `restart`: the agent is to leave and to
+ * be started again.
+ */
+export function administrationHandlers(agent: Agent, restart: () => void): [string, ControlHandler][] {
   const signWith = (file: string | undefined) => (file === undefined ? {} : { keyFile: file });
   return [
     [
@@ -75,6 +79,11 @@ export function administrationHandlers(agent: Agent): [string, ControlHandler][]
             const options = { progress, waitMs, ...(overlapMs !== undefined && { overlapMs }) };
             const { kid, former, endsAt } = await agent.rotations.issuing(keyFile, rootKeyFile, options);
             return { kid, former, ...(endsAt !== undefined && { endsAt: new Date(endsAt).toISOString() }) };
+          }
+          case "node": {
+            const heir = await agent.rotations.node();
+            restart();
+            return heir;
           }
           case "rest":
             return { rows: await agent.rotations.rest({ progress }) };

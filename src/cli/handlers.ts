@@ -17,14 +17,21 @@ const consistency = z.enum(["local", "quorum"]).default("local");
 const ifVersion = z.string().nullable().optional();
 const timeoutMs = z.number().positive().max(3_600_000).default(10_000);
 
-/** The control commands of `agent`. `leave` is what `down` does: it resolves when the agent has left. */
-export function controlHandlers(agent: Agent, leave: () => Promise<void>): Map<string, ControlHandler> {
+/**
+ * The control commands of `agent`. `leave` is what `down` does: it resolves when the agent has left. `restart`: it is to leave, and to
+ * be started again, once the command is answered. Default: it leaves.
+ */
+export function controlHandlers(
+  agent: Agent,
+  leave: () => Promise<void>,
+  restart: () => void = () => void leave(),
+): Map<string, ControlHandler> {
   return new Map<string, ControlHandler>([
     ...bucketHandlers(agent),
     ["status", async () => agent.status()],
     ["down", leave],
     ["netcheck", async () => agent.netcheck()],
-    ...administrationHandlers(agent),
+    ...administrationHandlers(agent, restart),
     [
       "why",
       checked(z.strictObject({ peer: z.string() }), async ({ peer }, _emit, signal) =>

@@ -6,6 +6,7 @@ import { exchangeSecret, LOOK_MS } from "../../stun/secrets-file.ts";
 import { ISSUING_KEY_FILE, ROOT_KEY_FILE } from "../drivers/state/create-cluster.ts";
 import { exists } from "../drivers/state/private-files.ts";
 import { StarlingError } from "../errors.ts";
+import type { AgentStatus } from "../status.ts";
 import { ask, flagsOf } from "./flags.ts";
 import { type ChangeOptions, changeKeys } from "./key-change.ts";
 import { parseDuration, printJson, say } from "./output.ts";
@@ -26,6 +27,7 @@ interface Rotated {
 
 /** Servers that share a file of TURN secrets look at it this often; two rounds, and the slowest has read it. */
 const SECRET_SPREAD_MS = 2 * LOOK_MS;
+const NODE_LOOK_MS = 250;
 /** How long credentials by a former TURN secret count unless told otherwise: the default life of `stun credential`. */
 const SECRET_GRACE = "24h";
 
@@ -34,6 +36,7 @@ const KINDS: Readonly<Record<string, (command: Command, options: RotateOptions) 
   gossip: shared,
   issuing,
   root,
+  node,
   rest,
   turn,
 };
@@ -98,6 +101,25 @@ async function issuing(command: Command, options: RotateOptions): Promise<Rotate
       ? `tokens are by ${String(data["kid"])}; ${String(data["former"])} counts until ${end}, and this agent ends it then`
       : `tokens are by ${String(data["kid"])}; ${String(data["former"])} counts no more`;
   return { data, text };
+}
+
+/** The agent starts anew under its heir; the command waits for it. */
+async function node(command: Command, options: RotateOptions): Promise<Rotated> {
+  const data = await askRotation(command, { what: "node" });
+  const { id, former } = data as { id: string; former: string };
+  say(`${id} has a token; the agent leaves as ${former}, and starts again as its heir`);
+  const end = performance.now() + parseDuration(options.wait);
+  const isBack = async (): Promise<boolean> => {
+    const status = (await ask(command, "status").catch(() => undefined)) as AgentStatus | undefined;
+    return status?.self.id === id && status.self.state === "joined";
+  };
+  while (!(await isBack())) {
+    if (performance.now() > end) {
+      throw new StarlingError("timeout", "the agent has not come back yet; look at its log, and at `starling status`");
+    }
+    await delay(NODE_LOOK_MS);
+  }
+  return { data, text: `this agent is ${id}; ${former} is revoked` };
 }
 
 async function rest(command: Command): Promise<Rotated> {

@@ -57,16 +57,15 @@ export function upCommand(program: Command): void {
     });
 }
 
+/** What a command that runs an agent adds to the usual. */
+interface Extra {
+  readonly rtc?: NonNullable<AgentOptions["rtc"]>;
+  /** Control commands beyond the usual ones. */
+  readonly handlers?: (agent: Agent) => readonly (readonly [string, ControlHandler])[];
+}
+
 /** Runs the agent that the flags of `command` describe, and its control socket, to the end. */
-export async function runAgent(
-  command: Command,
-  invite: string | undefined,
-  extra: {
-    readonly rtc?: NonNullable<AgentOptions["rtc"]>;
-    /** Control commands beyond the usual ones. */
-    readonly handlers?: (agent: Agent) => readonly (readonly [string, ControlHandler])[];
-  } = {},
-): Promise<void> {
+export async function runAgent(command: Command, invite: string | undefined, extra: Extra = {}): Promise<void> {
   const passphrase = process.env["STARLING_STORE_PASSPHRASE"];
   const { values, stateDirectory } = resolveSettings(flagsOf(command));
   const flags = command.opts<UpFlags>();
@@ -77,7 +76,7 @@ export async function runAgent(
   const interrupted = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
   const credential = await readCredential(flags, stateDirectory, invite, interrupted.signal);
-  const agent = await createAgent({
+  const options: AgentOptions = {
     stateDirectory,
     name: values.name,
     labels: values.labels,
@@ -100,8 +99,42 @@ export async function runAgent(
     ...(values.iceServers.length > 0 && { iceServers: values.iceServers }),
     ...(invite !== undefined && { invite }),
     ...(credential !== undefined && { credential }),
-  });
-  const handlers = controlHandlers(agent, () => agent.leave());
+  };
+  const around = {
+    stateDirectory,
+    metrics: values.metrics,
+    webhook,
+    json: json === true,
+    interrupted: interrupted.signal,
+  };
+  while ((await live(options, around, extra)) === "again");
+  // A native stack that never reports its last connection closed must not keep a finished command alive.
+  setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();
+}
+
+/** What one life of an agent has in common with the next. */
+interface Surroundings {
+  readonly stateDirectory: string;
+  readonly metrics: string | undefined;
+  readonly webhook: Awaited<ReturnType<typeof alertWebhook>>;
+  readonly json: boolean;
+  readonly interrupted: AbortSignal;
+}
+
+/** One life of the agent; another follows where its node key has an heir. Rejects with what ended it. */
+async function live(
+  options: AgentOptions,
+  { stateDirectory, metrics, webhook, json, interrupted }: Surroundings,
+  extra: Extra,
+): Promise<"again" | "over"> {
+  const agent = await createAgent(options);
+  let isSucceeded = false;
+  const restart = (): void => {
+    isSucceeded = true;
+    // The command is answered first.
+    setImmediate(() => void agent.leave());
+  };
+  const handlers = controlHandlers(agent, () => agent.leave(), restart);
   for (const [name, handler] of extra.handlers?.(agent) ?? []) handlers.set(name, handler);
   const control = await serveControl(stateDirectory, auditedHandlers(agent, guardedHandlers(agent, handlers))).catch(
     async (error: unknown) => {
@@ -109,7 +142,7 @@ export async function runAgent(
       throw error;
     },
   );
-  const observation = await observe(values.metrics, stateDirectory, {
+  const observation = await observe(metrics, stateDirectory, {
     metrics: agentMetrics(agent),
     isReady: () => agent.status().self.state === "joined",
   }).catch(async (error: unknown) => {
@@ -117,18 +150,19 @@ export async function runAgent(
     await agent.close();
     throw error;
   });
-  using _alerts = webhook && watchForAlerts(webhook, agent, commandLogger(values.log));
-  announce(agent, json === true);
+  using _alerts = webhook && watchForAlerts(webhook, agent, options.logger ?? commandLogger("info"));
+  announce(agent, json);
   // Now and not at the end: the next start is quicker also when this process runs for months or is killed.
   flushCompileCache();
-  interrupted.signal.addEventListener("abort", () => void agent.leave());
-  if (interrupted.signal.aborted) void agent.leave();
+  const leave = (): void => void agent.leave();
+  interrupted.addEventListener("abort", leave);
+  if (interrupted.aborted) leave();
   const failure = await agent.closed;
+  interrupted.removeEventListener("abort", leave);
   await control.close();
   await observation?.close();
-  // A native stack that never reports its last connection closed must not keep a finished command alive.
-  setTimeout(() => process.exit(), EXIT_GRACE_MS).unref();
-  if (failure) throw failure;
+  if (failure && !isSucceeded) throw failure;
+  return isSucceeded && !interrupted.aborted ? "again" : "over";
 }
 
 /** The relay that the flags describe; undefined where they ask for none. */

@@ -7,6 +7,8 @@
  *     token          the member token
  *     boot           how often this agent has started
  *     members.cache  last known member records
+ *     node.next      a node key and its token that the next start puts in the place of these
+ *     former.keys    issuing keys that this agent has replaced, until they end
  *     lock           held while an agent runs
  *     config.yaml    settings, written by people
  *     root.key, issuing.key, place.key   only where a cluster was created, or an issuer runs
@@ -25,6 +27,7 @@ import { createSigningKeyFile, readSigningKeyFile } from "./state/key-file.ts";
 import { acquireLock, LOCK_FILE, type Lock } from "./state/lock.ts";
 import { readMemberCache, writeMemberCache } from "./state/member-cache.ts";
 import { ensurePrivateFolder, exists, readPrivateText, removeAbandoned, writePrivate } from "./state/private-files.ts";
+import { installSuccessor, type Successor, writeSuccessor } from "./state/successor.ts";
 
 /** The key of the agent, or of the server, whose state it is. */
 export const NODE_KEY_FILE = "node.key";
@@ -60,6 +63,8 @@ export interface StateDirectory extends AsyncDisposable {
   readMembers(): Promise<readonly Uint8Array[]>;
   /** Keeps up to 512 encoded member records of at most 16 KiB each, for a rejoin. */
   writeMembers(records: readonly Uint8Array[]): Promise<void>;
+  /** Keeps the node key and token that the next start is to have in the place of these; durable when it resolves. */
+  writeSuccessor(successor: Successor): Promise<void>;
   /** Gives up the lock. Idempotent. */
   close(): Promise<void>;
 }
@@ -73,6 +78,7 @@ export async function openStateDirectory(path: string, crypto: Crypto): Promise<
   const lock = await acquireLock(join(path, LOCK_FILE));
   try {
     await removeAbandoned(path);
+    await installSuccessor(path, { nodeKey: NODE_KEY_FILE, token: TOKEN_FILE, audit: AUDIT_FOLDER }, crypto);
     const keyPath = join(path, NODE_KEY_FILE);
     const known = await readSigningKeyFile(keyPath, crypto);
     const bootCount = await countBoot(join(path, BOOT_FILE), known !== undefined);
@@ -105,6 +111,7 @@ function held(path: string, lock: Lock, nodeKey: SigningKey, bootCount: number, 
     writeToken: (token) => writePrivate(tokenPath, `${token}\n`),
     removeToken: () => rm(tokenPath, { force: true }),
     readMembers: () => readMemberCache(membersPath),
+    writeSuccessor: (successor) => writeSuccessor(path, successor),
     writeMembers: (records) => writeMemberCache(membersPath, records),
     close: () => lock.release(),
     [Symbol.asyncDispose]: () => lock.release(),

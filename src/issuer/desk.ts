@@ -1,3 +1,4 @@
+import { encodeDecree } from "../proto/decrees/decree.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { parseCompact } from "../proto/trust/compact-token.ts";
@@ -67,7 +68,9 @@ export function openDesk(options: {
 
 /** What an issuer's answer is in the words of signaling. */
 export function answerOf(issued: IssuedMember, at: Instant): ExchangeAnswer {
-  return issued.ok ? { ok: true, token: issued.token } : { ok: false, ...refusalOf(issued.fault, at) };
+  if (!issued.ok) return { ok: false, ...refusalOf(issued.fault, at) };
+  const { token, retires } = issued;
+  return { ok: true, token, ...(retires && { retires: encodeDecree(retires) }) };
 }
 
 /** What is no token of the cluster may be another way in; a join token has no subject. Each is then read by its own function. */

@@ -19,6 +19,7 @@ import type { Desk } from "../proto/trust/desk.ts";
 import { issuerOf } from "../proto/trust/issuers.ts";
 import { graver, type Lineage, type RenewalRuling, ruleRenewal, type Successor } from "../proto/trust/lineage.ts";
 import { isShownBy, readShowing } from "../proto/trust/showing.ts";
+import { heirWay } from "./heir-way.ts";
 import {
   type IssuedMember,
   type IssueFault,
@@ -75,6 +76,8 @@ export interface IssuerOptions extends MintOptions {
   readonly reused?: (reuse: RefreshReuse) => void;
   /** The file holds another key, which is in use. */
   readonly rekeyed?: () => void;
+  /** A member has an heir since a minute: puts its revocation in force, should the heir not have done so. */
+  readonly retired?: (revocation: SignedDecree) => void;
   /** The time at which the journal is opened, Unix ms; what expired long before is forgotten. Default: the system's. */
   readonly now?: Instant;
 }
@@ -108,6 +111,10 @@ export async function openIssuer(options: IssuerOptions): Promise<Issuer> {
   }
 }
 
+/**
+ * How long after it has named its heir what a member says still counts, ms, by the later of its clock and ours: it leaves, and the heir comes.
+ */
+const RETIRE_MS = 60_000;
 /** How often the key's file is looked at, ms: a rotation waits that long for its issuers. */
 const LOOK_MS = 1_000;
 
@@ -119,6 +126,7 @@ class KeyIssuer implements Issuer {
   readonly #journal: UseJournal;
   readonly #verifier: TokenVerifier = createTokenVerifier();
   readonly #options: IssuerOptions;
+  readonly #ways: readonly WayIn[];
   readonly #release: () => Promise<void>;
   #closed: Promise<void> | undefined;
 
@@ -128,6 +136,8 @@ class KeyIssuer implements Issuer {
     this.#journal = journal;
     this.#release = release;
     this.#options = options;
+    const heirs = heirWay(options, this.#verifier, (token) => this.#isRevoked(token));
+    this.#ways = [heirs, ...(options.waysIn ?? [])];
   }
 
   get kid(): string {
@@ -173,15 +183,18 @@ class KeyIssuer implements Issuer {
   async admit(text: string, subject: PeerId, now: Instant): Promise<IssuedMember> {
     const shown = this.#first(text, subject);
     if (!shown.ok) return shown;
-    for (const way of this.#options.waysIn ?? []) {
+    for (const way of this.#ways) {
       const granted = await way.admit(shown.credential, subject, now);
       if (granted === undefined) continue;
       if (!granted.ok) return granted;
       if (this.#isRevoked({ subject, id: granted.who, kid: this.kid })) return refuse("revoked");
-      const { scopes, role, once } = granted;
-      const issued = await this.#mints[0].issueMemberToken({ subject, scopes, role, ...shown.refresh }, now);
+      const { scopes, role, once, replaces } = granted;
+      const life = granted.lifeMs === undefined ? {} : { lifeMs: Math.max(MEMBER_LIFE_MS, granted.lifeMs) };
+      const issued = await this.#mints[0].issueMemberToken({ subject, scopes, role, ...life, ...shown.refresh }, now);
       if (!issued.ok) return issued;
-      return once === undefined ? this.#remembered(issued) : this.#once(issued, { ...once, uses: 1 }, now);
+      if (once === undefined) return this.#remembered(issued);
+      const used = await this.#once(issued, { ...once, uses: 1 }, now);
+      return used.ok && replaces ? { ...used, ...this.#retire(replaces, now) } : used;
     }
     return refuse("bad-credential");
   }
@@ -232,6 +245,15 @@ class KeyIssuer implements Issuer {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #retire({ subject, at }: { readonly subject: PeerId; readonly at: Instant }, now: Instant) {
+    const since = Math.floor(Math.max(now, at)) + RETIRE_MS;
+    const body = encodeRevocation({ target: { of: "member", peer: subject }, since, until: 0 });
+    const retires = this.decree("revocation", body);
+    if (retires === undefined) return {};
+    setTimeout(() => this.#options.retired?.(retires), RETIRE_MS).unref();
+    return { retires };
   }
 
   /** Takes the key in the file into use, if it is another one that the list names. A file that is being replaced is looked at again. */

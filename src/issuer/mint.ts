@@ -108,7 +108,15 @@ interface NotIssued {
 type Issued = { readonly ok: true; readonly token: string; readonly claims: JoinClaims } | NotIssued;
 
 /** A member token with what it says, or why there is none. */
-export type IssuedMember = { readonly ok: true; readonly token: string; readonly claims: MemberClaims } | NotIssued;
+export type IssuedMember =
+  | {
+      readonly ok: true;
+      readonly token: string;
+      readonly claims: MemberClaims;
+      /** The revocation of the member in whose place this one comes, for it to spread. */
+      readonly retires?: SignedDecree;
+    }
+  | NotIssued;
 
 /** Where a mint finds its keys, and the cluster that it works for. */
 export interface MintOptions {

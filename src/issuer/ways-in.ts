@@ -21,5 +21,9 @@ export type Granted =
       readonly who: string;
       /** It is worth one use, by whoever shows it first: its id (22 characters of base64url), and when it ends by itself. */
       readonly once?: { readonly id: string; readonly expiresAt: Instant };
+      /** How long the token lives, ms. Default: as the issuer makes them. */
+      readonly lifeMs?: number;
+      /** The member in whose place it comes, which is revoked, and when that one said so by its own clock. */
+      readonly replaces?: { readonly subject: PeerId; readonly at: Instant };
     }
   | { readonly ok: false; readonly fault: IssueFault };

@@ -28,6 +28,7 @@ export type SignatureLabel =
   | "starling/batch/1"
   | "starling/envelope/1"
   | "starling/exchange/1"
+  | "starling/heir/1"
   | "starling/login/1"
   | "starling/post/1"
   | "starling/record/1"

@@ -11,7 +11,7 @@ import { concat, equalBytes } from "../../proto/bytes.ts";
 import type { Crypto, SigningKey } from "../../proto/trust/crypto.ts";
 import { describeWeakness, keyWeakness } from "../../proto/trust/key-strength.ts";
 import { corrupt } from "./private-files.ts";
-import { createSecretText, readSecretText } from "./secret-text.ts";
+import { createSecretText, readSecretText, writeSecretText } from "./secret-text.ts";
 
 /** A key file, bytes: a key and a comment. */
 const MAX_KEY_FILE_BYTES = 4_096;
@@ -19,6 +19,11 @@ const MAX_KEY_FILE_BYTES = 4_096;
 /** Creates a file with a signing key. Throws `already-exists` when one is there. */
 export async function createSigningKeyFile(path: string, key: SigningKey, purpose: string): Promise<void> {
   await createSecretText(path, keyText(concat(key.seed, key.publicKey), purpose));
+}
+
+/** Puts a signing key in the place of the one in a file. */
+export async function replaceSigningKeyFile(path: string, key: SigningKey, purpose: string): Promise<void> {
+  await writeSecretText(path, keyText(concat(key.seed, key.publicKey), purpose));
 }
 
 /**

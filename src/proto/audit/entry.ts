@@ -24,6 +24,7 @@ export const AUDIT_ACTIONS = [
   "issuer.exchange",
   "issuer.renew",
   "link.admit",
+  "node.heir",
   "signaling.login",
   "stream.open",
 ] as const;

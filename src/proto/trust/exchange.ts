@@ -15,7 +15,7 @@ import { MAX_SHOWING_LENGTH } from "./showing.ts";
  *
  *     request   X25519 key of the asker, then a box for the desk:  body, signature by the node key that asks
  *               body: cluster, asker, the asker's X25519 key, the desk's X25519 key, token as it is shown (`showing.ts`)
- *     answer    a box for the asker:  token, or code and detail
+ *     answer    a box for the asker:  token, and what it makes void; or code and detail
  *
  * The token is a join token, or a member token that has expired and buys a renewal. The signature inside proves the node key
  * that the new token shall be bound to, to this very desk: the carrier need not be believed. A request that is carried twice
@@ -44,7 +44,12 @@ export interface ExchangeRequest {
 
 /** What an asker reads in an answer. */
 export type ExchangeAnswer =
-  | { readonly ok: true; readonly token: string }
+  | {
+      readonly ok: true;
+      readonly token: string;
+      /** An encoded decree: the revocation of the member in whose place the asker comes. Unchecked. */
+      readonly retires?: Uint8Array;
+    }
   | { readonly ok: false; readonly code: RefusalCode; readonly detail: string };
 
 /** Seals a request for `desk`; undefined when its key is unusable. */
@@ -95,7 +100,9 @@ export function sealAnswer(
   replyKey: Uint8Array,
   answer: ExchangeAnswer,
 ): Uint8Array | undefined {
-  const plain = answer.ok ? encode([1, answer.token, ""]) : encode([0, answer.code, cut(answer.detail)]);
+  const plain = answer.ok
+    ? encode([1, answer.token, "", ...(answer.retires === undefined ? [] : [answer.retires])])
+    : encode([0, answer.code, cut(answer.detail)]);
   return crypto.seal(plain, replyKey, box.secretKey);
 }
 
@@ -108,13 +115,17 @@ export function openAnswer(
 ): ExchangeAnswer | undefined {
   if (sealed.length > MAX_ANSWER_BYTES) return undefined;
   const plain = crypto.open(sealed, deskKey, box.secretKey);
-  const decoded = plain && decode(plain, { depth: 1, items: 4 });
-  const fields = decoded?.ok ? tuple(decoded.value, 3) : undefined;
+  const decoded = plain && decode(plain, { depth: 1, items: 5 });
+  const fields = decoded?.ok ? (tuple(decoded.value, 3) ?? tuple(decoded.value, 4)) : undefined;
   const kind = integer(fields?.[0], 0, 1);
   const value = text(fields?.[1], MAX_TOKEN_LENGTH);
   const detail = text(fields?.[2], MAX_DETAIL_LENGTH);
   if (kind === undefined || value === undefined || detail === undefined) return undefined;
-  if (kind === 1) return { ok: true, token: value };
+  if (kind === 1 && fields?.length === 3) return { ok: true, token: value };
+  if (kind === 1) {
+    const retires = bytes(fields?.[3], MAX_ANSWER_BYTES)?.slice();
+    return retires && { ok: true, token: value, retires };
+  }
   const code = refusalCode(value);
   return code === undefined ? undefined : { ok: false, code, detail: printable(detail) };
 }

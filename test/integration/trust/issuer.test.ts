@@ -1,6 +1,7 @@
 /** Goal: a use of a join token is never given twice, and a lost answer never costs one. */
-import { appendFile, chmod, copyFile, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, chmod, copyFile, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { createSigningKeyFile } from "../../../src/drivers/state/key-file.ts";
 import { openUseJournal } from "../../../src/drivers/state/use-journal.ts";
@@ -11,7 +12,8 @@ import type { IssuedMember } from "../../../src/issuer/mint.ts";
 import type { PeerId } from "../../../src/proto/peer-id.ts";
 import { peerIdOf } from "../../../src/proto/peer-id.ts";
 import { type IssuerList, kidOf } from "../../../src/proto/trust/issuers.ts";
-import { crypto, freshCluster, freshFolder, freshKey, HOUR, type Lab, NOW, Node, stranger } from "./lab.ts";
+import { until } from "../until.ts";
+import { crypto, freshCluster, freshFolder, freshKey, HOUR, type Lab, NOW, Node, opened, stranger } from "./lab.ts";
 
 const DAY = 24 * HOUR;
 const said = (issued: IssuedMember): string => (issued.ok ? "ok" : issued.fault);
@@ -382,4 +384,27 @@ test("the journal is as private as the key", async () => {
   const lab = await freshCluster();
   await using _issuer = await lab.issuer();
   expect((await stat(`${lab.issuingKeyFile}.uses`)).mode & 0o777).toBe(0o600);
+});
+
+test("another key in the file is taken into use when the list names it, and join tokens by the one before still count, once", async () => {
+  const lab = await freshCluster();
+  const next = freshKey();
+  const entry = { kid: kidOf(next.publicKey), publicKey: next.publicKey, scopes: ["*"], notAfter: NOW + 300 * DAY };
+  let issuers = lab.issuers;
+  let rekeyed = 0;
+  await using issuer = await lab.issuer({ issuers: () => issuers, rekeyed: () => rekeyed++ });
+  const former = issuer.kid;
+  const [early, late] = [await joinTokenOf(issuer), await joinTokenOf(issuer)];
+  expect(said(await issuer.exchange(early, stranger(), NOW))).toBe("ok");
+  await rename(lab.issuingKeyFile, `${lab.issuingKeyFile}.former`);
+  await createSigningKeyFile(lab.issuingKeyFile, next, "an issuing key");
+  await pause(2_500);
+  expect(issuer.kid).toBe(former);
+  issuers = { version: 2, issuers: [...lab.issuers.issuers, entry] };
+  await until("the new key", () => rekeyed === 1);
+  expect(issuer.kids).toEqual([entry.kid, former]);
+  expect(said(await issuer.exchange(early, stranger(), NOW))).toBe("used-up");
+  expect(said(await issuer.exchange(late, stranger(), NOW))).toBe("ok");
+  const { token } = await memberOf(issuer.exchange(await joinTokenOf(issuer), stranger(), NOW));
+  expect(opened(token).header["kid"]).toBe(entry.kid);
 });

@@ -1,10 +1,10 @@
-import { copyFile, readFile, rename } from "node:fs/promises";
+import { copyFile, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { Agent } from "../../../src/agent.ts";
-import { Lab, type Node, until } from "../attack/lab.ts";
-import { linksLost, mesh, meshed, Writer } from "./cluster-of-ten.ts";
+import { type Agent, createAgent } from "../../../src/agent.ts";
+import { hasLink, Lab, type Node, until } from "../attack/lab.ts";
+import { isRidOf, linksLost, mesh, meshed, Writer } from "./cluster-of-ten.ts";
 
 /**
  * Goal: what one member keeps for itself is replaced while it is a member like any other.
@@ -20,8 +20,9 @@ let awayNode: Node;
 beforeEach(async () => {
   lab = await Lab.open();
   keeperNode = await lab.node();
+  const issuer = await lab.agent(await lab.node(), { options: { name: "issuer", issuingKey: lab.issuingKeyFile } });
   keeper = await lab.agent(keeperNode, { options: { name: "keeper" } });
-  agents = [keeper, ...(await mesh(lab, 8))];
+  agents = [keeper, issuer, ...(await mesh(lab, 7))];
   awayNode = await lab.node();
   const away = await lab.agent(awayNode);
   await meshed([...agents, away]);
@@ -58,4 +59,50 @@ test("a new key at rest costs no write, and the store does not open by the old o
   await rename(`${ring}.new`, ring);
   const again = await lab.agent(keeperNode);
   expect((await again.bucket("app").get("key-0"))?.text()).toBe("key-0");
+});
+
+test("a new node key costs no write and no link of others, keeps scopes and values, and the old key is out", {
+  timeout: 120_000,
+}, async () => {
+  const [witness] = agents.slice(1) as [Agent];
+  const oldKey = await readFile(join(keeperNode.folder, "node.key"), "utf8");
+  const oldToken = await readFile(join(keeperNode.folder, "token"), "utf8");
+  const { scopes } = keeper.status().self;
+  await keeper.bucket("app").put("of-the-former", "kept");
+  const others = agents.slice(1);
+  const lost = linksLost(others, awayNode.identity.id, keeper.id);
+  const writer = new Writer(others);
+  const { id, former } = await keeper.rotations.node();
+  expect(former).toBe(keeper.id);
+  // Until it leaves it is who it was.
+  expect(await readFile(join(keeperNode.folder, "node.key"), "utf8")).toBe(oldKey);
+  const began = performance.now();
+  await keeper.leave();
+  const heir = await createAgent({ stateDirectory: keeperNode.folder, name: "keeper" });
+  lab.onClose(() => heir.close());
+  expect(heir.id).toBe(id);
+  await meshed([...others, heir]);
+  console.log(`back under a new key with all links after ${Math.round(performance.now() - began)} ms`);
+  expect(heir.status().self.scopes).toEqual(scopes);
+  expect((await heir.bucket("app").get("of-the-former"))?.author).toBe(former);
+  await until("all to have shut out the former key", () => [...others, heir].every((agent) => isRidOf(agent, former)));
+  const back = await lab.agent(awayNode);
+  await meshed([...others, heir, back]);
+  expect((await back.bucket("app").get("of-the-former"))?.text()).toBe("kept");
+
+  const thief = await lab.node();
+  await writeFile(join(thief.folder, "node.key"), oldKey, { mode: 0o600 });
+  await lab.agent(thief, { token: oldToken.trim() }).catch((error: unknown) => {
+    expect(error).toMatchObject({ code: "revoked" });
+  });
+  await pause(3_000);
+  expect([...others, heir, back].some((agent) => hasLink(agent, former))).toBe(false);
+  await expect(witness.administration.revoke(former, { keyFile: lab.issuingKeyFile, rekey: false })).resolves.toBe(
+    false,
+  );
+
+  const { writes, failed } = await writer.stop();
+  console.log(`${writes} writes, ${failed} failed; ${lost()} links lost`);
+  expect(failed).toBe(0);
+  expect(lost()).toBe(0);
 });
