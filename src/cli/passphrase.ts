@@ -8,6 +8,7 @@ import { exists } from "../drivers/state/private-files.ts";
 import { REFRESH_KEYS_FILE } from "../drivers/state/refresh-keys.ts";
 import { Sealer } from "../drivers/state/sealed-text.ts";
 import { askPassphrase, readPassphraseFile, resealSecretText } from "../drivers/state/secret-text.ts";
+import { SUCCESSOR_FILE } from "../drivers/state/successor.ts";
 import { NODE_KEY_FILE } from "../drivers/state-directory.ts";
 import { StarlingError } from "../errors.ts";
 import { addStateFlag, flagsOf } from "./flags.ts";
@@ -17,6 +18,8 @@ import { resolveStateDirectory } from "./settings.ts";
 /** The files of a state directory that hold keys, in the order in which they are sealed. */
 const KEY_FILES = [
   NODE_KEY_FILE,
+  SUCCESSOR_FILE,
+  FORMER_KEYS_FILE,
   REFRESH_KEYS_FILE,
   ROOT_KEY_FILE,
   ISSUING_KEY_FILE,

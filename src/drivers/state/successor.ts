@@ -18,7 +18,7 @@ import { replaceSigningKeyFile } from "./key-file.ts";
 import { attempt, corrupt, exists, writePrivate } from "./private-files.ts";
 import { readSecretText, writeSecretText } from "./secret-text.ts";
 
-const SUCCESSOR_FILE = "node.next";
+export const SUCCESSOR_FILE = "node.next";
 const MAX_FILE_BYTES = 16_384;
 
 /** A node key with its token, and whose place it takes. */
