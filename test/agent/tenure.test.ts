@@ -38,7 +38,10 @@ function begin(members: () => { token: string } | { why: string }, lifeMs = 24 *
   const events: TokenExpiringEvent[] = [];
   const tenure: Tenure = new Tenure({
     trust: trust as unknown as Trust,
-    refresh: { owns: () => true, show: async (text: string) => text } as unknown as RefreshKeys,
+    refresh: {
+      owns: (text: string) => text !== "foreign",
+      show: async (text: string) => text,
+    } as unknown as RefreshKeys,
     state: { writeToken: async () => undefined } as unknown as StateDirectory,
     log: SILENT,
     random: new SeededRandom(1),
@@ -110,4 +113,11 @@ test("a short token and one that lives for a year are told of in time as well, a
     expect(events).toHaveLength(1);
     expect(tenure.warning).toContain("nobody");
   }
+});
+
+test("a token that names somebody else's refresh key is not taken into use, for it would be the last", async () => {
+  const { tenure, events } = begin(() => ({ why: "nobody" }));
+  expect(await tenure.hold("foreign")).toBe("foreign-refresh-key");
+  expect(await tenure.hold("ours")).toBeUndefined();
+  expect(events).toEqual([]);
 });
