@@ -35,7 +35,7 @@ export const ANNOUNCE_SPACING_MS = 100;
 /** What a new link is told of: payloads no older than this, so that a message in flight survives a change of all links at once. */
 export const RECENT_FOR_MS = 10_000;
 
-/** Ids that a new link is told of at most, the newest. */
+/** Ids of each of the four topics that a new link is told of at most, the newest: one announcement. */
 export const MAX_RECENT_IDS = 128;
 
 /** Announced ids without a payload; the oldest is forgotten first. Its owner's anti-entropy is the backstop. */

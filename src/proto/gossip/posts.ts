@@ -103,13 +103,17 @@ export class Posts {
     this.#dropPayload(post);
   }
 
-  /** The newest held posts since `since`, at most `most`, newest first. */
+  /** What is held and no older than `since`: of each topic the newest `most`, newest first, so that a storm about one hides no other. */
   recent(since: Instant, most: number): Post[] {
     const found: Post[] = [];
-    for (let index = this.#order.length - 1; index >= this.#firstHeld && found.length < most; index--) {
+    const counts = new Map<Topic, number>();
+    for (let index = this.#order.length - 1; index >= this.#firstHeld; index--) {
       const post = this.#order[index] as Post;
       if (post.at < since) break;
-      if (post.state === "held") found.push(post);
+      const count = counts.get(post.topic) ?? 0;
+      if (post.state !== "held" || count >= most) continue;
+      counts.set(post.topic, count + 1);
+      found.push(post);
     }
     return found;
   }

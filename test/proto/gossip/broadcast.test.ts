@@ -252,6 +252,21 @@ test("a new link is told of the payloads of the last ten seconds, and is eager",
   expect(member.input({ ...accept, id: messageIdOf(topic, next) }, NOW + 11_000)).toHaveLength(2);
 });
 
+test("a new link is told of the newest of each topic, however much there is of another", () => {
+  const member = new Member();
+  member.input({ type: "publish", topic: Topic.application, payload });
+  const storm = Array.from({ length: 200 }, (_, number) => Uint8Array.of(number));
+  for (const each of storm) member.input({ type: "publish", topic: Topic.membership, payload: each });
+  const told = member.up(B).flatMap((output) => {
+    const { message } = output as { message: { announcements: readonly { id: string }[] } };
+    return message.announcements.map((announcement) => announcement.id);
+  });
+  expect(told).toContain(messageIdOf(Topic.application, payload));
+  expect(told).toContain(messageIdOf(Topic.membership, storm[199] as Uint8Array));
+  expect(told).not.toContain(messageIdOf(Topic.membership, storm[71] as Uint8Array));
+  expect(told).toHaveLength(129);
+});
+
 test("a peer that reconnects starts afresh", () => {
   const member = new Member(A, B);
   member.message(B, encodePrune(SHARED_TREE));

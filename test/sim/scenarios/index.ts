@@ -6,6 +6,7 @@ import { broadcastTree } from "./broadcast-tree.ts";
 import { detection } from "./detection.ts";
 import { dissemination } from "./dissemination.ts";
 import { falseDeaths } from "./false-deaths.ts";
+import { halfDeaths } from "./half-deaths.ts";
 import { hostile } from "./hostile.ts";
 import { lifeguard } from "./lifeguard.ts";
 import { partition } from "./partition.ts";
@@ -21,6 +22,7 @@ export const scenarios: readonly Scenario[] = [
   pulse,
   broadcastTree,
   broadcastDeaths,
+  halfDeaths,
   broadcastSwarm,
   meshHeals,
   lifeguard,
