@@ -13,6 +13,7 @@ import type { Connections } from "./connections.ts";
 import { Runner } from "./runner.ts";
 import { type Storage, storeFailure } from "./storage.ts";
 import type { Trust } from "./trust.ts";
+import { Turns } from "./turns.ts";
 
 /** What the mesh tells the agent. */
 export interface MeshListener {
@@ -50,6 +51,8 @@ export class MeshHost {
   readonly #storage: Storage;
   readonly #listener: MeshListener;
   readonly #log: Logger;
+  /** A commit of the store releases up to a megabyte of broadcasts, and commits settle in groups. */
+  readonly #durable = new Turns<number>((sequence) => this.#runner.input({ type: "stored", sequence }));
 
   constructor(options: {
     readonly mesh: MeshOptions;
@@ -208,7 +211,7 @@ export class MeshHost {
       this.#listener.storeFailed(storeFailure(error));
       return;
     }
-    this.#runner.input({ type: "stored", sequence });
+    this.#durable.add(sequence);
   }
 
   async #verify(request: Extract<MeshOutput, { type: "verify" }>): Promise<void> {
