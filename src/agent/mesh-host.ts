@@ -217,8 +217,10 @@ export class MeshHost {
   async #verify(request: Extract<MeshOutput, { type: "verify" }>): Promise<void> {
     const verdict = await this.#trust.verify(request);
     const { resume, from } = request;
-    // An honest member may have passed it on before it heard of the revocation.
-    if (!verdict.ok) this.#runner.input({ type: "rejected", from, resume, blameless: verdict.reason === "revoked" });
+    // An honest member may have passed it on before it heard of the revocation, or while the list still named the issuer of its author's token.
+    const isOutdated =
+      !verdict.ok && (verdict.reason === "revoked" || (verdict.reason === "wrong-issuer" && request.at !== undefined));
+    if (!verdict.ok) this.#runner.input({ type: "rejected", from, resume, blameless: isOutdated });
     else this.#runner.input({ type: "verified", resume, ...(verdict.token && { token: verdict.token }) });
   }
 }

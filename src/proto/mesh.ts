@@ -65,6 +65,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
     this.#replication = new Part(this.replication);
     this.#toReplication(credentials(token), now);
     for (const { target } of rule.decrees.revocations()) this.#toMembership({ type: "revoke", target }, now);
+    if (rule.decrees.revokesAny) this.#toReplication({ type: "judge" }, now);
     if (options.like === undefined) return;
     this.#present();
     this.#toOverlay({ type: "member-up", peer: self }, now);
@@ -223,6 +224,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
         this.#out.push(output);
         if (output.decree.kind !== "revocation") break;
         this.#toMembership({ type: "revoke", target: output.decree.target }, now);
+        this.#toReplication({ type: "judge" }, now);
         break;
       default:
         this.#out.push(output);

@@ -1,11 +1,18 @@
+import { RecentMap } from "./bounded.ts";
+import type { DecreeSet } from "./decrees/decree-set.ts";
 import type { Membership } from "./membership/membership.ts";
 import { scopesOf } from "./membership/standing.ts";
 import type { MeshOptions } from "./mesh-effects.ts";
+import type { Voids } from "./replication/judgement.ts";
 import { Replication } from "./replication/replication.ts";
 import { isAlone, storersAmong } from "./storers.ts";
+import { parseCompact } from "./trust/compact-token.ts";
 
-/** A member's replica of all buckets, with what it must know of the members: their tokens, what these grant, who stores. */
-export function replicaOf({ self, random, restoration }: MeshOptions, membership: Membership): Replication {
+/** Tokens whose names are remembered: those of a busy cluster's authors of some days. */
+const MAX_NAMED_TOKENS = 4_096;
+
+/** A member's replica of all buckets, with what it must know of members and decrees: tokens, what these grant, who stores, who is revoked. */
+export function replicaOf({ self, random, restoration, rule }: MeshOptions, membership: Membership): Replication {
   return new Replication({
     self,
     random: random.fork("replication"),
@@ -13,6 +20,29 @@ export function replicaOf({ self, random, restoration }: MeshOptions, membership
     scopesOf: (member) => scopesOf(membership, member),
     storers: () => storersAmong(membership.members()),
     isAlone: () => isAlone(membership.members(), self),
-    ...(restoration !== undefined && { restoration }),
+    ...(rule && { voids: voidsOf(rule.decrees) }),
+    ...(restoration && { restoration }),
   });
+}
+
+/** By the decrees in force; a token is named by its `jti` and the key that signed it. */
+function voidsOf(decrees: DecreeSet): Voids {
+  const names = new RecentMap<string, { readonly id?: string; readonly kid?: string }>(MAX_NAMED_TOKENS);
+  return (subject, token, at) => {
+    if (!decrees.revokesAny) return false;
+    let named = names.get(token);
+    if (named === undefined) {
+      named = namesOf(token);
+      names.set(token, named);
+    }
+    return decrees.voids({ subject, ...named }, at);
+  };
+}
+
+function namesOf(token: string): { readonly id?: string; readonly kid?: string } {
+  const parsed = parseCompact(token);
+  if (!parsed.ok) return {};
+  const { kid, payload } = parsed.token;
+  const id = payload["jti"];
+  return typeof id === "string" ? { kid, id } : { kid };
 }

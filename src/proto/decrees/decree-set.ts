@@ -94,6 +94,11 @@ export class DecreeSet {
     return this.#revoked.member(peer);
   }
 
+  /** Whether anything at all is revoked. */
+  get revokesAny(): boolean {
+    return this.#revoked.isAny;
+  }
+
   /** Whether a token is void: by its id, its issuing key, or its subject (from `since` on, at once when `at` is left out). */
   voids(token: TokenNames, at?: Instant): boolean {
     return this.#revoked.voids(token, at);

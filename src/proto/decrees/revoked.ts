@@ -22,6 +22,12 @@ export class Revoked {
     for (const revocation of revocations) this.add(revocation);
   }
 
+  /** Whether anything is revoked. */
+  get isAny(): boolean {
+    const { member, token, issuer } = this.#since;
+    return member.size + token.size + issuer.size > 0;
+  }
+
   /** Since when this member is out. */
   member(peer: PeerId): Instant | undefined {
     return this.#since.member.get(peer);

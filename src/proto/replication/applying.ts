@@ -13,6 +13,7 @@ import type { Journal } from "./journal.ts";
 import { MAX_WRITE_TIMEOUT_MS, MISSED_AFTER_MS } from "./limits.ts";
 import { encodeAck } from "./messages.ts";
 import type { Peers } from "./peers.ts";
+import { POLICY_BUCKET } from "./policy.ts";
 import { type Applied, read, type Store } from "./store.ts";
 import type { Tokens } from "./tokens.ts";
 import { idOf } from "./version-id.ts";
@@ -28,6 +29,7 @@ export interface ApplyingTools {
   readonly wants: Wants;
   readonly peers: Peers;
   readonly copies: Copies;
+  readonly isVoid: (batch: Batch, token: string) => boolean;
   /** A version is stored: reservations of its key end. */
   readonly stored: (entry: Entry, now: Instant) => void;
   readonly aside: Aside;
@@ -47,8 +49,8 @@ export class Applying {
 
   /** Stores a verified or own entry, and tells watchers. `isPulled`: it was a large value. */
   apply(entry: Entry, token: string, now: Instant, isPulled = false): Applied {
-    const { outlet, store, tokens, changes, journal, wants, peers, copies, aside, stored, missed } = this.#tools;
-    const applied = store.apply(entry, now);
+    const { outlet, store, tokens, changes, journal, wants, peers, copies, aside, stored, missed, isVoid } = this.#tools;
+    const applied: Applied = isVoid(entry.batch, token) ? { type: "void" } : store.apply(entry, now);
     const id = idOf(entry);
     const source = wants.sourceOf(id);
     wants.settle(id);
@@ -90,6 +92,18 @@ export class Applying {
     store.evict(entry);
     tokens.release(entry.batch.tokenHash);
     journal.drop(entry);
+  }
+
+  /** A version is void since somebody was revoked. */
+  withdraw(entry: Entry, now: Instant): void {
+    const { outlet, store, tokens, changes, journal, copies } = this.#tools;
+    store.evict(entry);
+    tokens.release(entry.batch.tokenHash);
+    const deletion = changes.withdraw(entry, store);
+    journal.drop(entry, deletion);
+    if (entry.bucket === POLICY_BUCKET) copies.stored(entry, now);
+    const { bucket, key, cursor } = deletion;
+    journal.after(() => outlet.emit({ type: "changed", cursor, bucket, key, entry: read(deletion) }), now);
   }
 
   /** Tells the author of a batch that it is stored here, where that may still matter to it, when it is durable. */

@@ -1,6 +1,6 @@
 import { assert } from "../assert.ts";
 import { below, type Random } from "../random.ts";
-import type { Entry } from "./entry.ts";
+import { type Entry, NO_VALUE } from "./entry.ts";
 import { MAX_CHANGES_PER_READ, MAX_CHANGES_SCANNED } from "./limits.ts";
 import { type ReadEntry, read, type Store } from "./store.ts";
 
@@ -45,6 +45,9 @@ export class Changes {
   /** Changes up to here are durable: what watchers may see. */
   #settled: number;
   #forgotten: number;
+  /** What was taken back, as the deletions that watchers are told; not known any more in the next run. */
+  readonly #withdrawn = new WeakSet<Entry>();
+  #lastWithdrawn = 0;
 
   constructor(random: Random) {
     // A multiple of 2^20 below 2^51: two stores rarely share cursors, and there is ample room to count up.
@@ -71,9 +74,9 @@ export class Changes {
     return this.#settled;
   }
 
-  /** Changes up to here may be missing. */
+  /** Changes up to here may be missing in the next run. */
   get forgotten(): number {
-    return this.#forgotten;
+    return Math.max(this.#forgotten, this.#lastWithdrawn);
   }
 
   /** Gives the stored version the next cursor; `previous` is the one that it has replaced. */
@@ -82,9 +85,18 @@ export class Changes {
     entry.cursor = this.#cursor;
     this.#log.push(entry);
     if (previous !== undefined && ++this.#stale > this.#log.length / 2 + SLACK) {
-      this.#log = this.#log.filter((item) => isCurrent(item, store));
+      this.#log = this.#log.filter((item) => this.#isCurrent(item, store));
       this.#stale = 0;
     }
+  }
+
+  /** A version is taken back: to watchers its key is deleted. Returns that deletion, with the next cursor. */
+  withdraw(entry: Entry, store: Store): Entry {
+    const deletion = { ...entry, deleted: true, value: NO_VALUE };
+    this.#withdrawn.add(deletion);
+    this.add(deletion, entry, store);
+    this.#lastWithdrawn = deletion.cursor;
+    return deletion;
   }
 
   /** A tombstone is removed: whoever has not seen it will not. */
@@ -110,10 +122,14 @@ export class Changes {
       const entry = this.#log[index] as Entry;
       if (entry.cursor > this.#settled || changes.length === MAX_CHANGES_PER_READ) return { changes, cursor: at, lost };
       at = entry.cursor;
-      if (entry.bucket !== bucket || !entry.key.startsWith(prefix) || !isCurrent(entry, store)) continue;
+      if (entry.bucket !== bucket || !entry.key.startsWith(prefix) || !this.#isCurrent(entry, store)) continue;
       changes.push({ cursor: at, bucket, key: entry.key, entry: read(entry) });
     }
     return { changes, cursor: until === this.#log.length ? this.#settled : at, lost };
+  }
+
+  #isCurrent(entry: Entry, store: Store): boolean {
+    return store.find(entry.bucket, entry.key) === (this.#withdrawn.has(entry) ? undefined : entry);
   }
 
   #firstAfter(cursor: number): number {
@@ -126,8 +142,4 @@ export class Changes {
     }
     return low;
   }
-}
-
-function isCurrent(entry: Entry, store: Store): boolean {
-  return store.find(entry.bucket, entry.key) === entry;
 }

@@ -2,8 +2,8 @@ import { utf8 } from "../bytes.ts";
 import { sha256 } from "../hash.ts";
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
-import type { Outlet } from "./effects.ts";
-import type { Entry } from "./entry.ts";
+import type { Outlet, ReplicationInput } from "./effects.ts";
+import { type Entry, encodeKey, pathOf } from "./entry.ts";
 import { Handoff } from "./handoff.ts";
 import { EXCHANGE_INTERVAL_MS, HANDOFF_RETRY_MS, MAX_DECIDERS } from "./limits.ts";
 import { VIEW_BYTES } from "./messages.ts";
@@ -77,6 +77,13 @@ export class Copies {
       this.members(now);
       if (this.isPlacing) this.handoff.look(now);
     } else if (this.isPlacing && !this.scope.isMine(entry.bucket, entry.path)) this.handoff.look(now);
+  }
+
+  /** Takes a read; of what can be no key there is nothing. */
+  take({ request, bucket, key, isQuorum }: Extract<ReplicationInput, { readonly type: "read" }>, now: Instant): void {
+    const keyBytes = encodeKey(key);
+    if (keyBytes === undefined) this.#tools.outlet.emit({ type: "read", request, entry: undefined });
+    else this.read(request, bucket, pathOf(keyBytes), key, isQuorum, now);
   }
 
   /** Reads a key from others: from a majority of its replicas, or from the first that answers. */

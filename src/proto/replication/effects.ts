@@ -30,6 +30,8 @@ export type ReplicationInput =
       readonly key: string;
       readonly isQuorum: boolean;
     }
+  /** Somebody was revoked: what is stored is judged anew, from now on. */
+  | { readonly type: "judge" }
   /** Hand over what is here for others to keep; answered by `drained`, once, when it is done. */
   | { readonly type: "drain" }
   | ({ readonly type: "put"; readonly value: Uint8Array } & WriteInput)

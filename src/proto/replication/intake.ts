@@ -62,6 +62,7 @@ export interface IntakeTools {
   readonly requests: Requests;
   readonly wants: Wants;
   readonly fetches: Fetches;
+  readonly isVoid: (batch: Batch, token: string) => boolean;
 }
 
 /** What stands between a parcel and the store. */
@@ -202,11 +203,16 @@ export class Intake {
   verified(arrival: Arrival, facts: TokenFacts | undefined, now: Instant): void {
     const { parcel, token, from, delivery } = arrival;
     const { batch, entries } = parcel;
-    const { outlet, clock, tokens, fetches, store } = this.#tools;
+    const { outlet, clock, tokens, fetches, store, isVoid } = this.#tools;
     assert(facts?.subject === batch.author, "a batch is verified with its author's token");
     if (!entries.every(({ head }) => mayWrite(facts.scopes, head.bucket, head.key))) {
       this.#refuse(parcel, delivery, "reject");
       outlet.fault(batch.author, "forbidden");
+      return;
+    }
+    // Revoked while it was being verified; whoever passed it on may not know yet.
+    if (isVoid(batch, token)) {
+      this.#refuse(parcel, delivery, "ignore");
       return;
     }
     this.#verdict(delivery, "accept");

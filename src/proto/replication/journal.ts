@@ -105,9 +105,12 @@ export class Journal {
     if (previous !== undefined && isShared(previous.batch)) this.#use(previous.batch, -1);
   }
 
-  /** An entry is removed without a trace. */
-  drop(entry: Entry): void {
-    if (!this.#isDurable) return;
+  /** An entry is removed. `deletion`: what watchers are told of it, where they are. */
+  drop(entry: Entry, deletion?: Entry): void {
+    if (!this.#isDurable) {
+      if (deletion !== undefined) this.#changes.settle(deletion.cursor);
+      return;
+    }
     this.#entries.set(`${entry.bucket}/${entry.key}`, { bucket: entry.bucket, key: entry.key });
     if (isShared(entry.batch)) this.#use(entry.batch, -1);
   }

@@ -43,6 +43,9 @@ export const RETENTION_STEP_MS = 60_000;
 /** Expired tombstones removed in one step; the rest follow at once in further steps. About 10 ms. */
 export const MAX_PURGED_PER_STEP = 4_096;
 
+/** Entries judged in one step after a revocation; the rest follow at once in further steps. About 10 ms. */
+export const MAX_JUDGED_PER_STEP = 8_192;
+
 /** What this replica holds at most; a local write beyond is refused (`quota`). */
 export interface Quotas {
   /** Buckets. The list of them is one message. */

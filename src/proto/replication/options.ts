@@ -1,5 +1,6 @@
 import type { PeerId } from "../peer-id.ts";
 import type { Random } from "../random.ts";
+import type { Voids } from "./judgement.ts";
 import type { Quotas } from "./limits.ts";
 import type { Storer } from "./placement.ts";
 import type { Restoration } from "./restoration.ts";
@@ -13,6 +14,8 @@ export interface ReplicationOptions {
   readonly tokenOf: (member: PeerId) => string | undefined;
   /** What a member's token grants. Default: everything. */
   readonly scopesOf?: (member: PeerId) => readonly string[] | undefined;
+  /** Whether the cluster has revoked what a batch was written under; when that changes it is told `judge`. Default: never. */
+  readonly voids?: Voids;
   /** Default {@link DEFAULT_QUOTAS}. */
   readonly quotas?: Quotas;
   /** The members that store, as of when it is asked: what buckets with a fixed number of copies are placed on. Default: nobody. */

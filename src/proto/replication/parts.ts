@@ -15,6 +15,7 @@ import { Following } from "./following.ts";
 import { HybridClock } from "./hlc.ts";
 import { Intake } from "./intake.ts";
 import { Journal } from "./journal.ts";
+import { Judgement } from "./judgement.ts";
 import { DEFAULT_QUOTAS } from "./limits.ts";
 import type { ReplicationOptions } from "./options.ts";
 import { Outbox } from "./outbox.ts";
@@ -54,6 +55,7 @@ export class Parts {
   readonly copies: Copies;
   readonly conditions: Conditions;
   readonly applying: Applying;
+  readonly judgement: Judgement;
   readonly writes: Writes;
   readonly publishing: Publishing;
   readonly intake: Intake;
@@ -83,8 +85,8 @@ export class Parts {
       isWanted: ({ head, index }, batch, now) => store.standing(head, batch, index, now) === "fresh",
       mayAsk: (peer) => this.peers.mayAsk(peer, owner.now()),
       fetched: (entry, token, now) => {
-        const isStored = this.applying.apply(entry, token, now, true).type !== "quota";
-        if (isStored && entry.batch.digests.length === 32) this.applying.acknowledge(entry.batch, true, now);
+        const { type } = this.applying.apply(entry, token, now, true);
+        if (type !== "quota" && type !== "void" && entry.batch.digests.length === 32) this.applying.acknowledge(entry.batch, true, now);
       },
     });
     this.receipts = new Receipts(outlet);
@@ -97,6 +99,13 @@ export class Parts {
       evict: (entry) => this.applying.evict(entry),
       isAway: () => this.following.service.standing.isAway,
     });
+    this.judgement = new Judgement({
+      store,
+      tokens: this.tokens,
+      voids: options.voids ?? (() => false),
+      withdraw: (entry, now) => this.applying.withdraw(entry, now),
+    });
+    const { isVoid } = this.judgement;
     this.applying = new Applying({
       outlet,
       store,
@@ -107,6 +116,7 @@ export class Parts {
       peers: this.peers,
       copies: this.copies,
       aside: this.aside,
+      isVoid,
       stored: (entry, at) => this.conditions.stored(entry, at),
       missed: () => this.rounds.missed(),
     });
@@ -179,7 +189,7 @@ export class Parts {
       comparing: this.comparing,
     };
     this.intake = new Intake(
-      { ...tools, clock: this.clock, tokens: this.tokens },
+      { ...tools, clock: this.clock, tokens: this.tokens, isVoid },
       {
         apply: (entry, token, now) => this.applying.apply(entry, token, now),
         stored: (batch, isBroadcast, now) => this.applying.acknowledge(batch, isBroadcast, now),
@@ -203,7 +213,7 @@ export class Parts {
     const { service } = this.following;
     this.timed = [
       ...[requests, this.writes, this.receipts, this.wants, this.fetches, this.intake],
-      ...[this.rounds, this.comparing, service, this.copies, this.conditions],
+      ...[this.rounds, this.comparing, service, this.copies, this.conditions, this.judgement],
     ];
   }
 }

@@ -48,8 +48,9 @@ export class Publishing {
     for (let index = 0; index < draft.writes.length; index++) {
       const { head, path, value, request, replicas, timeoutMs } = draft.writes[index] as DraftWrite;
       const entry = entryOf(head, value, batch, index, path);
-      if (apply(entry, draft.token, now).type === "quota") {
-        outlet.emit({ type: "refused", request, reason: "quota" });
+      const { type } = apply(entry, draft.token, now);
+      if (type === "quota" || type === "void") {
+        outlet.emit({ type: "refused", request, reason: type === "quota" ? "quota" : "forbidden" });
         continue;
       }
       entries.push(entry);

@@ -5,7 +5,7 @@ import type { PeerId } from "../peer-id.ts";
 import type { AsideEntry } from "./aside.ts";
 import type { ChangesPage } from "./changes.ts";
 import type { ConditionalWrite, ReplicationFault, ReplicationInput, ReplicationOutput } from "./effects.ts";
-import { encodeKey, pathOf } from "./entry.ts";
+import { pathOf } from "./entry.ts";
 import { BUSY_RETRY_MS, WANT_TOGETHER } from "./limits.ts";
 import type { ReplicationOptions } from "./options.ts";
 import { Parts } from "./parts.ts";
@@ -106,7 +106,10 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
         this.#parts.conversation.routed(input.peer, input.bytes);
         return;
       case "read":
-        this.#read(input, now);
+        this.#parts.copies.take(input, now);
+        return;
+      case "judge":
+        this.#parts.judgement.begin(now);
         return;
       case "drain":
         this.#parts.copies.drain(now);
@@ -180,12 +183,6 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     return this.#parts.changes.since(cursor, this.#parts.store, bucket, prefix);
   }
 
-  #read({ request, bucket, key, isQuorum }: Extract<ReplicationInput, { type: "read" }>, now: Instant): void {
-    const keyBytes = encodeKey(key);
-    if (keyBytes === undefined) this.#parts.outlet.emit({ type: "read", request, entry: undefined });
-    else this.#parts.copies.read(request, bucket, pathOf(keyBytes), key, isQuorum, now);
-  }
-
   #linkDown(peer: PeerId, now: Instant): void {
     this.#parts.peers.remove(peer);
     this.#forget(peer, now);
@@ -232,6 +229,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     this.#parts.writes.timeout(this.#parts.peers.size, this.#members, now);
     this.#parts.receipts.timeout(this.#parts.peers.ids(), now);
     this.#parts.conditions.timeout(now);
+    this.#parts.judgement.timeout(now);
     this.#parts.wants.timeout(now);
     this.#parts.fetches.timeout(now);
     this.#parts.intake.timeout(now);

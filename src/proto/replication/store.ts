@@ -82,6 +82,8 @@ export type Standing = "fresh" | "known" | "superseded" | "expired";
 export type Applied =
   | { readonly type: "stored"; readonly previous: Entry | undefined }
   | { readonly type: "superseded" }
+  /** Its author, token or issuing key was revoked before it was written. */
+  | { readonly type: "void" }
   | { readonly type: "quota" };
 
 /** The versions held here, and their reads. */
@@ -312,6 +314,7 @@ export class Store {
     this.#entries--;
     this.#bytes -= entry.keyBytes + entry.size;
     if (bucket.size === 0) this.#buckets.delete(entry.bucket);
+    if (entry.bucket === POLICY_BUCKET) this.#policy({ ...entry, deleted: true });
   }
 
   /** When the next version leaves by itself; undefined while there is none. */

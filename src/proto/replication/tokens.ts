@@ -2,6 +2,7 @@ import { RecentMap } from "../bounded.ts";
 import { hex, utf8 } from "../bytes.ts";
 import { sha256 } from "../hash.ts";
 import type { PeerId } from "../peer-id.ts";
+import type { Batch } from "./batch.ts";
 import { MAX_TOKEN_AUTHORS, MAX_TOKEN_CANDIDATES, MAX_TOKENS } from "./limits.ts";
 
 /**
@@ -58,6 +59,11 @@ export class Tokens {
   /** The token whose hash is `name` in hexadecimal, if it was held or received. */
   byName(name: string): string | undefined {
     return this.#held.get(name)?.token ?? this.#candidates.get(name);
+  }
+
+  /** The token that proves a stored batch. */
+  proofOf({ tokenHash: hash }: Batch): string | undefined {
+    return this.#held.get(this.#nameOf(hash))?.token;
   }
 
   /** Takes note of a token that was asked for; ignores any other. */

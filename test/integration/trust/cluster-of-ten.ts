@@ -40,6 +40,18 @@ export async function unrepentant(lab: Lab, node: Node, signaling: readonly stri
   return agent;
 }
 
+/** An agent whose clock is ahead of everybody's. */
+export async function ahead(lab: Lab, node: Node, ms: number): Promise<Agent> {
+  const invite = encodeInvite({
+    cluster: lab.cluster,
+    token: { kind: "member", text: await lab.token(node.identity.id) },
+  });
+  const prepared = await prepare({ stateDirectory: node.folder, name: "ahead", invite, signaling: [lab.url] });
+  const agent = await Agent.start({ ...prepared, now: () => prepared.now() + ms }, undefined);
+  lab.onClose(() => agent.close());
+  return agent;
+}
+
 /** A second front door of the same cluster. */
 export async function anotherServer(lab: Lab): Promise<string> {
   const server = await startSignalingService({

@@ -1,10 +1,10 @@
 import { cp } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { createAgent } from "../../../src/agent.ts";
+import { type Agent, createAgent } from "../../../src/agent.ts";
 import { faults, hasLink, Lab, until } from "../attack/lab.ts";
 import { RawPeer } from "../attack/raw-peer.ts";
-import { anotherServer, isRidOf, mesh, meshed, unrepentant } from "./cluster-of-ten.ts";
+import { ahead, anotherServer, isRidOf, mesh, meshed, unrepentant } from "./cluster-of-ten.ts";
 
 /**
  * Goal: a revoked member is out, everywhere and for good, within five seconds, whatever it does.
@@ -180,6 +180,39 @@ test("a revoked token is refused at the gate of a link, also on a channel that w
   expect((await outlaw.handshake(channel, claims)).outcome).toBe("revoked");
   await until("the refusal to be counted", () => faults(left, "admission-revoked") === 1);
   expect(hasLink(left, identity.id)).toBe(false);
+});
+
+test("what a revoked member has dated after its revocation is taken back by those who had it, also after a restart", {
+  timeout: 60_000,
+}, async () => {
+  const nodes = [await lab.node(), await lab.node()];
+  const honest = await Promise.all(nodes.map((node) => lab.agent(node, { options: { signaling: [lab.url] } })));
+  const [admin, other] = honest as [Agent, Agent];
+  const outlaw = await ahead(lab, await lab.node(), 30_000);
+  await meshed([...honest, outlaw]);
+  await other.bucket("app").put("honest", "stays");
+  await outlaw.bucket("app").put("outlaw", "goes", { replicas: 3 });
+  await until("both have it", async () =>
+    (await Promise.all(honest.map((agent) => agent.bucket("app").get("outlaw")))).every(Boolean),
+  );
+  const told: string[] = [];
+  const stop = new AbortController();
+  const watching = (async () => {
+    for await (const entry of other.bucket("app").watch({ initial: true, signal: stop.signal }))
+      told.push(`${entry.key} ${entry.value === undefined ? "deleted" : entry.text()}`);
+  })();
+  await admin.administration.revoke(outlaw.id, { keyFile: lab.issuingKeyFile, rekey: false });
+  await until("both have taken it back", async () =>
+    (await Promise.all(honest.map((agent) => agent.bucket("app").get("outlaw")))).every((entry) => entry === undefined),
+  );
+  await until("the watcher is told", () => told.includes("outlaw deleted"));
+  stop.abort();
+  await watching;
+  expect(told.filter((line) => line.startsWith("outlaw"))).toEqual(["outlaw goes", "outlaw deleted"]);
+  await other.close();
+  const again = await createAgent({ stateDirectory: nodes[1]?.folder as string });
+  expect((await again.bucket("app").list()).map(({ key }) => key)).toEqual(["honest"]);
+  await again.close();
 });
 
 test("nobody revokes without a key that may: not with a node key, not with a key of another cluster", {

@@ -74,7 +74,9 @@ export interface Node {
   readonly medium: Map<string, unknown>;
   /** Between a crash and a restart nothing reaches it. */
   isUp: boolean;
-  readonly token: string;
+  token: string;
+  /** Since when whom or which token is revoked, as far as it has heard. */
+  readonly revoked: Map<string, Instant>;
   readonly quotas: Quotas | undefined;
   readonly links: Set<PeerId>;
   readonly outputs: ReplicationOutput[];
@@ -132,6 +134,7 @@ export class World {
       isUp: true,
       quotas: options.quotas,
       token,
+      revoked: new Map(),
       links: new Set(),
       outputs: [],
       seen: new Set(),
@@ -154,6 +157,7 @@ export class World {
       tokenOf: (member) => (this.recordsKnown || member === id ? this.#byId.get(member)?.token : undefined),
       ...(quotas !== undefined && { quotas }),
       ...(disk !== undefined && { restoration: disk.restore() }),
+      voids: (author, token, at) => this.#isVoid(this.#byId.get(id), author, token, at),
       scopesOf: (member) => factsOf(this.#byId.get(member)?.token ?? "", this.now)?.scopes,
       storers: () =>
         this.nodes.filter(({ id: other }) => !this.gone.has(other)).map((node) => ({ id: node.id, capacity: 100 })),
@@ -162,7 +166,7 @@ export class World {
 
   #begin(node: Node): void {
     const { token } = node;
-    const facts = factsOf(token, START);
+    const facts = factsOf(token, this.now);
     const expiresAt = facts?.expiresAt ?? START + 7 * DAY_MS;
     this.input(node, { type: "credentials", token, scopes: facts?.scopes ?? [], expiresAt });
   }
@@ -190,6 +194,7 @@ export class World {
     node.clock = 0;
     node.wakeAt = undefined;
     this.#begin(node);
+    this.input(node, { type: "judge" });
     this.input(node, { type: "members", count: this.nodes.length });
   }
 
@@ -301,12 +306,31 @@ export class World {
       }
       case "verify": {
         const facts = check(output, this.now);
+        const { token = "", at = this.now, resume } = output;
+        // Nobody is to blame: whoever passed it on may not have heard.
+        if (facts !== undefined && this.#isVoid(node, resume.parcel.batch.author, token, at)) return;
         if (facts === undefined) node.outputs.push({ type: "fault", peer: output.from, fault: "malformed" });
         else this.#verified(node, node.replication, output.resume, facts);
         return;
       }
       default:
     }
+  }
+
+  #isVoid(node: Node | undefined, author: PeerId, token: string, at: Instant): boolean {
+    return [author, token].some((name) => at >= (node?.revoked.get(name) ?? Number.POSITIVE_INFINITY));
+  }
+
+  /** A node hears that a member or a token is revoked: from `since` on what it signed counts for nothing. */
+  revoke(node: Node, target: string, since: Instant): void {
+    node.revoked.set(target, Math.min(since, node.revoked.get(target) ?? since));
+    this.input(node, { type: "judge" });
+  }
+
+  /** A node has another token. */
+  renew(node: Node, token: string): void {
+    node.token = token;
+    if (node.isUp) this.#begin(node);
   }
 
   #verified(node: Node, life: Replication, resume: Arrival, token: TokenFacts): void {
