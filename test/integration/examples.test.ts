@@ -9,6 +9,8 @@ const EXPECTED: Readonly<Record<string, RegExp>> = {
   members:
     /^watcher is up \(.{8}\)\nalice is up \(.{8}\)\nbob is up \(.{8}\)\nalice has left\nbob is down\nin the end: alice left, bob down, watcher alive\nwatcher has left\n$/,
   chat: /^alice: hello\nalice: how is the weather behind your NAT\?\nalice: goodbye\nbob: you said 5 letters\nbob: you said 35 letters\nbob: you said 7 letters\n$/,
+  notes:
+    /^bob writes at the end\nalice reads: first line\nsecond line\nbob reads: first line\nsecond line\nalice sees bob at line 2\n$/,
   counter: /^alice reads 15\nbob reads 15\ncarol reads 15\n$/,
 };
 

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { version } from "../../src/version.ts";
-import { freshFolder, run, STARLING } from "./command.ts";
+import { freshFolder, ROOT, run, STARLING } from "./command.ts";
 
 /** The package as it is published: packed, installed into an empty folder, run there. */
 
@@ -69,6 +69,13 @@ test("packed and installed, the command and the library work", async ({ skip }) 
   expect(library).toMatchObject({ code: 0, stdout: `${version} function\n`, stderr: "" });
   const adapter = 'import { simplePeerStack } from "starling-mesh/simple-peer"; console.log(typeof simplePeerStack);';
   expect(await run(process.execPath, ["--input-type=module", "-e", adapter], { cwd: app })).toMatchObject({
+    code: 0,
+    stdout: "function\n",
+  });
+  for (const name of ["yjs", "y-protocols", "lib0", "isomorphic.js"])
+    await symlink(join(ROOT, "node_modules", name), join(app, "node_modules", name));
+  const provider = 'import { YjsProvider } from "starling-mesh/yjs"; console.log(typeof YjsProvider);';
+  expect(await run(process.execPath, ["--input-type=module", "-e", provider], { cwd: app })).toMatchObject({
     code: 0,
     stdout: "function\n",
   });
