@@ -6,6 +6,7 @@ import { type SignedDecree, signDecree } from "../proto/decrees/decree.ts";
 import { encodeRevocation } from "../proto/decrees/revocation.ts";
 import type { Instant } from "../proto/machine.ts";
 import { kidOf } from "../proto/trust/issuers.ts";
+import { CLOCK_LEEWAY_MS } from "../proto/trust/times.ts";
 import type { Trust } from "./trust.ts";
 
 /** How often an end that could not be carried out is tried again, ms. */
@@ -83,7 +84,9 @@ export class FormerKeys {
       this.#log.warn("a rotation of this issuing key was cut off: give the command again", { kid, keyFile });
       return false;
     }
-    const body = encodeRevocation({ target: { of: "issuer", kid }, since: Math.floor(this.#now()), until: 0 });
+    // What was written before under its tokens, by a member whose clock is ahead, goes on counting.
+    const since = Math.floor(this.#now()) + CLOCK_LEEWAY_MS;
+    const body = encodeRevocation({ target: { of: "issuer", kid }, since, until: 0 });
     await this.#decree(signDecree("revocation", body, this.#trust.crypto.authority(key.seed)));
     return true;
   }

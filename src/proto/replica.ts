@@ -1,11 +1,13 @@
 import { RecentMap } from "./bounded.ts";
 import type { DecreeSet } from "./decrees/decree-set.ts";
+import type { TokenNames } from "./decrees/revoked.ts";
 import type { Membership } from "./membership/membership.ts";
 import { scopesOf } from "./membership/standing.ts";
 import type { MeshOptions } from "./mesh-effects.ts";
 import type { Voids } from "./replication/judgement.ts";
 import { Replication } from "./replication/replication.ts";
 import { isAlone, storersAmong } from "./storers.ts";
+import { parseMemberClaims } from "./trust/claims.ts";
 import { parseCompact } from "./trust/compact-token.ts";
 
 /** Tokens whose names are remembered: those of a busy cluster's authors of some days. */
@@ -25,9 +27,9 @@ export function replicaOf({ self, random, restoration, rule }: MeshOptions, memb
   });
 }
 
-/** By the decrees in force; a token is named by its `jti` and the key that signed it. */
+/** By the decrees in force; a token is named by its `jti`, its line and the key that signed it. */
 function voidsOf(decrees: DecreeSet): Voids {
-  const names = new RecentMap<string, { readonly id?: string; readonly kid?: string }>(MAX_NAMED_TOKENS);
+  const names = new RecentMap<string, TokenNames>(MAX_NAMED_TOKENS);
   return (subject, token, at) => {
     if (!decrees.revokesAny) return false;
     let named = names.get(token);
@@ -35,14 +37,16 @@ function voidsOf(decrees: DecreeSet): Voids {
       named = namesOf(token);
       names.set(token, named);
     }
-    return decrees.voids({ subject, ...named }, at);
+    return decrees.voids({ ...named, subject }, at);
   };
 }
 
-function namesOf(token: string): { readonly id?: string; readonly kid?: string } {
+function namesOf(token: string): TokenNames {
   const parsed = parseCompact(token);
   if (!parsed.ok) return {};
   const { kid, payload } = parsed.token;
-  const id = payload["jti"];
-  return typeof id === "string" ? { kid, id } : { kid };
+  const claims = parseMemberClaims(payload);
+  if (!claims.ok) return { kid };
+  const { id, lineage } = claims.value;
+  return lineage === undefined ? { kid, id } : { kid, id, lineage };
 }

@@ -49,7 +49,8 @@ export class Applying {
 
   /** Stores a verified or own entry, and tells watchers. `isPulled`: it was a large value. */
   apply(entry: Entry, token: string, now: Instant, isPulled = false): Applied {
-    const { outlet, store, tokens, changes, journal, wants, peers, copies, aside, stored, missed, isVoid } = this.#tools;
+    const { outlet, store, tokens, changes, journal, wants, peers, copies, aside, stored, missed, isVoid } =
+      this.#tools;
     const applied: Applied = isVoid(entry.batch, token) ? { type: "void" } : store.apply(entry, now);
     const id = idOf(entry);
     const source = wants.sourceOf(id);

@@ -46,7 +46,7 @@ export class Judgement {
   }
 
   *#stored(): Generator<Entry, void, undefined> {
-    for (const bucket of this.#tools.store.buckets()) yield* bucket.versions();
+    for (const bucket of this.#tools.store.buckets()) yield* bucket.all();
   }
 
   /** Whether what a batch says counts for nothing. */

@@ -86,7 +86,8 @@ export class Parts {
       mayAsk: (peer) => this.peers.mayAsk(peer, owner.now()),
       fetched: (entry, token, now) => {
         const { type } = this.applying.apply(entry, token, now, true);
-        if (type !== "quota" && type !== "void" && entry.batch.digests.length === 32) this.applying.acknowledge(entry.batch, true, now);
+        if (type !== "quota" && type !== "void" && entry.batch.digests.length === 32)
+          this.applying.acknowledge(entry.batch, true, now);
       },
     });
     this.receipts = new Receipts(outlet);

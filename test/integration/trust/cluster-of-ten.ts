@@ -41,11 +41,8 @@ export async function unrepentant(lab: Lab, node: Node, signaling: readonly stri
 }
 
 /** An agent whose clock is ahead of everybody's. */
-export async function ahead(lab: Lab, node: Node, ms: number): Promise<Agent> {
-  const invite = encodeInvite({
-    cluster: lab.cluster,
-    token: { kind: "member", text: await lab.token(node.identity.id) },
-  });
+export async function ahead(lab: Lab, node: Node, token: string, ms: number): Promise<Agent> {
+  const invite = encodeInvite({ cluster: lab.cluster, token: { kind: "member", text: token } });
   const prepared = await prepare({ stateDirectory: node.folder, name: "ahead", invite, signaling: [lab.url] });
   const agent = await Agent.start({ ...prepared, now: () => prepared.now() + ms }, undefined);
   lab.onClose(() => agent.close());

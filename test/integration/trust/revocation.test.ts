@@ -156,8 +156,7 @@ test("a revoked token takes its member out until it shows another", { timeout: 6
   const token = await lab.token(node.identity.id);
   const member = await lab.agent(node, { token });
   await until("a link", () => hasLink(admin as never, member.id));
-  const { jti } = JSON.parse(Buffer.from(token.split(".")[1] as string, "base64url").toString()) as { jti: string };
-  expect(await admin?.administration.revoke(jti, { keyFile: lab.issuingKeyFile })).toBe(true);
+  expect(await admin?.administration.revoke(jtiOf(token), { keyFile: lab.issuingKeyFile })).toBe(true);
   await until("it to be out", () => isRidOf(admin as never, member.id));
   await member.close();
   await expect(createAgent({ stateDirectory: node.folder })).rejects.toMatchObject({ code: "signaling-refused" });
@@ -182,38 +181,47 @@ test("a revoked token is refused at the gate of a link, also on a channel that w
   expect(hasLink(left, identity.id)).toBe(false);
 });
 
-test("what a revoked member has dated after its revocation is taken back by those who had it, also after a restart", {
-  timeout: 60_000,
-}, async () => {
-  const nodes = [await lab.node(), await lab.node()];
-  const honest = await Promise.all(nodes.map((node) => lab.agent(node, { options: { signaling: [lab.url] } })));
-  const [admin, other] = honest as [Agent, Agent];
-  const outlaw = await ahead(lab, await lab.node(), 30_000);
-  await meshed([...honest, outlaw]);
-  await other.bucket("app").put("honest", "stays");
-  await outlaw.bucket("app").put("outlaw", "goes", { replicas: 3 });
-  await until("both have it", async () =>
-    (await Promise.all(honest.map((agent) => agent.bucket("app").get("outlaw")))).every(Boolean),
-  );
-  const told: string[] = [];
-  const stop = new AbortController();
-  const watching = (async () => {
-    for await (const entry of other.bucket("app").watch({ initial: true, signal: stop.signal }))
-      told.push(`${entry.key} ${entry.value === undefined ? "deleted" : entry.text()}`);
-  })();
-  await admin.administration.revoke(outlaw.id, { keyFile: lab.issuingKeyFile, rekey: false });
-  await until("both have taken it back", async () =>
-    (await Promise.all(honest.map((agent) => agent.bucket("app").get("outlaw")))).every((entry) => entry === undefined),
-  );
-  await until("the watcher is told", () => told.includes("outlaw deleted"));
-  stop.abort();
-  await watching;
-  expect(told.filter((line) => line.startsWith("outlaw"))).toEqual(["outlaw goes", "outlaw deleted"]);
-  await other.close();
-  const again = await createAgent({ stateDirectory: nodes[1]?.folder as string });
-  expect((await again.bucket("app").list()).map(({ key }) => key)).toEqual(["honest"]);
-  await again.close();
-});
+test.each(["member", "token"])(
+  "what a revoked %s has dated after its revocation is taken back by those who had it, also after a restart",
+  {
+    timeout: 60_000,
+  },
+  async (target) => {
+    const nodes = [await lab.node(), await lab.node()];
+    const honest = await Promise.all(nodes.map((node) => lab.agent(node, { options: { signaling: [lab.url] } })));
+    const [admin, other] = honest as [Agent, Agent];
+    const node = await lab.node();
+    const token = await lab.token(node.identity.id);
+    const outlaw = await ahead(lab, node, token, 30_000);
+    await meshed([...honest, outlaw]);
+    await other.bucket("app").put("honest", "stays");
+    await outlaw.bucket("app").put("outlaw", "goes", { replicas: 3 });
+    await until("both have it", async () =>
+      (await Promise.all(honest.map((agent) => agent.bucket("app").get("outlaw")))).every(Boolean),
+    );
+    const told: string[] = [];
+    const stop = new AbortController();
+    const watching = (async () => {
+      for await (const entry of other.bucket("app").watch({ initial: true, signal: stop.signal }))
+        told.push(`${entry.key} ${entry.value === undefined ? "deleted" : entry.text()}`);
+    })();
+    const name = target === "member" ? outlaw.id : jtiOf(token);
+    await admin.administration.revoke(name, { keyFile: lab.issuingKeyFile, rekey: false });
+    await until("both have taken it back", async () =>
+      (await Promise.all(honest.map((agent) => agent.bucket("app").get("outlaw")))).every(
+        (entry) => entry === undefined,
+      ),
+    );
+    await until("the watcher is told", () => told.includes("outlaw deleted"));
+    stop.abort();
+    await watching;
+    expect(told.filter((line) => line.startsWith("outlaw"))).toEqual(["outlaw goes", "outlaw deleted"]);
+    await other.close();
+    const again = await createAgent({ stateDirectory: nodes[1]?.folder as string });
+    expect((await again.bucket("app").list()).map(({ key }) => key)).toEqual(["honest"]);
+    await again.close();
+  },
+);
 
 test("nobody revokes without a key that may: not with a node key, not with a key of another cluster", {
   timeout: 60_000,
@@ -227,3 +235,7 @@ test("nobody revokes without a key that may: not with a node key, not with a key
   await foreign[Symbol.asyncDispose]();
   expect(hasLink(admin as never, member?.id as never)).toBe(true);
 });
+
+function jtiOf(token: string): string {
+  return (JSON.parse(Buffer.from(token.split(".")[1] as string, "base64url").toString()) as { jti: string }).jti;
+}
