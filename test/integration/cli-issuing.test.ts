@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { freshFolder, starling, startStarling } from "./command.ts";
+import { until } from "./until.ts";
 
 /** Goal: at a server that issues nothing, the command says so in time, and a member with the key opens the door. */
 
@@ -13,7 +14,7 @@ test("up fails in time without an issuer and says what to do; a member with --is
   ]);
   const { url, issuer } = JSON.parse(await server.line()) as { url: string; issuer: boolean };
   expect(issuer).toBe(false);
-  expect(server.stderr).toContain("starling up --issuing-key FILE");
+  await until("it says who issues", () => server.stderr.includes("starling up --issuing-key FILE"));
   const invite = (await starling(["invite", "--state", founder, "--signaling", url])).stdout;
   const up = ["up", "--json", "--log", "error", "--invite-file", "-"];
   const alone = await starling([...up, "--state", join(folder, "alone"), "--join-timeout", "700ms"], { input: invite });

@@ -1,4 +1,4 @@
-import { appendFile, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { appendFile, readdir, readFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { AuditLog } from "../../../src/audit.ts";
@@ -132,7 +132,8 @@ describe("the audit log on the disk", () => {
     errors.length = 0;
     {
       await using audit = await openAt(folder);
-      await rm(folder, { recursive: true });
+      // In one step, also while its first line is being written.
+      await rename(folder, `${folder}-gone`);
       for (let index = 0; index < 100; index++) audit.record(event(`event ${index}`));
     }
     expect(errors).toEqual(["the audit log cannot be written: nothing is audited any more"]);
