@@ -15,6 +15,7 @@ import {
   encodeFragment,
   encodeReconcile,
   encodeRoot,
+  encodeStanding,
   encodeTokens,
   encodeTokensWanted,
   encodeVerdict,
@@ -308,6 +309,15 @@ test("a comparison outside an exchange is answered busy, and nothing is wanted o
     { type: "busy", seq: 1 },
   ]);
   expect(victim.hear(about({ type: "offer", seq: 1, ids: listOf([strangeId]) }))).toEqual([]);
+});
+
+test("nothing is taken of a peer that was away and follows us", () => {
+  const victim = new Victim();
+  victim.fill(100);
+  victim.hear(encodeStanding({ since: START, gapFrom: START + 1, isAway: true }));
+  expect(said(offer(victim, [strangeId]), "want")).toEqual([]);
+  victim.hear(encodeStanding({ since: START, gapFrom: undefined, isAway: false }));
+  expect(said(offer(victim, [strangeId]), "want")).toHaveLength(1);
 });
 
 test("an older version of a key is not asked for, an entry of another key with the same place is in the end", () => {
