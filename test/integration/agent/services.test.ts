@@ -21,7 +21,7 @@ function setUp(scopes: readonly string[]) {
     (from) => void log.push(`refused ${from === peer}`),
   );
   services.handle("chat/1", () => void log.push("chat"));
-  services.provide("starling/own/1", () => void log.push("own"));
+  services.provide("starling/why/1", () => void log.push("own"));
   const open = (protocol: string): string[] => {
     void services.handlerOf(protocol)?.(new MeshStream(peer, protocol, 1, carrier), peer);
     return log.splice(0);
@@ -44,8 +44,13 @@ test.each([
 
 test("a protocol of Starling itself asks for no scope, and one that nobody serves has no handler", () => {
   const { services, open } = setUp([]);
-  expect(open("starling/own/1")).toEqual(["own"]);
+  expect(open("starling/why/1")).toEqual(["own"]);
   expect(services.handlerOf("other/1")).toBeUndefined();
   services.handle("chat/1", undefined);
   expect(services.handlerOf("chat/1")).toBeUndefined();
+});
+
+test("a protocol of Starling itself that declares no right is served to nobody", () => {
+  const { services } = setUp([]);
+  expect(() => services.provide("starling/undeclared/1", () => undefined)).toThrow("declares no right");
 });
