@@ -68,6 +68,8 @@ export interface FetchOwner {
   isWanted(entry: ParcelEntry, batch: Batch, now: Instant): boolean;
   /** A value is complete and is what its version says. */
   fetched(entry: Entry, token: string, now: Instant): void;
+  /** A value is not pulled to its end: something later is here. */
+  superseded(batch: Batch, now: Instant): void;
   /** Whether `peer` may be asked: linked and not paused. */
   mayAsk(peer: PeerId): boolean;
 }
@@ -140,12 +142,9 @@ export class Fetches {
   }
 
   #start(fetch: Fetch, now: Instant): void {
+    if (this.#isSuperseded(fetch, now)) return;
     const peer = fetch.sources.find((source) => this.#owner.mayAsk(source));
     if (peer === undefined) return;
-    if (!this.#owner.isWanted(fetch.entry, fetch.batch, now)) {
-      this.#forget(fetch);
-      return;
-    }
     this.#unstall(fetch);
     fetch.run = { fetch, peer, outstanding: 0 };
     this.#active++;
@@ -188,7 +187,15 @@ export class Fetches {
     progress.received += bytes.length;
     progress.suppliers.add(run.peer);
     if (progress.received === progress.value.length) return this.#complete(fetch, progress, now);
-    if (!this.#owner.isWanted(fetch.entry, fetch.batch, now)) this.#forget(fetch);
+    this.#isSuperseded(fetch, now);
+    return true;
+  }
+
+  /** Ends a fetch whose version would not win any more, as if it had been stored and replaced. */
+  #isSuperseded(fetch: Fetch, now: Instant): boolean {
+    if (this.#owner.isWanted(fetch.entry, fetch.batch, now)) return false;
+    this.#forget(fetch);
+    this.#owner.superseded(fetch.batch, now);
     return true;
   }
 

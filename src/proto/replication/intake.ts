@@ -105,7 +105,7 @@ export class Intake {
     if (news.length === 0) {
       this.#verdict(delivery, this.#isProven(parcel) ? "accept" : "ignore");
       // A late write pushed by its author, which has not heard that it is here already.
-      if (from === batch.author && !this.#isPulling(parcel)) this.#owner.stored(batch, false, now);
+      if (from === batch.author && !this.#isPulling(parcel, now)) this.#owner.stored(batch, false, now);
       return true;
     }
     const token = tokens.find(batch.tokenHash, batch.author);
@@ -143,8 +143,9 @@ export class Intake {
     });
   }
 
-  #isPulling({ batch, entries }: Parcel): boolean {
-    return entries.some((entry) => this.#tools.fetches.batchOf(idIn(batch, entry)) !== undefined);
+  /** Of a parcel that is no news: whether something of it is still on its way, and nothing later here. */
+  #isPulling({ batch, entries }: Parcel, now: Instant): boolean {
+    return entries.some(({ head, index }) => this.#tools.store.standing(head, batch, index, now) === "fresh");
   }
 
   #verdict(delivery: MessageId | undefined, verdict: "accept" | "reject" | "ignore"): void {

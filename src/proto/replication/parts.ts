@@ -89,6 +89,9 @@ export class Parts {
         if (type !== "quota" && type !== "void" && entry.batch.digests.length === 32)
           this.applying.acknowledge(entry.batch, true, now);
       },
+      superseded: (batch, now) => {
+        if (batch.digests.length === 32) this.applying.acknowledge(batch, true, now);
+      },
     });
     this.receipts = new Receipts(outlet);
     this.copies = new Copies({

@@ -155,6 +155,16 @@ test("large values travel hop by hop, each link once, and are acknowledged", () 
   expect(world.faults()).toEqual([]);
 });
 
+test("a large value that is replaced while it is on its way counts as held by those who have the later one", () => {
+  const world = World.full(7, 2);
+  const request = world.put(world.node(0), "big", new Uint8Array(8_000_000), "app", 2);
+  world.run(90);
+  world.put(world.node(0), "big", "later", "app", 2);
+  world.run(1_000);
+  expect(world.node(0).outputs).toContainEqual(expect.objectContaining({ type: "acknowledged", request, replicas: 2 }));
+  expect(world.node(1).replication.get("app", "big")?.value).toHaveLength(5);
+});
+
 test("a large value goes on from another member when its source is lost half way", () => {
   const world = World.full(8, 3);
   const value = new Uint8Array(8_000_000).map((_, index) => index % 251);
