@@ -300,7 +300,10 @@ function* packedEntries(entries: readonly Entry[]): Generator<Uint8Array> {
   for (let at = 0; at < entries.length; at += fit) yield packEntries(entries.slice(at, at + fit));
 }
 
-/** Digests of ours that one peer may owe an answer to: equal ones are never answered. */
-const MAX_BEGUN = 3;
+/**
+ * Digests of ours that one peer may owe an answer to: one each ripple for the ten seconds by which a machine may be late on which many
+ * agents join at once. Equal ones are never answered.
+ */
+const MAX_BEGUN = 32;
 
 const HERE: Standing = { there: true };
