@@ -39,6 +39,8 @@ export class Exchange {
   /** Buckets that differ and are yet to be compared. */
   #waiting: string[] = [];
   readonly #compared = new Set<string>();
+  /** Buckets for which the peer had no room: they wait until another has been compared. */
+  #refused: string[] = [];
   /** The peer's messages. */
   messages = 0;
   /** Whether a bound has left something out. */
@@ -89,14 +91,17 @@ export class Exchange {
     }
   }
 
-  /** A comparison is over. False when the peer is busy with others. */
+  /** A comparison is over. False when the peer is busy with others: it has no room for any. */
   finished(bucket: string, ending: Ending): boolean {
     this.#compared.delete(bucket);
+    if (ending === "busy") {
+      this.#refused.push(bucket);
+      return this.isComparing;
+    }
     if (ending === "partial" || ending === "failed") this.more = true;
-    if (ending !== "busy") return true;
-    // The peer has room for fewer at once.
-    this.#waiting.push(bucket);
-    return this.#compared.size > 0;
+    this.#waiting.push(...this.#refused);
+    this.#refused = [];
+    return true;
   }
 }
 

@@ -21,8 +21,8 @@ import { fingerprint, ROOT_BYTES, SALT_BYTES } from "./sum.ts";
 /**
  * With whom this replica exchanges, and when.
  *
- * A link that comes up is compared once, by its side with the lower id; every 30 s one random link is. Two equal
- * replicas find out with one message each way. Where they differ, a replica takes part in one exchange at a time, on
+ * A link that comes up is compared once, by its side with the lower id; every 30 s that link is which has waited longest: what only
+ * two of many replicas have in common only they can compare. Two equal replicas find out with one message each way. Where they differ, a replica takes part in one exchange at a time, on
  * either side, and answers `busy` to others until what it lacks has arrived: a member that comes up with many links
  * is told of everything by one of them, and the others then find it equal. What an exchange brings that is too old to
  * be on its way by broadcast makes a replica compare its other links at once, so news crosses a mesh that was cut hop
@@ -52,6 +52,8 @@ export class Rounds {
   readonly #following: Following;
   /** When each peer's turn is. */
   readonly #due = new Deadlines<PeerId>();
+  /** The links, and first that with which we have begun nothing for longest. */
+  readonly #links = new Set<PeerId>();
   #phase: Phase = IDLE;
   #lease: Lease | undefined;
   #periodicAt: Instant | undefined;
@@ -67,11 +69,13 @@ export class Rounds {
 
   linkUp(peer: PeerId, now: Instant): void {
     this.#periodicAt ??= now + this.#interval();
+    this.#links.add(peer);
     if (this.#tools.outlet.self < peer) this.#due.set(peer, now + below(this.#random, EXCHANGE_SPREAD_MS));
   }
 
   linkDown(peer: PeerId, now: Instant): void {
     this.#due.clear(peer);
+    this.#links.delete(peer);
     this.#tools.comparing.drop(peer, now);
     if (this.#lease?.peer === peer) this.#lease = undefined;
     if (this.#peer() === peer) this.#elsewhere(peer, now);
@@ -239,7 +243,7 @@ export class Rounds {
     }
     if (this.#periodicAt !== undefined && this.#periodicAt <= now) {
       this.#periodicAt = now + this.#interval();
-      const peer = pick(this.#random, [...this.#peers.ids()]);
+      const [peer] = this.#links;
       if (peer !== undefined && this.#due.at(peer) === undefined) this.#due.set(peer, now);
     }
     if (this.#phase.type === "comparing") {
@@ -269,6 +273,8 @@ export class Rounds {
 
   #start(now: Instant): void {
     for (let peer = this.#due.take(now); peer !== undefined; peer = this.#due.take(now)) {
+      this.#links.delete(peer);
+      this.#links.add(peer);
       if (!this.#peers.mayAsk(peer, now)) continue;
       const relation = this.relation(peer);
       if (relation === "wait" || relation === "they-follow") continue;
