@@ -21,7 +21,7 @@ import type { ScanFault } from "../wire/scan.ts";
  * which is the server's own where it holds an issuing key, or that of a member that is logged in and is *asked*.
  *
  * The hello may come with the request that opens the WebSocket, in base64url in the header {@link HELLO_HEADER}; a server that has
- * taken it says so by the same header in its answer, and its challenge follows in the same segment. That spares every login a
+ * taken it says so by the same header in its answer, and its challenge follows at once. That spares every login a
  * round trip. Browsers, which set no headers, and those whose proxy drops it say hello in a message.
  *
  * Each message is one binary WebSocket message: a msgpack array `[kind, …]` of exactly the stated length. Records, signals
