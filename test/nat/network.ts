@@ -12,6 +12,8 @@ import { NAT_TYPES, type NatName } from "./nat-types.ts";
 
 const GATEWAY = "11.0.0.1";
 export const SERVER_ADDRESSES = ["11.0.1.10", "11.0.1.11"] as const;
+/** Households at a time: each has a byte in its addresses, which one that is gone leaves to another. */
+const MOST_HOUSEHOLDS = 250;
 
 export interface HouseholdOptions {
   readonly nat: NatName;
@@ -108,7 +110,7 @@ export class Network {
 
   /** Builds a household and connects it. */
   async household(options: HouseholdOptions): Promise<Household> {
-    const number = ++this.#households;
+    const number = (this.#households++ % MOST_HOUSEHOLDS) + 1;
     const { nat, hosts: count = 1, isolated = false, lan = number, delay } = options;
     const address = `11.1.${number}.1`;
     const hosts: Namespace[] = [];

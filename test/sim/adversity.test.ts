@@ -11,10 +11,15 @@ const TEST_TIMEOUT_MS = 120_000;
 test("members that freeze and thaw bring down nobody, who would without local health", {
   timeout: TEST_TIMEOUT_MS,
 }, () => {
-  const { failures, figures } = lifeguard.run({ nodes: 32, seed: 1 });
-  expect(failures).toEqual([]);
-  expect(figures).toMatchObject({ onFalseDeaths: 0 });
-  expect(figures["offFalseDeaths"]).toBeGreaterThan(10);
+  let without = 0;
+  for (const seed of [1, 2]) {
+    const { failures, figures } = lifeguard.run({ nodes: 32, seed });
+    expect(failures).toEqual([]);
+    expect(figures).toMatchObject({ onFalseDeaths: 0 });
+    without += figures["offFalseDeaths"] as number;
+  }
+  // Of one seed alone they are ten to thirty: whatever changes the order of things changes that.
+  expect(without).toBeGreaterThan(20);
 });
 
 test("members with a broken network remove nobody, and the others agree", { timeout: TEST_TIMEOUT_MS }, () => {
