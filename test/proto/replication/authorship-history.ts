@@ -8,6 +8,7 @@ import { utf8 } from "../../../src/proto/bytes.ts";
 import type { Instant } from "../../../src/proto/machine.ts";
 import { below, SeededRandom } from "../../../src/proto/random.ts";
 import type { ReadEntry } from "../../../src/proto/replication/store.ts";
+import { Misfortunes } from "./misfortunes.ts";
 import { type Node, tokenFor, World } from "./world.ts";
 
 const NODES = 4;
@@ -43,6 +44,7 @@ interface Decree {
 class AuthorshipHistory {
   readonly #world: World;
   readonly #random: SeededRandom;
+  readonly #misfortunes: Misfortunes;
   readonly #renewAt = new Map<Node, Instant>();
   readonly #decrees: Decree[] = [];
   readonly #watchers = new Map<Node, { cursor: number; readonly seen: Map<string, string> }>();
@@ -54,7 +56,7 @@ class AuthorshipHistory {
   constructor(seed: number) {
     this.#random = new SeededRandom(seed).fork("authorship");
     this.#world = World.full(seed, NODES, true);
-    this.#world.loss = below(this.#random, 3) === 0 ? 0.3 : 0;
+    this.#misfortunes = new Misfortunes(this.#world, this.#random, { outOf: 12 });
     for (const node of this.#world.nodes) this.#renew(node);
     for (const node of this.#world.nodes)
       this.#watchers.set(node, { cursor: node.replication.cursor, seen: new Map() });
@@ -63,7 +65,7 @@ class AuthorshipHistory {
   run(): Outcome {
     const world = this.#world;
     for (let step = 0; step < STEPS; step++) {
-      this.#fault();
+      this.#misfortunes.strike();
       for (const node of world.nodes) if ((this.#renewAt.get(node) ?? 0) <= world.now) this.#renew(node);
       if (below(this.#random, 12) === 0) this.#revoke();
       this.#spread();
@@ -73,47 +75,11 @@ class AuthorshipHistory {
       this.#note();
       this.#watch();
     }
-    for (const node of world.nodes) if (!node.isUp) world.restart(node);
-    this.#link();
-    world.loss = 0;
+    this.#misfortunes.end();
     for (const decree of this.#decrees) for (const node of world.nodes) this.#hear(decree, node);
     world.run(SETTLE_MS);
     this.#watch();
     return this.#outcome();
-  }
-
-  #node(): Node {
-    return this.#world.node(below(this.#random, NODES));
-  }
-
-  #link(): void {
-    const up = this.#world.nodes.filter(({ isUp }) => isUp);
-    for (const a of up) for (const b of up) if (a.id < b.id) this.#world.link(a, b);
-  }
-
-  #fault(): void {
-    const world = this.#world;
-    const node = this.#node();
-    switch (below(this.#random, 12)) {
-      case 0:
-        if (node.isUp) world.crash(node);
-        return;
-      case 1:
-      case 2:
-        if (!node.isUp) world.restart(node);
-        return;
-      case 3: {
-        const other = this.#node();
-        if (other !== node) world.unlink(node, other);
-        return;
-      }
-      case 4:
-      case 5:
-        this.#link();
-        return;
-      default:
-        return;
-    }
   }
 
   /** Who is revoked gets no other token, and writes on under the one that it has. */
@@ -126,7 +92,7 @@ class AuthorshipHistory {
 
   /** The last node, or any token: an honest member whose token is revoked gets another. */
   #revoke(): void {
-    const node = below(this.#random, 4) === 0 ? this.#node() : this.#world.node(NODES - 1);
+    const node = below(this.#random, 4) === 0 ? this.#misfortunes.node() : this.#world.node(NODES - 1);
     const isToken = node.number < NODES - 1 || below(this.#random, 2) === 0;
     const since = this.#world.now - 20_000 + below(this.#random, 25_000);
     this.#decrees.push({ target: isToken ? node.token : node.id, since, heard: new Set() });
@@ -143,13 +109,13 @@ class AuthorshipHistory {
   /** Some hear of some decrees; an outlaw does not want to. */
   #spread(): void {
     for (const decree of this.#decrees) {
-      const node = this.#node();
+      const node = this.#misfortunes.node();
       if (decree.target !== node.id && below(this.#random, 3) === 0) this.#hear(decree, node);
     }
   }
 
   #write(): void {
-    const node = this.#node();
+    const node = this.#misfortunes.node();
     if (!node.isUp) return;
     const request = this.#request++;
     const key = (): string => `key ${below(this.#random, KEYS)}`;

@@ -8,6 +8,7 @@ import { fromUtf8, utf8 } from "../../../src/proto/bytes.ts";
 import { below, SeededRandom } from "../../../src/proto/random.ts";
 import type { ReplicationOutput } from "../../../src/proto/replication/effects.ts";
 import { DEFAULT_POLICY, encodePolicy, POLICY_BUCKET } from "../../../src/proto/replication/policy.ts";
+import { Misfortunes } from "./misfortunes.ts";
 import { type Node, World } from "./world.ts";
 
 const NODES = 5;
@@ -43,6 +44,7 @@ export function runConditions(seed: number, churn = false): Outcome {
 class ConditionHistory {
   readonly #world: World;
   readonly #random: SeededRandom;
+  readonly #misfortunes: Misfortunes;
   readonly #churn: boolean;
   readonly #steps = new Map<number, Step>();
   #request = 1_000_000;
@@ -51,7 +53,7 @@ class ConditionHistory {
     this.#random = new SeededRandom(seed).fork("conditions");
     this.#churn = churn;
     this.#world = World.full(seed, NODES, true);
-    this.#world.loss = below(this.#random, 3) === 0 ? 0.3 : 0;
+    this.#misfortunes = new Misfortunes(this.#world, this.#random, { outOf: 14, clocks: true, churn });
   }
 
   run(): Outcome {
@@ -59,64 +61,18 @@ class ConditionHistory {
     world.put(world.node(0), PLACED, encodePolicy({ ...DEFAULT_POLICY, replicas: COPIES }), POLICY_BUCKET);
     world.run(3_000);
     for (let step = 0; step < STEPS; step++) {
-      this.#fault();
+      this.#misfortunes.strike();
       for (let left = below(this.#random, 3); left > 0; left--) this.#step();
       world.run(below(this.#random, 300));
     }
-    for (const node of world.nodes) {
-      node.skewMs = 0;
-      if (!node.isUp) world.restart(node);
-    }
-    for (const node of world.nodes) world.declare(node, false);
-    this.#link();
-    world.loss = 0;
+    this.#misfortunes.end();
     world.run(SETTLE_MS);
     return this.#outcome();
   }
 
-  #node(): Node {
-    return this.#world.node(below(this.#random, NODES));
-  }
-
-  #link(): void {
-    const up = this.#world.nodes.filter(({ isUp }) => isUp);
-    for (const a of up) for (const b of up) if (a.id < b.id) this.#world.link(a, b);
-  }
-
-  #fault(): void {
-    const world = this.#world;
-    const node = this.#node();
-    switch (below(this.#random, 14)) {
-      case 0:
-        if (node.isUp) world.crash(node);
-        return;
-      case 1:
-      case 2:
-        if (!node.isUp) world.restart(node);
-        return;
-      case 3: {
-        const other = this.#node();
-        if (other !== node) world.unlink(node, other);
-        return;
-      }
-      case 4:
-      case 5:
-        this.#link();
-        return;
-      case 6:
-        node.skewMs = below(this.#random, 40_000) - 20_000;
-        return;
-      case 7:
-        if (this.#churn) world.declare(node, !node.isUp);
-        return;
-      default:
-        return;
-    }
-  }
-
   /** One higher than what is read here, which may be old. */
   #step(): void {
-    const node = this.#node();
+    const node = this.#misfortunes.node();
     if (!node.isUp) return;
     const bucket = below(this.#random, 2) === 0 ? EVERYWHERE : PLACED;
     const key = `counter ${below(this.#random, COUNTERS)}`;

@@ -7,6 +7,7 @@ import { utf8 } from "../../../src/proto/bytes.ts";
 import { below, SeededRandom } from "../../../src/proto/random.ts";
 import { DEFAULT_POLICY, encodePolicy, POLICY_BUCKET } from "../../../src/proto/replication/policy.ts";
 import type { ReadEntry } from "../../../src/proto/replication/store.ts";
+import { Misfortunes } from "./misfortunes.ts";
 import { type Node, World } from "./world.ts";
 
 const NODES = 4;
@@ -26,6 +27,7 @@ export function runHistory(seed: number): string[] {
 class History {
   readonly #world: World;
   readonly #random: SeededRandom;
+  readonly #misfortunes: Misfortunes;
   /** By request: the bucket and keys that it wrote. */
   readonly #requests = new Map<number, { readonly bucket: string; readonly keys: readonly string[] }>();
   readonly #watchers = new Map<Node, { cursor: number; readonly seen: Map<string, string | null> }>();
@@ -34,7 +36,7 @@ class History {
   constructor(seed: number) {
     this.#random = new SeededRandom(seed).fork("history");
     this.#world = World.full(seed, NODES, true);
-    this.#world.loss = below(this.#random, 3) === 0 ? 0.3 : 0;
+    this.#misfortunes = new Misfortunes(this.#world, this.#random, { outOf: 14, clocks: true, churn: true });
   }
 
   run(): string[] {
@@ -43,18 +45,12 @@ class History {
     world.run(3_000);
     for (const node of world.nodes) this.#watchers.set(node, { cursor: node.replication.cursor, seen: new Map() });
     for (let step = 0; step < STEPS; step++) {
-      this.#fault();
+      this.#misfortunes.strike();
       for (let left = below(this.#random, 4); left > 0; left--) this.#write();
       world.run(below(this.#random, 2 * STEP_MS));
       this.#watch();
     }
-    for (const node of world.nodes) {
-      node.skewMs = 0;
-      if (!node.isUp) world.restart(node);
-    }
-    for (const node of world.nodes) world.declare(node, false);
-    this.#link();
-    world.loss = 0;
+    this.#misfortunes.end();
     world.run(SETTLE_MS);
     this.#watch();
     return [
@@ -65,48 +61,8 @@ class History {
     ];
   }
 
-  #node(): Node {
-    return this.#world.node(below(this.#random, NODES));
-  }
-
-  #link(): void {
-    const up = this.#world.nodes.filter(({ isUp }) => isUp);
-    for (const a of up) for (const b of up) if (a.id < b.id) this.#world.link(a, b);
-  }
-
-  #fault(): void {
-    const world = this.#world;
-    const node = this.#node();
-    switch (below(this.#random, 14)) {
-      case 0:
-        if (node.isUp) world.crash(node);
-        return;
-      case 1:
-      case 2:
-        if (!node.isUp) world.restart(node);
-        return;
-      case 3: {
-        const other = this.#node();
-        if (other !== node) world.unlink(node, other);
-        return;
-      }
-      case 4:
-      case 5:
-        this.#link();
-        return;
-      case 6:
-        node.skewMs = below(this.#random, 40_000) - 20_000;
-        return;
-      case 7:
-        world.declare(node, !node.isUp);
-        return;
-      default:
-        return;
-    }
-  }
-
   #write(): void {
-    const node = this.#node();
+    const node = this.#misfortunes.node();
     if (!node.isUp) return;
     const random = this.#random;
     const bucket = below(random, 2) === 0 ? EVERYWHERE : PLACED;
