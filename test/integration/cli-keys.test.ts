@@ -1,7 +1,7 @@
 import { readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { freshFolder, starling, startStarling } from "./command.ts";
+import { freshFolder, starling, startMember, startStarling } from "./command.ts";
 import { until } from "./until.ts";
 
 /** What `starling keys rotate` does to a running cluster whose server issues its tokens: each kind of key, one after the other. */
@@ -23,23 +23,7 @@ test("the command replaces keys of the cluster, of a member and of TURN servers,
   };
   const join_ = async (name: string): Promise<string> => {
     const invite = await starling(["invite", ...admin, "--signaling", url]);
-    const up = startStarling(
-      [
-        "up",
-        "--state",
-        state(name),
-        "--name",
-        name,
-        "--signaling",
-        url,
-        "--json",
-        "--log",
-        "silent",
-        "--invite-file",
-        "-",
-      ],
-      { input: invite.stdout },
-    );
+    const up = startMember({ state: state(name), name, url, invite: invite.stdout });
     return (JSON.parse(await up.line()) as { id: string }).id;
   };
   const alive = (count: number) =>

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { freshFolder, starling, startStarling } from "./command.ts";
+import { freshFolder, starling, startMember, startStarling } from "./command.ts";
 import { until } from "./until.ts";
 
 /** What an administrator does at the command line to a running cluster: revoke a member, change its keys. */
@@ -30,23 +30,7 @@ test("the command revokes a member, changes keys, shows who holds which, and rep
   const ids: string[] = [];
   for (const name of ["founder", "one", "two"]) {
     const invite = await starling(["invite", "--state", founder, "--signaling", url]);
-    const up = startStarling(
-      [
-        "up",
-        "--state",
-        state(name),
-        "--name",
-        name,
-        "--signaling",
-        url,
-        "--json",
-        "--log",
-        "silent",
-        "--invite-file",
-        "-",
-      ],
-      { input: invite.stdout },
-    );
+    const up = startMember({ state: state(name), name, url, invite: invite.stdout });
     ids.push((JSON.parse(await up.line()) as Up).id);
   }
   const admin = ["--state", founder];

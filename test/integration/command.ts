@@ -125,3 +125,15 @@ function plainEnvironment(): Record<string, string> {
   );
   return Object.fromEntries(kept);
 }
+
+/** Starts a member that says when it is up, and nothing else. */
+export function startMember(member: {
+  readonly state: string;
+  readonly name: string;
+  readonly url: string;
+  readonly invite: string;
+}): ReturnType<typeof startStarling> {
+  const { state, name, url, invite } = member;
+  const where = ["--state", state, "--name", name, "--signaling", url];
+  return startStarling(["up", ...where, "--json", "--log", "silent", "--invite-file", "-"], { input: invite });
+}
