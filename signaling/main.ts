@@ -12,6 +12,7 @@ import type { Logger } from "../src/options.ts";
 import { encodeDecree, type SignedDecree } from "../src/proto/decrees/decree.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
 import type { IssuerList } from "../src/proto/trust/issuers.ts";
+import { keySetOf } from "../src/proto/trust/jwks.ts";
 import { auditedAuthority } from "./audited-authority.ts";
 import { clusterAuthority } from "./authority.ts";
 import { type TurnOptions, turnGrants } from "./grants.ts";
@@ -106,6 +107,7 @@ export async function startSignalingService(options: SignalingServiceOptions): P
       ...(tls && { tls }),
       ...(options.limits && { limits: options.limits }),
       ...(grants && { grants }),
+      keySet: () => JSON.stringify(keySetOf(issuers(), (token) => decrees.voids(token), now())),
     });
     server = started;
     const close = started.close.bind(started);

@@ -8,10 +8,10 @@ import type { Instant } from "../src/proto/machine.ts";
 import { shortId } from "../src/proto/peer-id.ts";
 import type { Random } from "../src/proto/random.ts";
 import { signalingLimits } from "../src/proto/signaling/limits.ts";
-import { ROUTE_RIGHTS } from "../src/proto/trust/rights.ts";
 import { ownNames, sourceOf } from "./addresses.ts";
 import type { Authority } from "./authority.ts";
 import { headersOf, type Listener, listenHttp, MAX_HEADER_BYTES, originOf } from "./listener.ts";
+import { answerPage } from "./pages.ts";
 import type { Counters } from "./proto/counters.ts";
 import type { ConnectionId, Grants, Proclamation, Refusal, RoomsInput, RoomsOutput } from "./proto/events.ts";
 import type { RoomsLimits } from "./proto/limits.ts";
@@ -36,6 +36,8 @@ export interface SignalingServerOptions {
   readonly authority: Authority;
   /** STUN and TURN servers for members. Default: none. */
   readonly grants?: Grants;
+  /** The JSON of the cluster's key set, asked at each request for it. Default: there is none to be had. */
+  readonly keySet?: () => string;
   /** For nonces: must be the system's CSPRNG. */
   readonly random: Random;
   readonly now: () => Instant;
@@ -76,7 +78,7 @@ const MAX_BYTES_BEFORE_LOGIN = MAX_HEADER_BYTES + 2 * signalingLimits.loginMessa
 const DRAIN_MS = 2_000;
 
 /**
- * Starts a signaling server and resolves when it listens. `/healthz` answers `200` and the number of connections.
+ * Starts a signaling server and resolves when it listens. Its pages are in `pages.ts`.
  *
  * @throws the error of `listen` (a code such as `EADDRINUSE`).
  */
@@ -227,10 +229,8 @@ class RunningServer implements SignalingServer {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
-    const healthy = request.url === "/healthz" && ROUTE_RIGHTS[request.url] === "anyone";
-    const body = healthy ? `{"status":"ok","connections":${this.connections}}\n` : "not found\n";
-    const type = healthy ? "application/json" : "text/plain";
-    response.writeHead(healthy ? 200 : 404, { ...headersOf(this.#listener), "content-type": type }).end(body);
+    const pages = { connections: () => this.connections, keySet: this.#options.keySet };
+    answerPage(request, response, pages, headersOf(this.#listener));
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {

@@ -77,7 +77,7 @@ async function answer(
 ): Promise<Reply> {
   if (request.method !== "GET" && request.method !== "HEAD") return { status: 405, text: "only GET\n" };
   const route = request.url?.split("?")[0] ?? "";
-  if (!isRoute(route)) return { status: 404, text: `there are ${Object.keys(ROUTE_RIGHTS).join(", ")}\n` };
+  if (!isRoute(route)) return { status: 404, text: `there are ${ROUTES.join(", ")}\n` };
   const refusal = ROUTE_RIGHTS[route] === "anyone" ? undefined : await guard(request);
   if (refusal !== undefined) return refusal;
   switch (route) {
@@ -90,8 +90,10 @@ async function answer(
   }
 }
 
-function isRoute(path: string): path is keyof typeof ROUTE_RIGHTS {
-  return Object.hasOwn(ROUTE_RIGHTS, path);
+const ROUTES = ["/healthz", "/readyz", "/metrics"] as const satisfies readonly (keyof typeof ROUTE_RIGHTS)[];
+
+function isRoute(path: string): path is (typeof ROUTES)[number] {
+  return (ROUTES as readonly string[]).includes(path);
 }
 
 /** Against DNS rebinding: the name by which we are called is our own. */

@@ -82,7 +82,7 @@ test("every protocol of Starling's own and every route of HTTP that the source n
   const protocols = [...all.matchAll(/_PROTOCOL = "([^"]+)"/g)].map(([, protocol]) => protocol as string);
   expect(protocols.length).toBeGreaterThanOrEqual(5);
   expect(protocols.filter((protocol) => rightOfStream(protocol) === undefined)).toEqual([]);
-  const servers = ["signaling/server.ts", "signaling/web-sockets.ts", "src/drivers/observation.ts"];
-  const routes = servers.flatMap((file) => [...readFileSync(file, "utf8").matchAll(/"(\/[a-z]+)"/g)]);
+  const servers = ["signaling/pages.ts", "signaling/web-sockets.ts", "src/drivers/observation.ts"];
+  const routes = servers.flatMap((file) => [...readFileSync(file, "utf8").matchAll(/"(\/[a-z./-]+)"/g)]);
   expect(new Set(routes.map(([, route]) => route))).toEqual(new Set(Object.keys(ROUTE_RIGHTS)));
 });

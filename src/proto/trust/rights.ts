@@ -108,6 +108,8 @@ export const ROUTE_RIGHTS = {
   "/readyz": "anyone",
   /** On loopback of whoever is on the machine. */
   "/metrics": "read-metrics",
+  /** Public keys, and nothing else. */
+  "/.well-known/jwks.json": "anyone",
 } as const satisfies Readonly<Record<string, Right>>;
 
 /** A command of the control socket: what it needs, and the parameter that names what it is done to. */
