@@ -1,3 +1,4 @@
+import { KeyNotice } from "../src/agent/key-notice.ts";
 import { type AuditLog, NO_AUDIT } from "../src/audit.ts";
 import { systemClock } from "../src/drivers/clock.ts";
 import { nodeCrypto } from "../src/drivers/crypto.ts";
@@ -10,9 +11,11 @@ import { issuersOf } from "../src/issuer/mint.ts";
 import type { WayIn } from "../src/issuer/ways-in.ts";
 import type { Logger } from "../src/options.ts";
 import { encodeDecree, type SignedDecree } from "../src/proto/decrees/decree.ts";
+import type { RevocationTarget } from "../src/proto/decrees/revocation.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
 import type { IssuerList } from "../src/proto/trust/issuers.ts";
 import { keySetOf } from "../src/proto/trust/jwks.ts";
+import { type KeyEnd, keyEndOf } from "../src/proto/trust/key-end.ts";
 import { auditedAuthority } from "./audited-authority.ts";
 import { clusterAuthority } from "./authority.ts";
 import { type TurnOptions, turnGrants } from "./grants.ts";
@@ -44,8 +47,16 @@ export interface SignalingServiceOptions {
   readonly keep?: (decrees: readonly Uint8Array[]) => void;
 }
 
+/** A signaling server, and what it knows of its cluster's trust. */
+export interface SignalingService extends SignalingServer {
+  /** The issuing key whose end matters here; undefined where all are revoked. */
+  keyEnd(): KeyEnd | undefined;
+  /** Revocations in force, by what they are of. */
+  revocations(): Readonly<Record<RevocationTarget["of"], number>>;
+}
+
 /** Starts a signaling server for one cluster, an issuer too where it has the key. Closing it closes both. */
-export async function startSignalingService(options: SignalingServiceOptions): Promise<SignalingServer> {
+export async function startSignalingService(options: SignalingServiceOptions): Promise<SignalingService> {
   const { cluster, listen, names, tls, issuingKeyFile: keyFile, log, audit = NO_AUDIT, waysIn = [] } = options;
   const crypto = nodeCrypto();
   const now = systemClock();
@@ -110,13 +121,21 @@ export async function startSignalingService(options: SignalingServiceOptions): P
       keySet: () => JSON.stringify(keySetOf(issuers(), (token) => decrees.voids(token), now())),
     });
     server = started;
+    const keyEnd = () => keyEndOf(issuers(), (token) => decrees.voids(token), issuer?.kid);
+    let look: NodeJS.Timeout | undefined;
+    const later = (ms: number, run: () => void): void => {
+      look = setTimeout(run, ms).unref();
+    };
+    new KeyNotice({ end: keyEnd, now, later, log, tell: () => undefined }).begin();
     const close = started.close.bind(started);
     const closeBoth = async (): Promise<void> => {
+      clearTimeout(look);
       grants?.stop();
       await close();
       await issuer?.close();
     };
-    return Object.assign(started, { close: closeBoth, [Symbol.asyncDispose]: closeBoth });
+    const revocations = () => decrees.countRevocations();
+    return Object.assign(started, { keyEnd, revocations, close: closeBoth, [Symbol.asyncDispose]: closeBoth });
   } catch (error) {
     grants?.stop();
     await issuer?.close();

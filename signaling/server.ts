@@ -74,6 +74,9 @@ export interface SignalingServer extends AsyncDisposable {
 /** All that a client may send before it has logged in, the request's head included, bytes. */
 const MAX_BYTES_BEFORE_LOGIN = MAX_HEADER_BYTES + 2 * signalingLimits.loginMessageBytes;
 
+/** Sockets above the bound on connections, each of which is closed in the turn in which it comes. */
+const CLOSING_SOCKETS = 64;
+
 /** How long the server waits for its clients to go when it closes, ms. */
 const DRAIN_MS = 2_000;
 
@@ -146,7 +149,8 @@ class RunningServer implements SignalingServer {
       (output) => this.#perform(output),
     );
     this.#web = webSockets();
-    http.maxConnections = this.#rooms.limits.connections;
+    // The rooms refuse first, and count it; sockets that are on their way out are what is more.
+    http.maxConnections = this.#rooms.limits.connections + CLOSING_SOCKETS;
     http.on("error", (error) => this.#warn("the listener failed", { error: error.message }));
     http.on("clientError", (_error, socket) => socket.destroy());
     http.on("request", (request, response) => this.#answer(request, response));

@@ -2,6 +2,7 @@ import type { Administration } from "./agent/administration.ts";
 import { portions } from "./agent/backup.ts";
 import { Bucket, type Entry, view } from "./agent/bucket.ts";
 import { AgentCore } from "./agent/core.ts";
+import { type AgentCounters, countersOf } from "./agent/counters.ts";
 import type { MemberInfo } from "./agent/events.ts";
 import { type Preparation, prepare } from "./agent/prepare.ts";
 import type { Rotations } from "./agent/rotations.ts";
@@ -87,16 +88,14 @@ export class Agent extends TopicAgent {
     return this.#core.closed;
   }
 
-  /** Frames handed to links since the start, and faults of others by name: for benchmarks and metrics. */
-  counters(): { readonly framesSent: number; readonly faults: Readonly<Record<string, number>> } {
-    let framesSent = 0;
-    for (const link of this.#core.connections.links()) framesSent += link.txFrames;
-    return { framesSent, faults: this.#core.faults.counts() };
+  /** What happened and what waits, as numbers: for benchmarks and metrics. */
+  counters(): AgentCounters {
+    return countersOf(this.#core);
   }
 
   /** A snapshot; its shape is stable (`starling status --json`). */
   status(): AgentStatus {
-    const { prepared, mesh, servers, connections, relayed, state, tenure } = this.#core;
+    const { prepared, mesh, servers, connections, relayed, state, tenure, government } = this.#core;
     const { trust, name, storage, now } = prepared;
     return describeStatus({
       trust,
@@ -108,7 +107,8 @@ export class Agent extends TopicAgent {
       relayed,
       state,
       now: now(),
-      warning: tenure.warning,
+      warnings: { "token-expiring": tenure.warning, "issuing-key-expiring": government.notice.warning },
+      keyEnd: government.keyEnd(),
     });
   }
 

@@ -14,8 +14,10 @@ export type {
   WriteOptions,
   WriteResult,
 } from "./agent/bucket.ts";
+export type { AgentCounters } from "./agent/counters.ts";
 export type {
   AgentEventMap,
+  IssuingKeyExpiringEvent,
   LinkChangeEvent,
   LinkEventName,
   MemberChangeEvent,
@@ -52,6 +54,7 @@ export type {
   SelfStatus,
   SignaledLinkStatus,
   SignalingStatus,
+  StatusWarning,
   StoreDamage,
   StoreStatus,
 } from "./status.ts";

@@ -17,8 +17,11 @@ export interface AgentStatus {
 }
 
 export interface StatusWarning {
-  /** `token-expiring`: a quarter of the life of this agent's token is left, and nobody has renewed it. */
-  readonly code: "token-expiring";
+  /**
+   * `token-expiring`: a quarter of the life of this agent's token is left, and nobody has renewed it. `issuing-key-expiring`: in a month at
+   * most an issuing key ends, that of this agent's own issuer or the last one that counts in the cluster.
+   */
+  readonly code: "token-expiring" | "issuing-key-expiring";
   /** What the matter is and what to do, for people. */
   readonly message: string;
 }
@@ -33,6 +36,8 @@ export interface SelfStatus {
   /** ISO 8601; null before a member token is held. */
   readonly tokenExpiresAt: string | null;
   readonly scopes: readonly string[];
+  /** When the issuing key ends by which this agent issues, else the last one that counts in the cluster. ISO 8601; null where all are revoked. */
+  readonly issuingKeyExpiresAt: string | null;
 }
 
 export interface SignalingStatus {

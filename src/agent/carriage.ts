@@ -17,6 +17,7 @@ export class Carriage {
   readonly #rates = new RecentMap<PeerId, TokenBucket>(MAX_CARRIED_ORIGINS);
   readonly #carried = new Map<PeerId, number>();
   #all = 0;
+  #bytes = 0;
 
   constructor(now: () => Instant) {
     this.#now = now;
@@ -25,6 +26,11 @@ export class Carriage {
   /** Channels that are carried. */
   get size(): number {
     return this.#all;
+  }
+
+  /** Bytes that were handed on since the start. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** Takes a channel of `origin` on; undefined when it has enough, or everybody together has. */
@@ -36,7 +42,10 @@ export class Carriage {
     this.#carried.set(origin, carried + 1);
     this.#all++;
     return {
-      waitMs: (bytes) => Math.max(0, (-1_000 * rate.spend(bytes, CARRY_RATE, this.#now())) / CARRY_RATE.perSecond),
+      waitMs: (bytes) => {
+        this.#bytes += bytes;
+        return Math.max(0, (-1_000 * rate.spend(bytes, CARRY_RATE, this.#now())) / CARRY_RATE.perSecond);
+      },
       close: () => {
         const left = (this.#carried.get(origin) ?? 1) - 1;
         if (left > 0) this.#carried.set(origin, left);

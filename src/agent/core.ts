@@ -99,6 +99,7 @@ export class AgentCore {
       members: () => memberInfos(this.mesh),
       open: (peer, protocol, options) => this.open(peer, protocol, options),
       later: (ms, run) => this.#upkeep.later(ms, run),
+      face,
       spread: (decree, secrets) => this.#host?.spread(decree, secrets) ?? false,
       inForce: (decree) => {
         if (decree.kind === "issuers") this.tenure.outdated();
@@ -329,7 +330,7 @@ export class AgentCore {
     this.#upkeep.remember(host.mesh, this.id, state, log);
     this.#upkeep.look(this.prepared, this.servers, this.connections);
     this.tenure.begin();
-    this.government.rotations.begin();
+    this.government.begin();
     this.#admitted.resolve();
   }
 

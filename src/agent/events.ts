@@ -47,6 +47,25 @@ export class TokenExpiringEvent extends Event {
   }
 }
 
+/**
+ * `issuingkeyexpiring`: in a month at most an issuing key ends, that of this agent's own issuer or the last one that counts in the cluster. Once for
+ * each key and start.
+ */
+export class IssuingKeyExpiringEvent extends Event {
+  /** The key's name. */
+  readonly kid: string;
+  readonly expiresAt: Date;
+  /** What the matter is and what to do, for people. */
+  readonly warning: string;
+
+  constructor(kid: string, expiresAt: Date, warning: string) {
+    super("issuingkeyexpiring");
+    this.kid = kid;
+    this.expiresAt = expiresAt;
+    this.warning = warning;
+  }
+}
+
 /** `reseeded`: the agent was away for longer than deletions are remembered, and has taken over what a member in service has. */
 export class ReseededEvent extends Event {
   /** Since when it had not been in step with anybody. */
@@ -72,6 +91,7 @@ export interface AgentEventMap
   extends Record<MemberEventName, MemberChangeEvent>,
     Record<LinkEventName, LinkChangeEvent> {
   readonly tokenexpiring: TokenExpiringEvent;
+  readonly issuingkeyexpiring: IssuingKeyExpiringEvent;
   readonly reseeded: ReseededEvent;
 }
 

@@ -14,6 +14,9 @@ const OTHERS = "(others)";
 /** What a fault of admission begins with; the reason follows. */
 const ADMISSION = "admission-";
 
+const KEY_END_HELP =
+  "When the issuing key ends by which this process issues, else the last one that counts, Unix time; 0 where all are revoked.";
+
 const MEMBER_CHANGES = ["up", "suspect", "down", "left"] as const;
 const LINK_CHANGES = ["up", "down"] as const;
 
@@ -45,6 +48,10 @@ export function agentMetrics(agent: ObservedAgent): () => Promise<{ readonly typ
   const links = gauge("links", "Links by path.", "path");
   const rtt = gauge("link_rtt_seconds_max", "The longest smoothed round trip of all links.");
   const tokenEnd = gauge("token_expires_timestamp_seconds", "When the member token in use expires, Unix time.");
+  const keyEnd = gauge("issuing_key_expires_timestamp_seconds", KEY_END_HELP);
+  const waiting = gauge("link_waiting_bytes", "Bytes given to links and not acknowledged: queued, or on their way.");
+  const revocations = gauge("revocations", "Revocations in force, by what they are of.", "of");
+  const relayed = counter("relayed_bytes_total", "Bytes carried for other members.", "by");
   const warnings = gauge("warnings", "What somebody should see to, by kind: 1 while it holds.", "code");
   const ready = gauge("signaling_ready", "Signaling servers that the agent is logged in to.");
   const skew = gauge("clock_skew_seconds", "The largest difference of a server's clock from ours, with its sign.");
@@ -72,19 +79,25 @@ export function agentMetrics(agent: ObservedAgent): () => Promise<{ readonly typ
       status.links.map(({ path }) => path),
     );
     rtt.set(Math.max(0, ...status.links.map(({ rttMs }) => rttMs ?? 0)) / 1_000);
-    tokenEnd.set(status.self.tokenExpiresAt === null ? 0 : Date.parse(status.self.tokenExpiresAt) / 1_000);
+    tokenEnd.set(secondsOf(status.self.tokenExpiresAt));
+    keyEnd.set(secondsOf(status.self.issuingKeyExpiresAt));
     fill(
       warnings,
-      { "token-expiring": 0 },
+      { "token-expiring": 0, "issuing-key-expiring": 0 },
       "code",
       status.warnings.map(({ code }) => code),
     );
     ready.set(status.signaling.filter(({ state }) => state === "ready").length);
     skew.set(widest(status.signaling.map(({ skewMs = 0 }) => skewMs)) / 1_000);
     fillBuckets(keys, bytes, status.buckets);
+    const counters = agent.counters();
+    waiting.set(counters.waitingBytes);
+    for (const [of, count] of Object.entries(counters.revocations)) revocations.set({ of }, count);
+    relayed.reset();
+    for (const [by, bytes] of Object.entries(counters.relayedBytes)) relayed.inc({ by }, bytes);
     denied.reset();
     faults.reset();
-    for (const [fault, count] of Object.entries(agent.counters().faults)) {
+    for (const [fault, count] of Object.entries(counters.faults)) {
       faults.inc({ fault }, count);
       if (fault.startsWith(ADMISSION)) denied.inc({ reason: fault.slice(ADMISSION.length) }, count);
     }
@@ -111,6 +124,10 @@ function fillBuckets(keys: Gauge, bytes: Gauge, buckets: AgentStatus["buckets"])
     keys.inc({ bucket: name }, bucket.keys);
     bytes.inc({ bucket: name }, bucket.bytes);
   }
+}
+
+function secondsOf(instant: string | null): number {
+  return instant === null ? 0 : Date.parse(instant) / 1_000;
 }
 
 function widest(values: readonly number[]): number {

@@ -181,6 +181,11 @@ export class PeerLink implements StreamCarrier {
     return this.#heardAt;
   }
 
+  /** Bytes given to it that the peer has not acknowledged. */
+  get waitingBytes(): number {
+    return this.#link.waitingBytes;
+  }
+
   status(): LinkStatus {
     return {
       peer: this.id,

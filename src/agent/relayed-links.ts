@@ -66,6 +66,11 @@ export class RelayedLinks {
     return this.#links.get(peer);
   }
 
+  /** Bytes that this member has carried for others since the start. */
+  get carriedBytes(): number {
+    return this.#relays.carriedBytes;
+  }
+
   links(): IterableIterator<PeerLink> {
     return this.#links.values();
   }

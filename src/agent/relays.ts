@@ -89,6 +89,11 @@ export class Relays {
     this.#carriage = new Carriage(host.now);
   }
 
+  /** Bytes that were carried for others since the start. */
+  get carriedBytes(): number {
+    return this.#carriage.bytes;
+  }
+
   /** A channel that led through `hop` first ended before it was of use. */
   avoid(hop: PeerId): void {
     this.#avoided.set(hop, this.#host.now() + RELAY_AVOID_MS);

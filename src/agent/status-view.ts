@@ -3,7 +3,8 @@ import type { Instant } from "../proto/machine.ts";
 import type { Mesh } from "../proto/mesh.ts";
 import { RELAY_LABEL, type RelayCandidate } from "../proto/negotiation/relays.ts";
 import type { PeerId } from "../proto/peer-id.ts";
-import type { AgentStatus, MemberStatus, SelfStatus, StoreStatus } from "../status.ts";
+import type { KeyEnd } from "../proto/trust/key-end.ts";
+import type { AgentStatus, MemberStatus, SelfStatus, StatusWarning, StoreStatus } from "../status.ts";
 import { version } from "../version.ts";
 import type { Connections } from "./connections.ts";
 import type { MemberInfo } from "./events.ts";
@@ -12,6 +13,8 @@ import type { RelayedLinks } from "./relayed-links.ts";
 import type { Servers } from "./servers.ts";
 import type { Storage } from "./storage.ts";
 import type { Trust } from "./trust.ts";
+
+const WARNINGS = ["token-expiring", "issuing-key-expiring"] as const satisfies readonly StatusWarning["code"][];
 
 /** What a status is made of. */
 export interface StatusSources {
@@ -24,8 +27,9 @@ export interface StatusSources {
   readonly name: string;
   readonly state: SelfStatus["state"];
   readonly now: Instant;
-  /** Of a token that nobody renews. */
-  readonly warning: string | undefined;
+  /** Of a token that nobody renews, and of an issuing key that ends. */
+  readonly warnings: Readonly<Record<StatusWarning["code"], string | undefined>>;
+  readonly keyEnd: KeyEnd | undefined;
 }
 
 /** Puts together what `agent.status()` returns. */
@@ -58,6 +62,7 @@ export function describeStatus(sources: StatusSources): AgentStatus {
       version,
       tokenExpiresAt: trust.token ? new Date(trust.token.facts.expiresAt).toISOString() : null,
       scopes: trust.token?.facts.scopes ?? [],
+      issuingKeyExpiresAt: sources.keyEnd === undefined ? null : new Date(sources.keyEnd.endsAt).toISOString(),
     },
     signaling: servers.status(),
     members,
@@ -70,7 +75,10 @@ export function describeStatus(sources: StatusSources): AgentStatus {
       .buckets()
       .map(({ name, keys, bytes, digest, replicas }) => ({ name, keys, bytes, digest, replicas })),
     store: { ...storage.status(), ...away(mesh) },
-    warnings: sources.warning === undefined ? [] : [{ code: "token-expiring", message: sources.warning }],
+    warnings: WARNINGS.flatMap((code) => {
+      const message = sources.warnings[code];
+      return message === undefined ? [] : [{ code, message }];
+    }),
   };
 }
 

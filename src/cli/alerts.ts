@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import type { SignalingService } from "../../signaling/main.ts";
 import { addressBytes } from "../../stun/proto/address.ts";
 import { PeerPolicy } from "../../stun/proto/peer-policy.ts";
 import { Runner } from "../agent/runner.ts";
@@ -8,11 +9,14 @@ import { readPrivateText } from "../drivers/state/private-files.ts";
 import { openWebhook, type Webhook } from "../drivers/webhook.ts";
 import { StarlingError } from "../errors.ts";
 import type { Logger } from "../options.ts";
-import { type Alert, AlertRules, type AlertView } from "../proto/alerts/alert-rules.ts";
+import { AGENT_ALERTS, type AgentView } from "../proto/alerts/agent-alerts.ts";
+import { type AlertRule, AlertRules } from "../proto/alerts/alert-rules.ts";
 import { Outbox, type OutboxInput, type OutboxOutput } from "../proto/alerts/outbox.ts";
+import { SERVER_ALERTS, type ServerView } from "../proto/alerts/server-alerts.ts";
 import { utf8 } from "../proto/bytes.ts";
+import type { ClusterId } from "../proto/trust/cluster-id.ts";
 
-/** The alert hook of `starling up`: looks at the agent every ten seconds, and tells one endpoint what has begun and what is over. */
+/** The alert hook of `starling up` and `starling signal`: looks at either every ten seconds, and tells one endpoint what has begun and what is over. */
 
 export interface AlertFlags {
   readonly alertUrl?: string;
@@ -22,6 +26,14 @@ export interface AlertFlags {
 
 /** The parts of an agent that are looked at. */
 type WatchedAgent = Pick<Agent, "status" | "counters">;
+
+/** Who is watched, and by which rules. */
+export interface Watched<View> {
+  readonly rules: readonly AlertRule<View>[];
+  readonly view: () => View;
+  /** Says in a message whom it is about. */
+  readonly about: () => Readonly<Record<string, unknown>>;
+}
 
 const LOOK_EVERY_MS = 10_000;
 const MAX_SECRET_BYTES = 1_024;
@@ -53,13 +65,13 @@ export async function alertWebhook(flags: AlertFlags): Promise<Webhook | undefin
 }
 
 /**
- * Watches `agent` until it is disposed of, and tells `webhook`.
+ * Watches until it is disposed of, and tells `webhook`. The body of a message: fields are added, never renamed.
  *
  * @param lookEveryMs default 10 s.
  */
-export function watchForAlerts(
+export function watchForAlerts<View>(
   webhook: Webhook,
-  agent: WatchedAgent,
+  { rules, view, about }: Watched<View>,
   log: Logger,
   lookEveryMs = LOOK_EVERY_MS,
 ): Disposable {
@@ -82,10 +94,12 @@ export function watchForAlerts(
       });
     },
   );
-  const rules = new AlertRules();
+  const watching = new AlertRules(rules);
   const look = (): void => {
-    for (const alert of rules.look(viewOf(agent), Date.now()))
-      runner.input({ type: "message", message: JSON.stringify(told(alert, agent)) });
+    for (const { name, state, summary } of watching.look(view(), Date.now())) {
+      const message = { version: 1, alert: name, state, summary, at: new Date().toISOString(), ...about() };
+      runner.input({ type: "message", message: JSON.stringify(message) });
+    }
   };
   look();
   const timer = setInterval(look, lookEveryMs);
@@ -105,12 +119,23 @@ function isPublic(address: string): boolean {
   return bytes !== undefined && policy.allows(bytes);
 }
 
-function viewOf(agent: WatchedAgent): AlertView {
+/** What of an agent is told. */
+export function agentAlerts(agent: WatchedAgent): Watched<AgentView> {
+  const about = () => {
+    const { id, name, cluster } = agent.status().self;
+    return { agent: { id, name, cluster } };
+  };
+  return { rules: AGENT_ALERTS, view: () => viewOf(agent), about };
+}
+
+function viewOf(agent: WatchedAgent): AgentView {
   const { self, members, links, signaling } = agent.status();
   const count = (wanted: string): number => members.filter(({ state }) => state === wanted).length;
   const faults = Object.entries(agent.counters().faults).filter(([fault]) => fault.startsWith("admission-"));
+  const instantOf = (text: string | null) => (text === null ? undefined : Date.parse(text));
   return {
-    tokenExpiresAt: self.tokenExpiresAt === null ? undefined : Date.parse(self.tokenExpiresAt),
+    tokenExpiresAt: instantOf(self.tokenExpiresAt),
+    issuingKeyEndsAt: instantOf(self.issuingKeyExpiresAt),
     members: { alive: count("alive"), suspect: count("suspect"), down: count("down") },
     links: links.length,
     skewMs: Math.max(0, ...signaling.map(({ skewMs = 0 }) => Math.abs(skewMs))),
@@ -118,8 +143,19 @@ function viewOf(agent: WatchedAgent): AlertView {
   };
 }
 
-/** The body of a message; fields are added, never renamed. */
-function told({ name, state, summary }: Alert, agent: WatchedAgent) {
-  const { id, name: node, cluster } = agent.status().self;
-  return { version: 1, alert: name, state, summary, at: new Date().toISOString(), agent: { id, name: node, cluster } };
+/** What of a signaling server is told. */
+export function serverAlerts(
+  server: Pick<SignalingService, "counters" | "certificateEndsAt" | "keyEnd" | "names">,
+  cluster: ClusterId,
+): Watched<ServerView> {
+  const view = (): ServerView => {
+    const { loginsRefused, connectionsRefusedFull } = server.counters();
+    return {
+      certificateEndsAt: server.certificateEndsAt,
+      issuingKeyEndsAt: server.keyEnd()?.endsAt,
+      loginsRefused,
+      refusedFull: connectionsRefusedFull,
+    };
+  };
+  return { rules: SERVER_ALERTS, view, about: () => ({ server: { names: server.names, cluster } }) };
 }

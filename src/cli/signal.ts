@@ -17,6 +17,7 @@ import { StarlingError } from "../errors.ts";
 import { apiKeyWay } from "../issuer/api-key-way.ts";
 import { oidcWay } from "../issuer/oidc-way.ts";
 import type { Logger, Settings } from "../options.ts";
+import { type AlertFlags, addAlertFlags, alertWebhook, serverAlerts, watchForAlerts } from "./alerts.ts";
 import { addStateFlag, flagsOf } from "./flags.ts";
 import { DEFAULT_SIGNALING_PORT } from "./init.ts";
 import { readClusterOf } from "./invite.ts";
@@ -30,7 +31,7 @@ import { signalSettings } from "./signal-settings.ts";
 export const SIGNAL_KEY_FILE = "signal.key";
 export const SIGNAL_AUDIT_FOLDER = "audit-signal";
 
-interface SignalOptions {
+interface SignalOptions extends AlertFlags {
   readonly listen: string;
   readonly publicName?: readonly string[];
   readonly issuingKey?: string;
@@ -50,7 +51,10 @@ interface SignalOptions {
 
 /** `starling signal`: the front door of a cluster, and an issuer where an issuing key is at hand. */
 export function signalCommand(program: Command): void {
-  addStateFlag(program.command("signal").description("run a signaling server for the cluster of the state directory"))
+  const command = program
+    .command("signal")
+    .description("run a signaling server for the cluster of the state directory");
+  addAlertFlags(addStateFlag(command))
     .option(
       "--listen <address>",
       "host:port to listen on; port 0 takes a free one",
@@ -86,6 +90,7 @@ export function signalCommand(program: Command): void {
       const { limits, oidc } = signalSettings(values.signal, ownRoles(values));
       const waysIn = [apiKeyWay(stateDirectory), ...(oidc ? [oidcWay(oidc, cluster.clusterId)] : [])];
       if (options.metrics !== undefined) parseListen(options.metrics);
+      const webhook = await alertWebhook(options);
       const stopped = Promise.withResolvers<void>();
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopped.resolve());
       const log = commandLogger(options.log);
@@ -109,9 +114,10 @@ export function signalCommand(program: Command): void {
           ),
       });
       await using _observation = await observe(options.metrics, stateDirectory, {
-        metrics: signalingMetrics(server, () => server.certificateEndsAt),
+        metrics: signalingMetrics(server),
         isReady: () => true,
       });
+      using _alerts = webhook && watchForAlerts(webhook, serverAlerts(server, cluster.clusterId), log);
       const url = `${tls ? "wss" : "ws"}://${server.host.includes(":") ? `[${server.host}]` : server.host}:${server.port}`;
       if (options.json)
         print(JSON.stringify({ url, host: server.host, port: server.port, issuer: issuingKeyFile !== undefined }));

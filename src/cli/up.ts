@@ -6,7 +6,7 @@ import { type Agent, createAgent } from "../agent.ts";
 import { type ControlHandler, serveControl } from "../drivers/control.ts";
 import { StarlingError } from "../errors.ts";
 import type { AgentOptions, RelayOptions } from "../options.ts";
-import { type AlertFlags, addAlertFlags, alertWebhook, watchForAlerts } from "./alerts.ts";
+import { type AlertFlags, addAlertFlags, agentAlerts, alertWebhook, watchForAlerts } from "./alerts.ts";
 import { auditedHandlers } from "./audited-handlers.ts";
 import { addCredentialFlags, type CredentialFlags, readCredential } from "./credential.ts";
 import { addSettingFlags, flagsOf } from "./flags.ts";
@@ -150,7 +150,7 @@ async function live(
     await agent.close();
     throw error;
   });
-  using _alerts = webhook && watchForAlerts(webhook, agent, options.logger ?? commandLogger("info"));
+  using _alerts = webhook && watchForAlerts(webhook, agentAlerts(agent), options.logger ?? commandLogger("info"));
   announce(agent, json);
   // Now and not at the end: the next start is quicker also when this process runs for months or is killed.
   flushCompileCache();

@@ -97,6 +97,7 @@ describe("a cluster", () => {
         version: expect.stringMatching(/^\d+\.\d+\.\d+/),
         tokenExpiresAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
         scopes: expect.arrayContaining([expect.any(String)]),
+        issuingKeyExpiresAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
       },
       signaling: [expect.objectContaining({ url: `${url}/`, state: "ready" })],
       members: expect.any(Array),

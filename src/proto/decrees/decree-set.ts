@@ -111,6 +111,13 @@ export class DecreeSet {
     }
   }
 
+  /** How many revocations are in force, by what they are of. */
+  countRevocations(): Readonly<Record<Revocation["target"]["of"], number>> {
+    const counts = { member: 0, token: 0, issuer: 0 };
+    for (const { target } of this.revocations()) counts[target.of]++;
+    return counts;
+  }
+
   /** What the key of this name has decreed and is in force. */
   *by(signer: string): Generator<SignedDecree> {
     for (const { signed } of this.#byId.values()) if (signed.signer === signer) yield signed;

@@ -112,6 +112,11 @@ export class Link implements Machine<LinkInput, LinkOutput> {
     return this.#retained.bytes;
   }
 
+  /** Bytes that the peer has not acknowledged, queued or on their way. */
+  get waitingBytes(): number {
+    return this.#retained.bytes + this.#streams.queuedBytes + this.#lanes.queuedBytes;
+  }
+
   /** Application streams that are not over. */
   get streamCount(): number {
     return this.#streams.size;

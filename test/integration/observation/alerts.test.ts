@@ -1,13 +1,20 @@
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type AlertFlags, alertWebhook, watchForAlerts } from "../../../src/cli/alerts.ts";
+import { startSignalingService } from "../../../signaling/main.ts";
+import { type AlertFlags, agentAlerts, alertWebhook, serverAlerts, watchForAlerts } from "../../../src/cli/alerts.ts";
+import { nodeCrypto } from "../../../src/drivers/crypto.ts";
+import { createCluster } from "../../../src/drivers/state/create-cluster.ts";
 import { openWebhook, type WebhookOptions } from "../../../src/drivers/webhook.ts";
-import { freshFolder, starling } from "../command.ts";
+import { AGENT_ALERTS } from "../../../src/proto/alerts/agent-alerts.ts";
+import { SERVER_ALERTS } from "../../../src/proto/alerts/server-alerts.ts";
+import { freshFolder, ROOT, starling } from "../command.ts";
+import { tcp } from "../signaling/raw-client.ts";
 import { until } from "../until.ts";
 
 /** The alert hook. Goal: it reaches who it should, with proof of who speaks, and cannot be turned against the inside of a network. */
@@ -130,13 +137,13 @@ describe("alerts of an agent", () => {
     error() {},
   };
   let faults = 0;
-  const self = { id: "a".repeat(52), name: "node", cluster: "c", tokenExpiresAt: null };
+  const self = { id: "a".repeat(52), name: "node", cluster: "c", tokenExpiresAt: null, issuingKeyExpiresAt: null };
   const agent = {
     status: () => ({ self, members: [], links: [], signaling: [] }),
     counters: () => ({ faults: { "admission-bad-mac": faults } }),
-  } as unknown as Parameters<typeof watchForAlerts>[1];
+  } as unknown as Parameters<typeof agentAlerts>[0];
   const watch = async (flags: AlertFlags): Promise<Disposable> =>
-    watchForAlerts((await alertWebhook(flags)) ?? expect.fail("no webhook"), agent, log, 10);
+    watchForAlerts((await alertWebhook(flags)) ?? expect.fail("no webhook"), agentAlerts(agent), log, 10);
   let secretFile: string;
 
   beforeAll(async () => {
@@ -187,9 +194,39 @@ describe("alerts of an agent", () => {
     expect(heard).toEqual([]);
   });
 
+  test("of a signaling server say which, and that it is full", async () => {
+    heard.length = 0;
+    status = 200;
+    const { cluster } = await createCluster(join(await freshFolder(), "cluster"), {}, nodeCrypto());
+    const limits = { connections: 1 };
+    await using door = await startSignalingService({ cluster, listen: { host: "127.0.0.1", port: 0 }, limits, log });
+    const flags = { alertUrl: `http://127.0.0.1:${port}/`, alertSecretFile: secretFile, alertAllow: ["127.0.0.1"] };
+    const hook = (await alertWebhook(flags)) ?? expect.fail("no webhook");
+    using _alerts = watchForAlerts(hook, serverAlerts(door, cluster.clusterId), log, 10);
+    const clients = [await tcp(door.port), await tcp(door.port)];
+    await clients[1]?.closed;
+    await until("an alert", async () => (heard.length > 0 ? true : undefined));
+    expect(JSON.parse(heard[0]?.body ?? "")).toMatchObject({
+      alert: "StarlingSignalingFull",
+      state: "firing",
+      server: { names: door.names, cluster: cluster.clusterId },
+    });
+    for (const { socket } of clients) socket.destroy();
+  });
+
+  test("of both kinds stand in the rules for Prometheus too", () => {
+    const shipped = readFileSync(join(ROOT, "examples/monitoring/alerts.yml"), "utf8");
+    const names = [...AGENT_ALERTS, ...SERVER_ALERTS].map(({ name }) => name);
+    expect(names.filter((name) => !shipped.includes(`- alert: ${name}\n`))).toEqual([]);
+  });
+
   test("need a secret that nobody else may read, or the agent does not start", async () => {
     const up = ["up", "--state", join(await freshFolder(), "state"), "--alert-url", "https://hook.test/"];
     expect((await starling(up)).stderr).toContain("--alert-secret-file");
+    const state = join(await freshFolder(), "cluster");
+    await starling(["init", "--state", state]);
+    const signal = ["signal", "--state", state, "--listen", "127.0.0.1:0", "--alert-url", "https://hook.test/"];
+    expect(await starling(signal)).toMatchObject({ code: 2, stderr: expect.stringContaining("--alert-secret-file") });
     const open = join(await freshFolder(), "open");
     await writeFile(open, secret, { mode: 0o644 });
     expect((await starling([...up, "--alert-secret-file", open])).stderr).toContain("chmod 600");

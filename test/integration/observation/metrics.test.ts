@@ -86,6 +86,8 @@ describe("a signaling server with --metrics and limits of its own", () => {
     const found = series((await get(`${serverUrl}/metrics`)).text);
     expect(found.get("starling_signaling_connections")).toBe(2);
     expect(found.get('starling_signaling_events_total{kind="connectionsRefusedAddress"}')).toBe(1);
+    expect(found.get("starling_issuing_key_expires_timestamp_seconds")).toBeGreaterThan(Date.now() / 1_000 + 1e8);
+    expect(found.get('starling_revocations{of="member"}')).toBe(0);
     for (const { socket } of clients) socket.destroy();
   });
 
@@ -116,6 +118,20 @@ describe("an agent with --metrics", () => {
       series((await get(`${url}/metrics`)).text).get('starling_bucket_keys{bucket="default"}'),
     );
     expect(keys).toBe(1);
+  });
+
+  test("tells of revocations, of what waits, and of what it carries for others", async () => {
+    const revoked = async () => series((await get(`${url}/metrics`)).text).get('starling_revocations{of="token"}');
+    expect(await revoked()).toBe(0);
+    const token = Buffer.alloc(16, 7).toString("base64url");
+    const revoke = await starling(["token", "revoke", token, "--no-rekey", "--state", state]);
+    expect(revoke).toMatchObject({ code: 0 });
+    expect(await revoked()).toBe(1);
+    const found = series((await get(`${url}/metrics`)).text);
+    expect(found.get("starling_link_waiting_bytes")).toBe(0);
+    expect(found.get('starling_relayed_bytes_total{by="routed"}')).toBe(0);
+    expect(found.get('starling_relayed_bytes_total{by="turn"}')).toBe(0);
+    expect(found.get('starling_warnings{code="issuing-key-expiring"}')).toBe(0);
   });
 
   test("says whether it lives and takes part, and nothing else", async () => {
@@ -195,7 +211,7 @@ describe("what is shipped for operators", () => {
 
   test("asks for states, paths and changes that exist", () => {
     const known = new Set(["alive", "suspect", "down", "left", "up", "direct", "turn", "relay", "routed"]);
-    const values = expressions.flatMap((expr) => [...expr.matchAll(/(?:state|path|change)[=!]~?"([^"]+)"/g)]);
+    const values = expressions.flatMap((expr) => [...expr.matchAll(/(?:\bstate|path|change)[=!]~?"([^"]+)"/g)]);
     expect(values.flatMap((match) => (match[1] ?? "").split("|")).filter((value) => !known.has(value))).toEqual([]);
   });
 
