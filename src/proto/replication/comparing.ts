@@ -205,7 +205,8 @@ export class Comparing {
   }
 }
 
-const FAULTS: Readonly<Record<ReconcileFault, ReplicationFault>> = {
+/** What a peer's fault in a comparison is a fault of. */
+export const FAULTS: Readonly<Record<ReconcileFault, ReplicationFault>> = {
   malformed: "malformed",
   unsolicited: "unsolicited",
   undecodable: "no-progress",

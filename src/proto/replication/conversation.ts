@@ -109,6 +109,14 @@ export class Conversation {
         tools.comparing.message(peer, message.bucket, message.bytes, isRefused, now);
         return;
       }
+      case "survey": {
+        const { bucket, slots, bytes } = message;
+        this.#parts.copies.surveys.request(peer, bucket, slots, bytes, !conduct.mayAsk(now), now);
+        return;
+      }
+      case "surveyed":
+        this.#parts.copies.surveys.answer(peer, message.bucket, message.bytes, now);
+        return;
       case "done":
         rounds.done(peer, message.more, now);
         return;

@@ -2,7 +2,8 @@ import { utf8 } from "../bytes.ts";
 import { sha256 } from "../hash.ts";
 import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
-import type { Outlet, ReplicationInput } from "./effects.ts";
+import type { Random } from "../random.ts";
+import type { Outlet, ReplicationFault, ReplicationInput } from "./effects.ts";
 import { type Entry, encodeKey, pathOf } from "./entry.ts";
 import { Handoff } from "./handoff.ts";
 import { EXCHANGE_INTERVAL_MS, HANDOFF_RETRY_MS, MAX_DECIDERS } from "./limits.ts";
@@ -14,6 +15,7 @@ import { Reads } from "./reads.ts";
 import type { Asked, Requests } from "./requests.ts";
 import { Scope } from "./scope.ts";
 import type { Store } from "./store.ts";
+import { Surveys } from "./surveys.ts";
 
 /** Where guests that could not be handed over are looked for again. */
 const LOOK_EVERY_MS = EXCHANGE_INTERVAL_MS;
@@ -28,15 +30,21 @@ export interface CopiesTools {
   readonly evict: (entry: Entry) => void;
   /** Whether this replica was away and holds what nobody is to take. */
   readonly isAway: () => boolean;
+  readonly random: Random;
+  /** Runs what waits for everything stored so far to be durable. */
+  readonly durable: (run: (now: Instant) => void, now: Instant) => void;
+  /** The peer lies, or never ends. */
+  readonly faulty: (peer: PeerId, fault: ReplicationFault, now: Instant) => void;
 }
 
 /**
- * Buckets that are not everywhere: who holds what ({@link Placement}, {@link Scope}), how it gets there ({@link Handoff}) and how it is read from elsewhere
- * ({@link Reads}). While every bucket is everywhere, all of this rests.
+ * Buckets that are not everywhere: who holds what ({@link Placement}, {@link Scope}), how it gets there ({@link Handoff}, {@link Surveys}) and how
+ * it is read from elsewhere ({@link Reads}). While every bucket is everywhere, all of this rests.
  */
 export class Copies {
   readonly scope: Scope;
   readonly handoff: Handoff;
+  readonly surveys: Surveys;
   readonly reads: Reads;
   readonly #tools: CopiesTools;
   readonly #placement = new Placement();
@@ -47,6 +55,10 @@ export class Copies {
     const { outlet, store, requests, peers, evict } = tools;
     this.#tools = tools;
     this.scope = new Scope(outlet.self, store, this.#placement);
+    this.surveys = new Surveys({
+      ...tools,
+      surveyed: (peer, survey, now) => this.handoff.surveyed(peer, survey, now),
+    });
     this.handoff = new Handoff({
       self: outlet.self,
       outlet,
@@ -55,6 +67,7 @@ export class Copies {
       peers,
       evict,
       placement: this.#placement,
+      surveys: this.surveys,
     });
     this.reads = new Reads(outlet, store, requests);
   }

@@ -3,21 +3,30 @@ import type { Instant } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { Outlet } from "./effects.ts";
 import { digestOf, type Entry } from "./entry.ts";
-import { HANDOFF_RETRY_MS, HOLD_WINDOW, MAX_HANDOFFS, MAX_HELD_BYTES, MAX_HELD_PER_REQUEST } from "./limits.ts";
+import {
+  HANDOFF_RETRY_MS,
+  HOLD_WINDOW,
+  MAX_HANDOFFS,
+  MAX_HELD_BYTES,
+  MAX_HELD_PER_REQUEST,
+  MAX_UNSURVEYED,
+} from "./limits.ts";
 import { encodeHold, type HeldItem } from "./messages.ts";
 import type { Peers } from "./peers.ts";
 import { type Placement, SLOTS } from "./placement.ts";
 import type { Requests } from "./requests.ts";
 import type { Store } from "./store.ts";
+import type { Survey, Surveys } from "./surveys.ts";
+import { idOf } from "./version-id.ts";
 
 /**
  * Brings copies to where they belong, and takes them away from where they do not.
  *
  * A member may hold entries of a slot whose replica it is not: written here, read here, or kept from before the members changed.
- * It asks each replica of the slot whether it holds them; the replica fetches what it lacks and is asked again. What all replicas
- * say that they hold durably is removed here. When a member becomes the replica of a slot, the first of those that stay brings it all
- * of the slot the same way, so that no two wait for each other as in an exchange. Everything is asked again until it is
- * answered, and found anew by the next look; nothing is removed on a guess.
+ * It finds out what each replica of the slot lacks (`surveys.ts`), and asks it key by key whether it holds that, or something later; the replica
+ * fetches what it does not, and is asked again. What all replicas say that they hold durably is removed here. When a member becomes
+ * the replica of a slot, the first of those that stay brings it all of the slot the same way, so that no two wait for each other
+ * as in an exchange. Everything is asked again until it is answered, and found anew by the next look; nothing is removed on a guess.
  */
 
 /** One slot's entries on their way to one replica. */
@@ -28,6 +37,8 @@ export interface HandoffTask {
   readonly peer: PeerId;
   /** Not yet held there. */
   left: Entry[];
+  /** Whether what the peer holds has been left out. */
+  isSurveyed: boolean;
   outstanding: number;
 }
 
@@ -38,6 +49,7 @@ export interface HandoffTools {
   readonly requests: Requests;
   readonly peers: Peers;
   readonly placement: Placement;
+  readonly surveys: Pick<Surveys, "hasRoomFor" | "begin">;
   /** Removes an entry that is held by all its replicas and is not ours. */
   readonly evict: (entry: Entry) => void;
 }
@@ -49,6 +61,8 @@ export class Handoff {
   readonly #retries = new Deadlines<string>();
   /** Slots by bucket whose guests are being handed over: what all tasks have in common when they end. */
   readonly #guests = new Map<string, { readonly entries: readonly Entry[]; readonly waiting: Set<PeerId> }>();
+  /** By peer, the tasks that a survey is about. */
+  readonly #surveyed = new Map<PeerId, readonly HandoffTask[]>();
   /** The replicas as of the last look, by number of copies and slot. */
   readonly #known = new Map<number, readonly (readonly PeerId[])[]>();
   #lookAt: Instant | undefined;
@@ -129,22 +143,25 @@ export class Handoff {
   #begin(bucket: string, slot: number, peer: PeerId, entries: readonly Entry[]): void {
     const name = `${bucket} ${slot} ${peer}`;
     if (entries.length === 0 || this.#tasks.has(name) || this.#tasks.size > MAX_HANDOFFS) return;
-    this.#tasks.set(name, { name, bucket, slot, peer, left: [...entries], outstanding: 0 });
+    this.#tasks.set(name, { name, bucket, slot, peer, left: [...entries], isSurveyed: false, outstanding: 0 });
     this.#retries.set(name, 0);
   }
 
   #pump(name: string, now: Instant): void {
     const task = this.#tasks.get(name);
     if (task === undefined) return;
-    const { placement, store, peers, outlet, requests } = this.#tools;
-    const { replicas: copies } = store.policy(task.bucket);
-    if (copies === "all" || !placement.replicas(task.slot, copies).includes(task.peer)) {
+    const { store, peers, outlet, requests } = this.#tools;
+    if (!this.#isReplica(task)) {
       this.#cancel(name, task, now);
       return;
     }
     if (!peers.mayAsk(task.peer, now)) {
       outlet.emit({ type: "reach", peer: task.peer });
       this.#retries.set(name, now + HANDOFF_RETRY_MS);
+      return;
+    }
+    if (!task.isSurveyed) {
+      this.#survey(task, now);
       return;
     }
     task.left = task.left.filter((entry) => store.find(entry.bucket, entry.key) === entry);
@@ -168,6 +185,54 @@ export class Handoff {
       const seq = requests.issue(task.peer, { type: "hold", task, entries }, now);
       outlet.send(task.peer, encodeHold(seq, task.bucket, items));
     }
+  }
+
+  /** Whether what is brought to the peer is still to be there. */
+  #isReplica({ bucket, slot, peer }: HandoffTask): boolean {
+    const { store, placement } = this.#tools;
+    const { replicas: copies } = store.policy(bucket);
+    return copies !== "all" && placement.replicas(slot, copies).includes(peer);
+  }
+
+  /** Finds out what the peer lacks of all that waits to be brought to it of the bucket. */
+  #survey({ name, peer, bucket }: HandoffTask, now: Instant): void {
+    const { surveys } = this.#tools;
+    if (!surveys.hasRoomFor(peer)) {
+      this.#retries.set(name, now + HANDOFF_RETRY_MS);
+      return;
+    }
+    const tasks = [...this.#tasks.values()].filter(
+      (task) => task.peer === peer && task.bucket === bucket && !task.isSurveyed && this.#isReplica(task),
+    );
+    const isWorthIt = tasks.reduce((sum, { left }) => sum + left.length, 0) > MAX_UNSURVEYED;
+    const slots = new Uint8Array(SLOTS);
+    for (const task of tasks) {
+      slots[task.slot] = 1;
+      task.isSurveyed = !isWorthIt;
+      if (isWorthIt) this.#retries.clear(task.name);
+      else this.#retries.set(task.name, now);
+    }
+    if (!isWorthIt) return;
+    this.#surveyed.set(peer, tasks);
+    surveys.begin(peer, bucket, slots, now);
+  }
+
+  /** A survey of what `peer` lacks is over. */
+  surveyed(peer: PeerId, survey: Survey, now: Instant): void {
+    const tasks = new Set(this.#surveyed.get(peer));
+    this.#surveyed.delete(peer);
+    for (const task of tasks) {
+      if (this.#tasks.get(task.name) !== task) continue;
+      this.#retries.set(task.name, survey.type === "failed" ? now + HANDOFF_RETRY_MS : now);
+      task.isSurveyed = survey.type !== "failed";
+      if (survey.type !== "lacking") continue;
+      const versions = this.#tools.store.bucket(task.bucket)?.versions;
+      // Of two keys with one id only the first was compared.
+      task.left = task.left.filter((entry) => survey.ids.has(idOf(entry)) || versions?.find(idOf(entry)) !== entry);
+    }
+    // There is room for another one.
+    for (const task of this.#tasks.values())
+      if (!task.isSurveyed && !tasks.has(task) && !this.#surveyed.has(task.peer)) this.#retries.set(task.name, now);
   }
 
   /** An answer: whether each of `entries` is held there. */

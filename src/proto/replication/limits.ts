@@ -116,6 +116,21 @@ export const HOLD_WINDOW = 4;
 /** What a replica lacked is asked about again after so long: it fetches some thousand entries in that time. */
 export const HANDOFF_RETRY_MS = 500;
 
+/**
+ * Surveys of what others lack, ours and of those that survey us: as many at once, each with another member. 3 MiB each. A survey of somebody's
+ * ends after a minute, so a few that waste ours delay what others bring by no more.
+ */
+export const MAX_SURVEYS = 8;
+
+/** Entries that are asked about key by key at once: some 3 KB, where a survey begins with a pass over the bucket on either side. */
+export const MAX_UNSURVEYED = 32;
+
+/** Versions that a survey tells apart; who lacks more is asked about everything, key by key, which then costs no more than five times as much. */
+export const MAX_SURVEYED = 16_384;
+
+/** Ids passed over at the beginning of a survey that count as one slice of work: about 4 ms. */
+export const SURVEYED_PER_SLICE = 98_304;
+
 /** Slots on their way to replicas at once; further ones follow. */
 export const MAX_HANDOFFS = 4_096;
 

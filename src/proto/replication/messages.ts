@@ -32,6 +32,8 @@ import { packIds, type VersionId } from "./version-id.ts";
  *                                    `view` names and nothing here is later than the version with this clock and digest (0 and empty: none)
  *     [20, seq, state, clock]        answer: 0 granted, then maybe 1 kept; 2 taken, 3 unwilling, 4 behind `clock`; or entries: what is later
  *     [21, seq, bucket, key]         what was reserved by that request is needed no more
+ *     [22, bucket, slots, message]   what do you lack of what I hold in these slots: the asking side's messages of `../reconcile/messages.ts`
+ *     [23, bucket, message]          the answering side's, when all that they were computed from is durable
  *
  * Ids are those of `version-id.ts`, 16 bytes; a list of ids travels as one byte string.
  */
@@ -58,6 +60,8 @@ export const Kind = {
   reserve: 19,
   reserved: 20,
   release: 21,
+  survey: 22,
+  surveyed: 23,
 } as const;
 
 /** A version that may be held: its key, its clock and author, which say what is later, and the first 8 bytes of its digest. */
@@ -102,7 +106,9 @@ export type ReplicationMessage =
   | { readonly type: "read"; readonly seq: number; readonly bucket: string; readonly key: string }
   | { readonly type: "reserve"; readonly seq: number; readonly wish: ReservationWish }
   | { readonly type: "reserved"; readonly seq: number; readonly state: ReservationState; readonly clock: Clock }
-  | { readonly type: "release"; readonly seq: number; readonly bucket: string; readonly key: string };
+  | { readonly type: "release"; readonly seq: number; readonly bucket: string; readonly key: string }
+  | { readonly type: "survey"; readonly bucket: string; readonly slots: Uint8Array; readonly bytes: Uint8Array }
+  | { readonly type: "surveyed"; readonly bucket: string; readonly bytes: Uint8Array };
 
 /** What a conditional write asks of a replica. */
 export interface ReservationWish {
@@ -263,6 +269,16 @@ export function encodeReserved(seq: number, state: ReservationState, clock: Cloc
 /** Gives a reservation back. */
 export function encodeRelease(seq: number, bucket: string, key: string): Uint8Array {
   return encode([Kind.release, seq, bucket, key]);
+}
+
+/** Asks what of some slots the peer lacks; `slots` as packed. */
+export function encodeSurvey(bucket: string, slots: Uint8Array, message: Uint8Array): Uint8Array {
+  return encode([Kind.survey, bucket, slots, message]);
+}
+
+/** Answers that. */
+export function encodeSurveyed(bucket: string, message: Uint8Array): Uint8Array {
+  return encode([Kind.surveyed, bucket, message]);
 }
 
 /** Says whether this replica is in service. */

@@ -27,6 +27,7 @@ import {
 } from "./messages.ts";
 import { FINGERPRINT_BYTES, ROOT_BYTES, SALT_BYTES } from "./sum.ts";
 import { ID_BYTES, unpackIds, type VersionId } from "./version-id.ts";
+import { SLOTS_BYTES } from "./versions.ts";
 
 /**
  * Parsing of the messages in `messages.ts`: from bytes that anybody may have written to values whose every field has
@@ -51,12 +52,13 @@ export function decodeMessage(encoded: Uint8Array): ReplicationMessage | ParcelF
   if (typeof kind !== "number" || fields.length !== FIELDS[kind]) return "malformed";
   if (kind === Kind.batch) return batchMessage(fields);
   if (kind === Kind.entries) return entriesMessage(fields);
+  if (kind >= Kind.survey) return survey(kind, fields) ?? "malformed";
   if (kind >= Kind.reserve) return reservation(kind, fields) ?? "malformed";
   return (kind <= Kind.reconcile ? comparison(kind, fields) : transfer(kind, fields)) ?? "malformed";
 }
 
 /** Items of the array, the kind included, by kind. */
-const FIELDS: readonly number[] = [3, 2, 4, 3, 3, 3, 3, 4, 2, 3, 3, 6, 3, 2, 2, 4, 3, 4, 4, 8, 4, 4];
+const FIELDS: readonly number[] = [3, 2, 4, 3, 3, 3, 3, 4, 2, 3, 3, 6, 3, 2, 2, 4, 3, 4, 4, 8, 4, 4, 4, 3];
 
 function seqOf(value: WireValue | undefined): number | undefined {
   return integer(value, 1, 0xffffffff);
@@ -207,6 +209,16 @@ function transfer(kind: number, fields: readonly WireValue[]): ReplicationMessag
     default:
       return { type: "lacking", seq };
   }
+}
+
+/** The kinds that find out what a peer lacks. */
+function survey(kind: number, fields: readonly WireValue[]): ReplicationMessage | undefined {
+  const bucket = bucketName(fields[1]);
+  const message = bytes(fields.at(-1), MAX_MESSAGE_BYTES);
+  if (bucket === undefined || message === undefined) return undefined;
+  if (kind === Kind.surveyed) return { type: "surveyed", bucket, bytes: message };
+  const slots = bytesOf(fields[2], SLOTS_BYTES);
+  return slots === undefined ? undefined : { type: "survey", bucket, slots, bytes: message };
 }
 
 /** The kinds that reserve keys for conditional writes. */

@@ -78,6 +78,10 @@ export class Parts {
     this.journal = new Journal(outlet, this.changes, this.clock, record, restoration);
     this.aside = new Aside((row) => this.journal.row(row), restoration?.aside ?? []);
     this.tokens = new Tokens(options.tokenOf, (name, token) => this.journal.token(name, token), restoration?.tokens);
+    const faulty = (peer: PeerId, fault: ReplicationFault, now: Instant): void => {
+      if (fault === "no-progress") owner.shun(peer, fault, now);
+      else outlet.fault(peer, fault);
+    };
     const requests = this.requests;
     const store = this.store;
     this.wants = new Wants(outlet, requests);
@@ -102,6 +106,9 @@ export class Parts {
       storers: options.storers ?? (() => []),
       evict: (entry) => this.applying.evict(entry),
       isAway: () => this.following.service.standing.isAway,
+      random: options.random.fork("surveys"),
+      durable: (run, now) => this.journal.after(run, now),
+      faulty,
     });
     this.judgement = new Judgement({
       store,
@@ -178,10 +185,7 @@ export class Parts {
       crowded: (peer) => this.rounds.crowded(peer),
       relation: (peer) => this.rounds.relation(peer),
       part: (bucket, ids, now) => this.following.part(bucket, ids, now),
-      faulty: (peer, fault, now) => {
-        if (fault === "no-progress") owner.shun(peer, fault, now);
-        else outlet.fault(peer, fault);
-      },
+      faulty,
     });
     const tools: ExchangeTools = {
       outlet,
@@ -217,7 +221,7 @@ export class Parts {
     const { service } = this.following;
     this.timed = [
       ...[requests, this.writes, this.receipts, this.wants, this.fetches, this.intake],
-      ...[this.rounds, this.comparing, service, this.copies, this.conditions, this.judgement],
+      ...[this.rounds, this.comparing, service, this.copies, this.copies.surveys, this.conditions, this.judgement],
     ];
   }
 }

@@ -199,6 +199,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     }
     this.#parts.wants.drop(peer);
     this.#parts.fetches.drop(peer, now);
+    this.#parts.copies.surveys.drop(peer, now);
     this.#parts.rounds.linkDown(peer, now);
   }
 
@@ -234,6 +235,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     this.#parts.fetches.timeout(now);
     this.#parts.intake.timeout(now);
     this.#parts.comparing.timeout(now);
+    this.#parts.copies.surveys.timeout(now);
     this.#parts.following.service.timeout(now);
     this.#parts.store.purge(now, (tombstone) => this.#parts.applying.forget(tombstone));
   }

@@ -10,6 +10,23 @@ import { placeOf, tickIn, tickOf, type VersionId, wordsIn, wordsOf } from "./ver
 /** Which slots count: 1 or 0 each. */
 export type Slots = Uint8Array;
 
+/** Bytes of slots on the wire: a bit each, the lowest of a byte first. */
+export const SLOTS_BYTES = SLOTS / 8;
+
+/** Slots as {@link SLOTS_BYTES}. */
+export function packSlots(slots: Slots): Uint8Array {
+  const packed = new Uint8Array(SLOTS_BYTES);
+  slots.forEach((isIn, slot) => {
+    packed[slot >> 3] = (packed[slot >> 3] as number) | (isIn << (slot & 7));
+  });
+  return packed;
+}
+
+/** The slots in bytes made by {@link packSlots}. */
+export function unpackSlots(packed: Uint8Array): Slots {
+  return Uint8Array.from({ length: SLOTS }, (_, slot) => ((packed[slot >> 3] as number) >> (slot & 7)) & 1);
+}
+
 /**
  * The versions of one bucket as two replicas compare them: the sum of all digests, which tells whether they differ, and
  * the set of their ids, from which a difference is computed (`../reconcile/sketch.ts`). Both are kept at every write.
