@@ -20,7 +20,8 @@ import type { Writes } from "./writes.ts";
  * Conditional writes: an author writes a key only if its version is the one that it names.
  *
  * 1. *Compare.* What is stored here, and where that is not the expected version, what a majority of the key's replicas has.
- *    Neither is the expected one: a conflict, which names the version found.
+ *    Neither is the expected one: a conflict, which names the version found. A replica that was away (`service.ts`) may hold what has been deleted: it
+ *    compares nothing before it has followed another, and is of no majority until then.
  * 2. *Reserve* (`reservations.ts`). Every replica is asked to keep the key free for the write, whose clock is fixed by now. Less than a
  *    majority: what was granted is given back, and after a short while all of it begins anew, until the time is up.
  * 3. *Write*, and wait until a majority has stored it while the key was still reserved: acknowledged. Else the outcome is unknown, and said to be.
@@ -123,7 +124,8 @@ export class Conditions {
   #compare(attempt: Attempt, now: Instant): void {
     const { store, copies } = this.#tools;
     const { request, bucket, key } = attempt.write;
-    if (this.#isExpected(attempt, store.find(bucket, key))) this.#reserve(attempt, now);
+    if (copies.isAway) this.#pause(attempt, now);
+    else if (this.#isExpected(attempt, store.find(bucket, key))) this.#reserve(attempt, now);
     else {
       attempt.stage = { type: "reading" };
       copies.read(-request, bucket, pathOf(attempt.keyBytes), key, true, now);

@@ -18,7 +18,7 @@ import { type VersionId, versionId } from "./version-id.ts";
 /**
  * Messages from linked peers: each goes to the part that it concerns, if the peer may send it.
  *
- * A request is answered unless the peer has had more answers than its share, then with `busy`. An answer must be to a
+ * A request is answered unless the peer has had more answers than its share, or we were away and are asked what we hold, then with `busy`. An answer must be to a
  * request of ours to this very peer, and of the kind that was asked for. What breaks these rules is a fault of the
  * peer and has no other effect.
  */
@@ -50,6 +50,9 @@ type Answer = Extract<
   ReplicationMessage,
   { readonly type: "verdict" | "buckets" | "entries" | "tokens" | "fragment" | "lacking" | "held" | "reserved" }
 >;
+
+/** Of who was away and has not followed anybody yet this is not asked: what it holds may have been deleted, and go again. */
+const OF_WHAT_IS_HELD: ReadonlySet<Request["type"]> = new Set(["hold", "read", "reserve"]);
 
 /** An acknowledgement counts less than other messages: a busy author gets one per batch and link. */
 const ACK_COST = 0.25;
@@ -111,7 +114,8 @@ export class Conversation {
       }
       case "survey": {
         const { bucket, slots, bytes } = message;
-        this.#parts.copies.surveys.request(peer, bucket, slots, bytes, !conduct.mayAsk(now), now);
+        const isRefused = !conduct.mayAsk(now) || this.#isAway;
+        this.#parts.copies.surveys.request(peer, bucket, slots, bytes, isRefused, now);
         return;
       }
       case "surveyed":
@@ -146,9 +150,13 @@ export class Conversation {
     }
   }
 
+  get #isAway(): boolean {
+    return this.#parts.service.standing.isAway;
+  }
+
   #request(peer: PeerId, conduct: Conduct, request: Request, now: Instant): void {
     const { answers, rounds } = this.#parts;
-    if (!conduct.mayAsk(now)) {
+    if (!conduct.mayAsk(now) || (this.#isAway && OF_WHAT_IS_HELD.has(request.type))) {
       this.#reply(peer, conduct, encodeVerdict(request.seq, true), now);
       return;
     }

@@ -77,6 +77,11 @@ export class Copies {
     return this.#tools.store.isPlacing;
   }
 
+  /** Whether this replica was away, so that what it holds is no answer. */
+  get isAway(): boolean {
+    return this.#tools.isAway();
+  }
+
   /** The members, or what is known of them, may have changed. */
   members(now: Instant): void {
     if (!this.isPlacing) return;
@@ -99,9 +104,13 @@ export class Copies {
     else this.read(request, bucket, pathOf(keyBytes), key, isQuorum, now);
   }
 
-  /** Reads a key from others: from a majority of its replicas, or from the first that answers. */
+  /** Reads a key from others: from a majority of its replicas, if this one was not away, or from the first that answers. */
   read(request: number, bucket: string, path: number, key: string, isQuorum: boolean, now: Instant): void {
     const { outlet } = this.#tools;
+    if (isQuorum && this.isAway) {
+      outlet.emit({ type: "unreadable", request, reason: "unreachable" });
+      return;
+    }
     const replicas = this.deciders(bucket, path) ?? [...this.#tools.peers.ids(), outlet.self];
     const isMine = replicas.includes(outlet.self);
     const quorum = Math.floor(replicas.length / 2) + 1;
@@ -146,7 +155,7 @@ export class Copies {
     let next = this.reads.deadline();
     for (const at of [
       this.#placement.deadline(),
-      this.#tools.isAway() ? undefined : this.handoff.deadline(),
+      this.isAway ? undefined : this.handoff.deadline(),
       this.isPlacing ? this.#lookAt : undefined,
     ]) {
       if (at !== undefined && (next === undefined || at < next)) next = at;
@@ -160,7 +169,7 @@ export class Copies {
       this.#lookAt = now + LOOK_EVERY_MS;
       if (this.isPlacing) this.handoff.look(now);
     }
-    if (!this.#tools.isAway()) this.handoff.advance(now);
+    if (!this.isAway) this.handoff.advance(now);
     this.reads.advance(now);
     if (!this.#isDraining || (this.isPlacing && !this.handoff.isDone)) return;
     this.#isDraining = false;
