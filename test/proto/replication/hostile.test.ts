@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { concat, utf8 } from "../../../src/proto/bytes.ts";
+import type { MessageId } from "../../../src/proto/gossip/messages.ts";
 import { sha256 } from "../../../src/proto/hash.ts";
 import type { Instant } from "../../../src/proto/machine.ts";
 import { SeededRandom } from "../../../src/proto/random.ts";
@@ -7,6 +8,7 @@ import { type Answer, encodeMessage, parseMessage, type Request } from "../../..
 import { encodeParcel } from "../../../src/proto/replication/batch.ts";
 import type { ReplicationInput, ReplicationOutput } from "../../../src/proto/replication/effects.ts";
 import type { Entry } from "../../../src/proto/replication/entry.ts";
+import { MAX_VALUE_BYTES } from "../../../src/proto/replication/limits.ts";
 import {
   encodeBatchMessage,
   encodeBuckets,
@@ -495,6 +497,26 @@ test("a large value that is not what its author signed is its supplier's fault, 
     expect.objectContaining({ type: "changed", key: "big" }),
   );
   expect(victim.replication.get("app", "big")?.value).toEqual(value);
+});
+
+test("a value announced as larger than any may be is refused unseen, however it comes, and another's largest is pulled", () => {
+  const victim = new Victim();
+  victim.input({ type: "link-up", peer: another });
+  const { batch, entries } = makeBatch(1, [["app", "big", new Uint8Array(MAX_VALUE_BYTES + 1)]]);
+  const announced = encodeBatchMessage(batch, entries);
+  expect(victim.hear(announced)).toEqual([{ type: "fault", peer, fault: "malformed" }]);
+  const id = "b1" as MessageId;
+  expect(victim.input({ type: "delivered", id, from: peer, payload: announced })).toEqual([
+    { type: "verdict", id, verdict: "reject" },
+    { type: "fault", peer: undefined, fault: "malformed" },
+  ]);
+  const [want] = said(offer(victim, [idOf(entries[0] as Entry)]), "want");
+  const answer = encodeEntries(want?.seq ?? 0, 0, [encodeParcel(batch, entries)]);
+  expect(faults(victim.hear(answer))).toEqual(["peer malformed"]);
+  expect(victim.replication.buckets()).toEqual([]);
+  const largest = makeBatch(2, [["app", "largest", new Uint8Array(MAX_VALUE_BYTES)]]);
+  const pulled = victim.hear(encodeBatchMessage(largest.batch, largest.entries), another);
+  expect(said(pulled, "fetch")[0]).toMatchObject({ key: "largest", offset: 0 });
 });
 
 test("a fragment of the wrong length is refused at once", () => {
