@@ -11,7 +11,7 @@ import { decreesOf } from "../issuer/decrees-of.ts";
 import type { DecreeSet } from "../proto/decrees/decree-set.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { IssuedToken } from "../proto/trust/issued.ts";
-import { kidOf } from "../proto/trust/issuers.ts";
+import { issuerOf, kidOf } from "../proto/trust/issuers.ts";
 import type { MintedToken } from "../proto/trust/minted.ts";
 import { addStateFlag, flagsOf } from "./flags.ts";
 import { readClusterOf } from "./invite.ts";
@@ -36,6 +36,8 @@ interface ListedToken {
   /** Of a member token: the id of the first token of its line, which revokes all of it, and how often that was renewed. */
   readonly family: string | null;
   readonly generation: number | null;
+  /** The name of the issuing key that signed it. */
+  readonly issuedBy: string;
 }
 
 interface ListOptions {
@@ -44,7 +46,10 @@ interface ListOptions {
   readonly json?: boolean;
 }
 
-/** `starling token list`: what an issuing key has issued, from the records beside it; an issuer may be running or not. */
+/**
+ * `starling token list`: what an issuing key has issued, and those that were in its file before it, from the records beside it; an issuer may
+ * be running or not.
+ */
 export function tokenListCommand(token: Command): void {
   addStateFlag(
     token
@@ -101,16 +106,18 @@ function issuedAtOf(token: MintedToken): Instant {
 }
 
 interface Terms {
+  /** The key in the file: that of tokens whose key was not noted. */
   readonly kid: string;
   readonly decrees: DecreeSet;
   readonly journal: UseJournal;
   readonly now: Instant;
 }
 
-function listed(token: MintedToken, { kid, decrees, journal, now }: Terms): ListedToken {
-  const { id, kind, role, scopes, expiresAt } = token;
+function listed(token: MintedToken, { decrees, journal, now, ...terms }: Terms): ListedToken {
+  const { id, kind, role, scopes, expiresAt, kid = terms.kid } = token;
   const spent = journal.usesOf(id);
-  const isVoid = decrees.voids({ ...token, kid }) || (kind === "member" && isEnded(token, journal));
+  const isWithdrawn = decrees.issuers !== undefined && issuerOf(decrees.issuers.list, kid) === undefined;
+  const isVoid = isWithdrawn || decrees.voids({ ...token, kid }) || (kind === "member" && isEnded(token, journal));
   const isSpent = kind === "join" && spent >= token.uses;
   return {
     id,
@@ -125,6 +132,7 @@ function listed(token: MintedToken, { kid, decrees, journal, now }: Terms): List
     state: isVoid ? "revoked" : expiresAt <= now ? "expired" : isSpent ? "used-up" : "valid",
     family: kind === "member" ? token.lineage.family : null,
     generation: kind === "member" ? token.lineage.generation : null,
+    issuedBy: kid,
   };
 }
 

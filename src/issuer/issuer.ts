@@ -15,6 +15,7 @@ import {
   type MemberClaims,
   RENEWAL_GRACE_MS,
 } from "../proto/trust/claims.ts";
+import { parseCompact } from "../proto/trust/compact-token.ts";
 import type { Desk } from "../proto/trust/desk.ts";
 import { issuerOf } from "../proto/trust/issuers.ts";
 import { graver, type Lineage, type RenewalRuling, ruleRenewal, type Successor } from "../proto/trust/lineage.ts";
@@ -304,7 +305,10 @@ class KeyIssuer implements Issuer {
   }
 
   async #remembered(issued: Issued): Promise<IssuedMember> {
-    await this.#journal.remember({ ...issued.claims, lineage: lineageOf(issued.claims) });
+    // Another key may have come into use since it was signed.
+    const parsed = parseCompact(issued.token);
+    const kid = parsed.ok ? parsed.token.kid : this.kid;
+    await this.#journal.remember({ ...issued.claims, lineage: lineageOf(issued.claims), kid });
     return issued;
   }
 

@@ -12,14 +12,14 @@ export async function openRecordedMint(options: MintOptions): Promise<Mint> {
     decree: (kind, body) => mint.decree(kind, body),
     async issueJoinToken(request, now) {
       const issued = await mint.issueJoinToken(request, now);
-      if (issued.ok) await recordMinted(keyFile, { kind: "join", ...issued.claims }, now);
+      if (issued.ok) await recordMinted(keyFile, { kind: "join", ...issued.claims, kid: mint.kid }, now);
       return issued;
     },
     async issueMemberToken(request, now) {
       const issued = await mint.issueMemberToken(request, now);
       if (!issued.ok) return issued;
       const { claims } = issued;
-      await recordMinted(keyFile, { kind: "member", ...claims, lineage: lineageOf(claims) }, now);
+      await recordMinted(keyFile, { kind: "member", ...claims, lineage: lineageOf(claims), kid: mint.kid }, now);
       return issued;
     },
   };

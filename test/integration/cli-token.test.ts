@@ -1,9 +1,19 @@
-import { readFile, stat, writeFile } from "node:fs/promises";
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { writeClusterFiles } from "../../src/drivers/state/cluster-files.ts";
+import { createCluster } from "../../src/drivers/state/create-cluster.ts";
+import { DECREES_FILE, writeDecreeFile } from "../../src/drivers/state/decree-file.ts";
+import { createSigningKeyFile, readSigningKeyFile } from "../../src/drivers/state/key-file.ts";
 import { readMinted, recordMinted } from "../../src/drivers/state/minted-tokens.ts";
+import { issuersOf } from "../../src/issuer/mint.ts";
+import { encodeDecree, signDecree } from "../../src/proto/decrees/decree.ts";
+import { encodeRevocation } from "../../src/proto/decrees/revocation.ts";
+import type { SigningKey } from "../../src/proto/trust/crypto.ts";
+import { encodeIssuers, type IssuingKey, kidOf } from "../../src/proto/trust/issuers.ts";
 import type { MintedToken } from "../../src/proto/trust/minted.ts";
 import { freshFolder, starling, startStarling } from "./command.ts";
+import { crypto, freshKey } from "./trust/lab.ts";
 
 /** What an issuer has issued, at the command line: by commands and by a server, listed, renewed, used up and revoked. */
 
@@ -18,6 +28,7 @@ interface Listed {
   readonly revoked: boolean;
   readonly family: string | null;
   readonly generation: number | null;
+  readonly issuedBy: string;
 }
 
 test("the command lists what was issued by commands and by a server, with its uses, renewals and revocations", {
@@ -78,6 +89,43 @@ test("the command lists what was issued by commands and by a server, with its us
   expect(offline.stderr).toContain("no agent is running");
   const nowhere = await starling(["token", "list", "--state", founder, "--issuing-key", join(folder, "none")]);
   expect(nowhere).toMatchObject({ code: 1, stdout: "" });
+});
+
+test("tokens are judged by the key that signed them: after a rotation those of the key before are listed as they are", {
+  timeout: 60_000,
+}, async () => {
+  const state = join(await freshFolder(), "founder");
+  const { cluster } = await createCluster(state, {}, crypto);
+  const list = async (): Promise<string[]> => {
+    const { stdout } = await starling(["token", "list", "--state", state, "--json"]);
+    return (JSON.parse(stdout) as Listed[]).map(({ issuedBy, state: is }) => `${issuedBy} ${is}`);
+  };
+  await starling(["token", "create", "--state", state]);
+  const read = async (name: string) => (await readSigningKeyFile(join(state, name), crypto)) as SigningKey;
+  const old = await read("issuing.key");
+  const root = crypto.authority((await read("root.key")).seed);
+  const [entry] = issuersOf(cluster, crypto).issuers as readonly [IssuingKey];
+  const next = freshKey();
+  await rm(join(state, "issuing.key"));
+  await createSigningKeyFile(join(state, "issuing.key"), next, "an issuing key of a cluster");
+  const names = [kidOf(old.publicKey), kidOf(next.publicKey)] as const;
+  const issuers = [entry, { ...entry, kid: names[1], publicKey: next.publicKey }];
+  const newer = encodeDecree(signDecree("issuers", encodeIssuers({ version: 2, issuers }), root));
+  const decreesFile = join(state, DECREES_FILE);
+  await writeDecreeFile(decreesFile, [newer]);
+  // Commands that make tokens go by the cluster's file.
+  const body = encodeIssuers({ version: 2, issuers });
+  const signed = { body, signature: root.sign("starling/issuers/1", body) };
+  await writeClusterFiles(state, { ...cluster, issuers: signed }, crypto);
+  expect(await starling(["token", "create", "--state", state])).toMatchObject({ code: 0 });
+  expect(await list()).toEqual([`${names[0]} valid`, `${names[1]} valid`]);
+
+  const revocation = encodeRevocation({ target: { of: "issuer", kid: names[0] }, since: Date.now() - 1_000, until: 0 });
+  await writeDecreeFile(decreesFile, [newer, encodeDecree(signDecree("revocation", revocation, root))]);
+  expect(await list()).toEqual([`${names[0]} revoked`, `${names[1]} valid`]);
+  const without = encodeIssuers({ version: 3, issuers: issuers.slice(0, 1) });
+  await writeDecreeFile(decreesFile, [encodeDecree(signDecree("issuers", without, root))]);
+  expect(await list()).toEqual([`${names[0]} valid`, `${names[1]} revoked`]);
 });
 
 const minted = (index: number, now: number, expiresAt = now + 3_600_000): MintedToken => ({

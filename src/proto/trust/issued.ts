@@ -3,6 +3,7 @@ import { RecentMap } from "../bounded.ts";
 import type { Instant } from "../machine.ts";
 import { type PeerId, parsePeerId } from "../peer-id.ts";
 import { isRole, RENEWAL_GRACE_MS } from "./claims.ts";
+import { isKid } from "./issuers.ts";
 import { type Lineage, MAX_GENERATION } from "./lineage.ts";
 import { parseScopes } from "./scopes.ts";
 import { CLOCK_LEEWAY_MS, isTime } from "./times.ts";
@@ -11,7 +12,7 @@ import { CLOCK_LEEWAY_MS, isTime } from "./times.ts";
  * What an issuer knows of the member tokens that it has issued: the newest of each line (`lineage.ts`), and the lines that have
  * ended because a refresh credential of theirs was used twice. As lines of text:
  *
- *     token FAMILY GENERATION ID PEERID ISSUED EXPIRES REFRESHKEY|- ROLE SCOPE[,SCOPE…]
+ *     token FAMILY GENERATION ID PEERID ISSUED EXPIRES REFRESHKEY|- ROLE SCOPE[,SCOPE…] [KID]
  *     broken FAMILY PEERID SINCE UNTIL           until: from here on nothing of the family can matter
  */
 export interface IssuedToken {
@@ -21,6 +22,8 @@ export interface IssuedToken {
   readonly role: string;
   readonly expiresAt: Instant;
   readonly lineage: Lineage;
+  /** The issuing key that signed it; absent in what was written before keys were noted. */
+  readonly kid?: string;
 }
 
 /** A line that has ended. */
@@ -115,10 +118,10 @@ export class IssuedTokens {
 }
 
 /** The line of a token. */
-export function issuedLine({ id, subject, scopes, role, expiresAt, lineage }: IssuedToken): string {
+export function issuedLine({ id, subject, scopes, role, expiresAt, lineage, kid }: IssuedToken): string {
   const { family, generation, refreshKey, issuedAt } = lineage;
   const key = refreshKey === undefined ? "-" : base64url(refreshKey);
-  return `token ${family} ${generation} ${id} ${subject} ${issuedAt} ${expiresAt} ${key} ${role} ${scopes.join(",")}`;
+  return `token ${family} ${generation} ${id} ${subject} ${issuedAt} ${expiresAt} ${key} ${role} ${scopes.join(",")}${kidText(kid)}`;
 }
 
 function brokenLine(family: string, { subject, since, until }: Broken): string {
@@ -128,8 +131,16 @@ function brokenLine(family: string, { subject, since, until }: Broken): string {
 /** The token in a line; undefined for any other line. Never throws. */
 export function parseIssuedLine(line: string): IssuedToken | undefined {
   const fields = line.split(" ");
-  const [kind, family = "", gen = "", id = "", who = "", issued, expires, key = "", role, scope = ""] = fields;
-  if (kind !== "token" || fields.length !== 10 || !isId(family) || !isId(id) || !isRole(role)) return undefined;
+  const [kind, family = "", gen = "", id = "", who = "", issued, expires, key = "", role, scope = "", kid] = fields;
+  if (
+    kind !== "token" ||
+    (fields.length !== 10 && !isKid(kid)) ||
+    fields.length > 11 ||
+    !isId(family) ||
+    !isId(id) ||
+    !isRole(role)
+  )
+    return undefined;
   const subject = parsePeerId(who);
   const scopes = parseScopes(scope.replaceAll(",", " "));
   const [generation, issuedAt, expiresAt] = [gen, issued, expires].map(Number) as [number, number, number];
@@ -137,7 +148,13 @@ export function parseIssuedLine(line: string): IssuedToken | undefined {
   const refreshKey = key === "-" ? undefined : fromBase64url(key);
   if (key !== "-" && refreshKey?.length !== 32) return undefined;
   if (subject === undefined || scopes === undefined || !isTime(issuedAt) || !isTime(expiresAt)) return undefined;
-  return { id, subject, scopes, role, expiresAt, lineage: { family, generation, refreshKey, issuedAt } };
+  const lineage = { family, generation, refreshKey, issuedAt };
+  return { id, subject, scopes, role, expiresAt, lineage, ...(kid !== undefined && { kid }) };
+}
+
+/** The end of a line: the issuing key behind the token. */
+export function kidText(kid: string | undefined): string {
+  return kid === undefined ? "" : ` ${kid}`;
 }
 
 function isId(text: string): boolean {

@@ -71,12 +71,18 @@ export interface SignedHeir {
 /** A signed list in the form in which it travels, bytes: the list, its signature, and a full chain of heirs. */
 export const MAX_SIGNED_ISSUERS_BYTES = MAX_ISSUERS_BYTES + 1_024;
 
+const KID = /^[a-z2-7]{16}$/;
 const KID_LABEL = utf8("starling/kid/1\0");
 const LIMITS = { depth: 4, items: 8 + MAX_ISSUERS * (MAX_SCOPES + 6) };
 
 /** The name of an issuing key: 10 bytes of a hash of it, 16 characters of base32. */
 export function kidOf(publicKey: Uint8Array): string {
   return base32(sha256(concat(KID_LABEL, publicKey)).subarray(0, 10));
+}
+
+/** Whether it has the form of a key's name. */
+export function isKid(text: string | undefined): text is string {
+  return text !== undefined && KID.test(text);
 }
 
 /** The entry with this name; undefined when the list has none. */

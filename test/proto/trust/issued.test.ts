@@ -1,6 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { peerIdOf } from "../../../src/proto/peer-id.ts";
-import { type IssuedToken, IssuedTokens, issuedLine, MAX_FAMILIES } from "../../../src/proto/trust/issued.ts";
+import {
+  type IssuedToken,
+  IssuedTokens,
+  issuedLine,
+  MAX_FAMILIES,
+  parseIssuedLine,
+} from "../../../src/proto/trust/issued.ts";
+import { mintedLine, parseMintedLine } from "../../../src/proto/trust/minted.ts";
 
 const NOW = 1_900_000_000_000;
 const DAY = 86_400_000;
@@ -16,6 +23,28 @@ const token = (family: number, generation = 0, fill = 7): IssuedToken => ({
 });
 
 describe("what an issuer knows of its tokens", () => {
+  test("names the key that signed each, reads what was written before keys were noted, and takes no other words there", () => {
+    const kid = "abcdefghijklmn27";
+    const line = issuedLine({ ...token(1), kid });
+    expect(line.endsWith(` mesh:join,kv:* ${kid}`)).toBe(true);
+    expect(parseIssuedLine(line)).toEqual({ ...token(1), kid });
+    expect(parseIssuedLine(issuedLine(token(1)))).toEqual(token(1));
+    const plain = issuedLine(token(1));
+    for (const spoiled of [
+      `${line} more`,
+      line.slice(0, -1),
+      `${line}a`,
+      line.replace(kid, kid.toUpperCase()),
+      `${plain} `,
+    ])
+      expect(parseIssuedLine(spoiled)).toBeUndefined();
+    const times = { issuedAt: NOW, expiresAt: NOW + DAY };
+    const join = { kind: "join", id: idOf(3), role: "node", scopes: ["relay"], uses: 2, ...times } as const;
+    for (const one of [join, { ...join, kid }, { kind: "member", ...token(1), kid } as const])
+      expect(parseMintedLine(mintedLine(one))).toEqual(one);
+    expect(parseMintedLine(`${mintedLine(join)} nokey`)).toBeUndefined();
+  });
+
   test("is the newest of each line, and is the same read back from its lines", () => {
     const issued = new IssuedTokens();
     for (const one of [token(1), token(2), token(1, 1), token(1, 2)]) issued.remember(one);
