@@ -5,7 +5,6 @@ import { PeerPolicy } from "../../stun/proto/peer-policy.ts";
 import { Runner } from "../agent/runner.ts";
 import type { Agent } from "../agent.ts";
 import { systemRandom } from "../drivers/entropy.ts";
-import { readPrivateText } from "../drivers/state/private-files.ts";
 import { openWebhook, type Webhook } from "../drivers/webhook.ts";
 import { StarlingError } from "../errors.ts";
 import type { Logger } from "../options.ts";
@@ -15,6 +14,7 @@ import { Outbox, type OutboxInput, type OutboxOutput } from "../proto/alerts/out
 import { SERVER_ALERTS, type ServerView } from "../proto/alerts/server-alerts.ts";
 import { utf8 } from "../proto/bytes.ts";
 import type { ClusterId } from "../proto/trust/cluster-id.ts";
+import { readSecret } from "./secret.ts";
 
 /** The alert hook of `starling up` and `starling signal`: looks at either every ten seconds, and tells one endpoint what has begun and what is over. */
 
@@ -36,25 +36,24 @@ export interface Watched<View> {
 }
 
 const LOOK_EVERY_MS = 10_000;
-const MAX_SECRET_BYTES = 1_024;
 
 export function addAlertFlags(command: Command): Command {
   return command
     .option("--alert-url <url>", "POST alerts as signed JSON to this URL (or $STARLING_ALERT_URL)")
-    .option("--alert-secret-file <file>", "the secret that signs them, mode 0600 (or $STARLING_ALERT_SECRET_FILE)")
+    .option(
+      "--alert-secret-file <file>",
+      "the secret that signs them, mode 0600; - for stdin (or $STARLING_ALERT_SECRET_FILE)",
+    )
     .option("--alert-allow <host...>", "hosts of such URLs that may be on this machine or in a private network");
 }
 
 /** The endpoint that the flags name; undefined where they name none. Contacts nobody. Throws `usage`, `config-invalid`, `key-file-permissions`. */
 export async function alertWebhook(flags: AlertFlags): Promise<Webhook | undefined> {
   const url = flags.alertUrl ?? process.env["STARLING_ALERT_URL"];
-  const secretFile = flags.alertSecretFile ?? process.env["STARLING_ALERT_SECRET_FILE"];
   if (url === undefined) return undefined;
-  if (secretFile === undefined)
-    throw new StarlingError("usage", "alerts are signed: name a file with a secret by --alert-secret-file");
-  const secret = await readPrivateText(secretFile, MAX_SECRET_BYTES);
+  const secret = await readSecret("STARLING_ALERT_SECRET", flags.alertSecretFile);
   if (secret === undefined)
-    throw new StarlingError("usage", `there is no file ${secretFile} with the secret for alerts`);
+    throw new StarlingError("usage", "alerts are signed: name a file with a secret by --alert-secret-file");
   return openWebhook({
     url,
     secret: utf8(secret),

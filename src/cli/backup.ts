@@ -1,10 +1,10 @@
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { restoreBackup } from "../agent/backup.ts";
 import { StarlingError } from "../errors.ts";
 import { addSettingFlags, addStateFlag, ask, flagsOf } from "./flags.ts";
 import { printJson, say } from "./output.ts";
+import { readSecret } from "./secret.ts";
 import { resolveSettings } from "./settings.ts";
 
 interface BackupFlags {
@@ -16,7 +16,10 @@ interface BackupFlags {
 export function backupCommand(program: Command): void {
   const sealed = (command: Command): Command =>
     command
-      .option("--passphrase-file <file>", "the passphrase that seals the file (default: $STARLING_BACKUP_PASSPHRASE)")
+      .option(
+        "--passphrase-file <file>",
+        "the passphrase that seals the file; - for stdin (default: $STARLING_BACKUP_PASSPHRASE_FILE)",
+      )
       .option("--json", "print JSON");
 
   sealed(
@@ -43,7 +46,7 @@ export function backupCommand(program: Command): void {
       const passphrase = await readPassphrase(passphraseFile);
       const { values, stateDirectory } = resolveSettings(flagsOf(command));
       if (values.store === "memory") throw new StarlingError("usage", "a store in memory cannot be restored into");
-      const storePassphrase = process.env["STARLING_STORE_PASSPHRASE"] || undefined;
+      const storePassphrase = await readSecret("STARLING_STORE_PASSPHRASE");
       const rows = await restoreBackup({ file, passphrase, stateDirectory, kind: values.store, storePassphrase });
       if (json) printJson({ rows });
       else say(`${rows} rows are restored; start the agent with \`starling up\``);
@@ -51,11 +54,9 @@ export function backupCommand(program: Command): void {
 }
 
 async function readPassphrase(file: string | undefined): Promise<string> {
-  const text =
-    file === undefined ? process.env["STARLING_BACKUP_PASSPHRASE"] : await readFile(file, "utf8").catch(() => "");
-  const passphrase = text?.replace(/\r?\n$/, "");
-  if (passphrase) return passphrase;
+  const passphrase = await readSecret("STARLING_BACKUP_PASSPHRASE", file);
+  if (passphrase !== undefined) return passphrase;
   const message =
-    "a backup is sealed; name a file with a passphrase by --passphrase-file, or set STARLING_BACKUP_PASSPHRASE";
+    "a backup is sealed; name a file with a passphrase by --passphrase-file, or set STARLING_BACKUP_PASSPHRASE_FILE";
   throw new StarlingError("usage", message);
 }

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { nodeCrypto } from "../drivers/crypto.ts";
 import { browserLogin, deviceLogin } from "../drivers/oidc-login.ts";
@@ -9,7 +8,7 @@ import { peerIdOf } from "../proto/peer-id.ts";
 import { parseInvite } from "../proto/trust/invite.ts";
 import { oidcCredential, oidcNonce } from "../proto/trust/oidc.ts";
 import { say } from "./output.ts";
-import { readStdin } from "./stdin.ts";
+import { readSecret } from "./secret.ts";
 
 /** Flags of ways in that need no token in the invite. */
 export interface CredentialFlags {
@@ -22,7 +21,10 @@ export interface CredentialFlags {
 
 export function addCredentialFlags(command: Command): Command {
   return command
-    .option("--api-key-file <file>", "show an API key in the place of an invite's token; - for stdin")
+    .option(
+      "--api-key-file <file>",
+      "show an API key in the place of an invite's token; - for stdin (or $STARLING_API_KEY_FILE)",
+    )
     .option("--oidc-issuer <url>", "log in at this OpenID Connect provider in the place of an invite's token")
     .option("--oidc-client <id>", "our client id there")
     .option("--oidc-scope <scope>", "what to ask for beyond openid (default: profile)")
@@ -37,7 +39,8 @@ export async function readCredential(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const { apiKeyFile, oidcIssuer, oidcClient } = flags;
-  if (apiKeyFile !== undefined) return readApiKey(apiKeyFile);
+  const apiKey = await readSecret("STARLING_API_KEY", apiKeyFile);
+  if (apiKey !== undefined) return apiKey;
   if (oidcIssuer === undefined && oidcClient === undefined) return undefined;
   if (oidcIssuer === undefined || oidcClient === undefined)
     throw new StarlingError("usage", "--oidc-issuer and --oidc-client go together");
@@ -52,15 +55,6 @@ export async function readCredential(
     prompt: (url, code) => say(`log in at ${url}${code === undefined ? "" : ` and confirm the code ${code}`}`),
   });
   return oidcCredential(idToken);
-}
-
-async function readApiKey(file: string): Promise<string> {
-  if (file === "-") return (await readStdin()).toString("utf8").trim();
-  return (
-    await readFile(file, "utf8").catch((cause: unknown) => {
-      throw new StarlingError("usage", `cannot read the API key from ${file}`, { cause });
-    })
-  ).trim();
 }
 
 /** A login is for this node key and cluster; the key is made now if there is none. */

@@ -1,11 +1,11 @@
 import type { Command } from "commander";
 import type { KeysOfMember } from "../agent/key-census.ts";
+import { readStdin } from "../drivers/state/stdin.ts";
 import { addStateFlag, ask } from "./flags.ts";
 import { type ChangeOptions, changeKeys, show, summary } from "./key-change.ts";
 import { rotateCommand } from "./keys-rotate.ts";
-import { printJson } from "./output.ts";
+import { printJson, warn } from "./output.ts";
 import { addSigningFlags } from "./signing-key.ts";
-import { readStdin } from "./stdin.ts";
 
 /** `starling keys list | install | use | remove`: the secrets that all members share; `rotate` is in `keys-rotate.ts`. */
 export function keysCommand(program: Command): void {
@@ -25,6 +25,8 @@ export function keysCommand(program: Command): void {
       .description("add a gossip key (base64, - for stdin; default: a random one) everywhere"),
     async (argument) => {
       if (argument === undefined) return { what: "install" };
+      if (argument !== "-")
+        warn("a gossip key is a secret, and everybody on this machine can see command lines; prefer - and stdin");
       const key = argument === "-" ? (await readStdin()).toString("utf8").trim() : argument;
       return { what: "install", key };
     },

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
+import { readStdin } from "../drivers/state/stdin.ts";
 import { StarlingError } from "../errors.ts";
 import { addStateFlag, ask } from "./flags.ts";
 import { transferCommands } from "./kv-transfer.ts";
 import { parseCount, parseDuration, print, printJson } from "./output.ts";
-import { readStdin } from "./stdin.ts";
 
 /** One entry as the control socket carries it; `value` is base64, null for a deletion. */
 export interface WireEntry {

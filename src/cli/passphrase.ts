@@ -65,7 +65,7 @@ interface PassphraseFlags {
 }
 
 async function newPassphrase(file: string | undefined): Promise<string> {
-  if (file !== undefined) return readPassphraseFile(resolve(file));
+  if (file !== undefined) return readPassphraseFile(file === "-" ? file : resolve(file));
   const first = await askPassphrase("New passphrase");
   if ((await askPassphrase("The same once more")) === first) return first;
   throw new StarlingError("usage", "the two passphrases differ; nothing was changed");

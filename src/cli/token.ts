@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { nodeCrypto } from "../drivers/crypto.ts";
+import { readStdin } from "../drivers/state/stdin.ts";
 import { hasCluster } from "../drivers/state-directory.ts";
 import { createTokenVerifier } from "../drivers/tokens.ts";
 import { StarlingError } from "../errors.ts";
@@ -11,7 +12,6 @@ import { addIssuingFlags, openMintOf, readClusterOf, refused, scopesFor } from "
 import { parseDuration, print, printJson, say, warn } from "./output.ts";
 import { revokeCommand } from "./revoke.ts";
 import { resolveStateDirectory } from "./settings.ts";
-import { readStdin } from "./stdin.ts";
 import { tokenListCommand } from "./token-list.ts";
 
 interface CreateOptions {

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
+import { readStdin } from "../drivers/state/stdin.ts";
 import { addStateFlag, ask } from "./flags.ts";
 import { print } from "./output.ts";
-import { readStdin } from "./stdin.ts";
 
 /** One message as the control socket carries it; the payload is base64. */
 export interface WirePost {

@@ -1,9 +1,10 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { flushCompileCache } from "node:module";
 import type { Command } from "commander";
 import { agentMetrics } from "../agent/metrics.ts";
 import { type Agent, createAgent } from "../agent.ts";
 import { type ControlHandler, serveControl } from "../drivers/control.ts";
+import { readStdin } from "../drivers/state/stdin.ts";
 import { StarlingError } from "../errors.ts";
 import type { AgentOptions, RelayOptions } from "../options.ts";
 import { type AlertFlags, addAlertFlags, agentAlerts, alertWebhook, watchForAlerts } from "./alerts.ts";
@@ -15,8 +16,8 @@ import { controlHandlers } from "./handlers.ts";
 import { commandLogger } from "./log.ts";
 import { observe } from "./observe.ts";
 import { parseDuration, parseListen, print, say, warn } from "./output.ts";
+import { readSecret } from "./secret.ts";
 import { resolveSettings } from "./settings.ts";
-import { readStdin } from "./stdin.ts";
 
 /** How long a finished agent's process may take to end by itself, ms. */
 const EXIT_GRACE_MS = 2_000;
@@ -50,7 +51,7 @@ export function upCommand(program: Command): void {
   )
     .addHelpText(
       "after",
-      "\nThe invite is needed for the first start only. $STARLING_INVITE and - (stdin) are taken as well.",
+      "\nThe invite is needed for the first start only. $STARLING_INVITE, $STARLING_INVITE_FILE and - (stdin) are taken as well.",
     )
     .action(async (invite: string | undefined, _flags, command: Command) => {
       await runAgent(command, await readInvite(invite, command.opts<UpFlags>().inviteFile));
@@ -66,7 +67,7 @@ interface Extra {
 
 /** Runs the agent that the flags of `command` describe, and its control socket, to the end. */
 export async function runAgent(command: Command, invite: string | undefined, extra: Extra = {}): Promise<void> {
-  const passphrase = process.env["STARLING_STORE_PASSPHRASE"];
+  const passphrase = await readSecret("STARLING_STORE_PASSPHRASE");
   const { values, stateDirectory } = resolveSettings(flagsOf(command));
   const flags = command.opts<UpFlags>();
   const { issuingKey, joinTimeout, json } = flags;
@@ -188,9 +189,11 @@ export async function readInvite(argument: string | undefined, file: string | un
   if (argument !== undefined && file !== undefined) {
     throw new StarlingError("usage", "give the invite as an argument or with --invite-file, not both");
   }
-  const source = argument === "-" ? "-" : file;
+  const named = argument === undefined ? (file ?? process.env["STARLING_INVITE_FILE"]) : undefined;
+  const source = argument === "-" ? "-" : named;
   if (source === "-") return (await readStdin()).toString("utf8");
-  if (source !== undefined) {
+  if (source) {
+    await warnOfReaders(source);
     return readFile(source, "utf8").catch((cause: unknown) => {
       throw new StarlingError("usage", `cannot read the invite from ${source}`, { cause });
     });
@@ -200,4 +203,11 @@ export async function readInvite(argument: string | undefined, file: string | un
     return argument;
   }
   return process.env["STARLING_INVITE"] || undefined;
+}
+
+/** An invite comes by mail and chat, and is kept in files as they are made; it is taken, with a word on who else may read it. */
+async function warnOfReaders(file: string): Promise<void> {
+  const mode = (await stat(file).catch(() => undefined))?.mode ?? 0;
+  if (process.platform !== "win32" && (mode & 0o077) !== 0)
+    warn(`the invite is a secret, and others on this machine may read ${file}: chmod 600 ${file}, or remove it`);
 }

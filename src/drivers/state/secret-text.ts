@@ -1,7 +1,7 @@
 /**
  * Files with keys, as text: what is sealed is opened with the passphrase of this process, and while it has one, what is written is sealed.
  *
- * The passphrase is the process's own, as its environment is: from the file that `STARLING_PASSPHRASE_FILE` names, else asked for at the
+ * The passphrase is the process's own, as its environment is: from the file that `STARLING_PASSPHRASE_FILE` names (`-` for stdin), else asked for at the
  * terminal, once, when the first sealed file is read. So everything that reads a key takes it, a library in an application too.
  */
 import { createInterface } from "node:readline";
@@ -9,6 +9,7 @@ import { Writable } from "node:stream";
 import { StarlingError } from "../../errors.ts";
 import { corrupt, createPrivate, readPrivateText, writePrivate } from "./private-files.ts";
 import { isSealed, Sealer } from "./sealed-text.ts";
+import { readStdin } from "./stdin.ts";
 
 /** A passphrase, characters: fewer are guessed whatever scrypt costs. */
 const LEAST_PASSPHRASE_LENGTH = 8;
@@ -50,9 +51,10 @@ export async function resealSecretText(path: string, to: Sealer | undefined): Pr
   return true;
 }
 
-/** The passphrase in a file: its first line. Throws `usage` for one that is too short. */
+/** The passphrase in a file, or on stdin where that is `-`: its first line. Throws `usage` for one that is too short. */
 export async function readPassphraseFile(path: string): Promise<string> {
-  const text = await readPrivateText(path, 4 * MOST_PASSPHRASE_LENGTH);
+  const isStdin = path === "-";
+  const text = isStdin ? (await readStdin()).toString("utf8") : await readPrivateText(path, 4 * MOST_PASSPHRASE_LENGTH);
   if (text === undefined) throw new StarlingError("usage", `there is no file ${path} with a passphrase`);
   return checkedPassphrase(text.split(/\r?\n/)[0] ?? "");
 }
