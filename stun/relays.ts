@@ -1,5 +1,6 @@
+import { StarlingError } from "../src/errors.ts";
 import type { Random } from "../src/proto/random.ts";
-import type { Family } from "./proto/address.ts";
+import { canonicalAddress, type Family, familyOf } from "./proto/address.ts";
 import type { OpenedRelay, PortWish } from "./proto/events.ts";
 import { Ports } from "./proto/ports.ts";
 import { bindUdp, type UdpCounters, UdpSocket } from "./udp.ts";
@@ -102,4 +103,26 @@ function opened(socket: UdpSocket, at: RelayAddress): OpenedRelay<UdpSocket> {
 
 function isTaken(error: Error): boolean {
   return "code" in error && (error.code === "EADDRINUSE" || error.code === "EACCES");
+}
+
+/**
+ * Addresses to bind, each with the one that others see. Throws `usage` for what is no address, and for two of one family.
+ *
+ * @param bound at most one of each family.
+ * @param seen where a NAT stands between: at most one of each family; default: as bound.
+ */
+export function relayAddressesOf(bound: readonly string[], seen: readonly string[] = []): RelayAddress[] {
+  const canonical = (texts: readonly string[], what: string): string[] =>
+    texts.map((text) => {
+      const address = canonicalAddress(text);
+      if (address === undefined) throw new StarlingError("usage", `${JSON.stringify(text)} is no IP address`);
+      if (texts.some((other) => other !== text && familyOf(other) === familyOf(address)))
+        throw new StarlingError("usage", `give one ${what} of each family at most`);
+      return address;
+    });
+  const external = canonical(seen, "external address");
+  return canonical(bound, "relay address").map((address) => {
+    const family = familyOf(address);
+    return { family, address, external: external.find((other) => familyOf(other) === family) ?? address };
+  });
 }

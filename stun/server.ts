@@ -1,6 +1,6 @@
 import type { Server } from "node:net";
 import { networkInterfaces } from "node:os";
-import { systemClock } from "../src/drivers/clock.ts";
+import { systemClock, turnClock } from "../src/drivers/clock.ts";
 import { systemRandom } from "../src/drivers/entropy.ts";
 import { StarlingError } from "../src/errors.ts";
 import { type Instant, NOTHING } from "../src/proto/machine.ts";
@@ -12,7 +12,7 @@ import type { OpenedRelay, PacketSink, PortWish, TurnOutput } from "./proto/even
 import type { TurnLimits } from "./proto/limits.ts";
 import { PeerPolicy, parseRange, type Range } from "./proto/peer-policy.ts";
 import { TurnServer } from "./proto/turn-server.ts";
-import { type RelayAddress, Relays } from "./relays.ts";
+import { Relays, relayAddressesOf } from "./relays.ts";
 import {
   defaultStreamLimits,
   Gate,
@@ -122,6 +122,7 @@ class RunningServer implements StunServer, StreamHost {
   readonly #listening: Listening[] = [];
   readonly #udpCounters: UdpCounters = { sendErrors: 0, sendDrops: 0 };
   readonly #now: () => Instant;
+  readonly #turn: () => Instant;
   #timer: NodeJS.Timeout | undefined;
   #armedFor: Instant | undefined;
   #rounds: NodeJS.Timeout | undefined;
@@ -129,9 +130,10 @@ class RunningServer implements StunServer, StreamHost {
 
   constructor(options: StunServerOptions) {
     const random = options.random ?? systemRandom();
-    const relayAddresses = relayAddressesOf(options);
+    const relayAddresses = relayAddressesOf(options.relayAddresses, options.externalAddresses);
     this.#options = options;
     this.#now = options.now ?? systemClock();
+    this.#turn = turnClock(this.#now);
     this.#policy = new PeerPolicy(rangesOf(options.allowPeers), rangesOf(options.denyPeers), []);
     this.#limits = { ...defaultStreamLimits, ...options.limits };
     this.#relays = new Relays(relayAddresses, options.ports ?? DEFAULT_PORTS, random, this.#udpCounters);
@@ -237,7 +239,7 @@ class RunningServer implements StunServer, StreamHost {
     const socket = await boundUdp({ address, port, family: familyOf(address) }, this.#udpCounters);
     const path = new UdpPath(socket);
     socket.listen((bytes, from) => {
-      const outputs = this.#core.packet(path, bytes, from.address, from.port, this.#now());
+      const outputs = this.#core.packet(path, bytes, from.address, from.port, this.#turn());
       if (outputs !== NOTHING) this.#perform(outputs);
     });
     this.#udp.push(path);
@@ -297,7 +299,7 @@ class RunningServer implements StunServer, StreamHost {
     const relays = results.flatMap(([first]) => (first === undefined ? [] : [first]));
     const reserved = results[0]?.[1];
     for (const { relay } of reserved === undefined ? relays : [...relays, reserved]) {
-      relay.listen((bytes, from) => this.#core.peerPacket(relay, bytes, from.address, from.port, this.#now()));
+      relay.listen((bytes, from) => this.#core.peerPacket(relay, bytes, from.address, from.port, this.#turn()));
     }
     const input = { type: "relays-opened", request, relays, ...(reserved && { reserved }) } as const;
     const outputs = this.#core.handle(input, this.#now());
@@ -368,22 +370,6 @@ const SINK: PacketSink<Path, UdpSocket> = {
   toClient: (path, bytes, address, port, via) => path.send(bytes, address, port, via),
   toPeer: (relay, bytes, offset, length, address, port) => relay.sendPart(bytes, offset, length, address, port),
 };
-
-function relayAddressesOf({ relayAddresses, externalAddresses = [] }: StunServerOptions): RelayAddress[] {
-  const canonical = (texts: readonly string[], what: string): string[] =>
-    texts.map((text) => {
-      const address = canonicalAddress(text);
-      if (address === undefined) throw new StarlingError("usage", `${JSON.stringify(text)} is no IP address`);
-      if (texts.some((other) => other !== text && familyOf(other) === familyOf(address)))
-        throw new StarlingError("usage", `give one ${what} of each family at most`);
-      return address;
-    });
-  const external = canonical(externalAddresses, "external address");
-  return canonical(relayAddresses, "relay address").map((address) => {
-    const family = familyOf(address);
-    return { family, address, external: external.find((other) => familyOf(other) === family) ?? address };
-  });
-}
 
 function rangesOf(texts: readonly string[] = []): Range[] {
   return texts.map((text) => {

@@ -39,3 +39,18 @@ export function systemClock(sources: Partial<ClockSources> = {}): () => Instant 
     return now;
   };
 }
+
+/** A clock that is read once in each turn of the loop: for packets, where a reading costs as much as all the rest. */
+export function turnClock(clock: () => Instant): () => Instant {
+  let reading: Instant | undefined;
+  const forget = (): void => {
+    reading = undefined;
+  };
+  return () => {
+    if (reading === undefined) {
+      reading = clock();
+      setImmediate(forget);
+    }
+    return reading;
+  };
+}

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { systemClock } from "../../../src/drivers/clock.ts";
+import { systemClock, turnClock } from "../../../src/drivers/clock.ts";
 import { systemRandom } from "../../../src/drivers/entropy.ts";
 import { below, randomBytes } from "../../../src/proto/random.ts";
 
@@ -83,4 +83,14 @@ test("the system's randomness covers its range, across refills of its buffer", (
   expect(random.fork("a").u32()).not.toBe(random.fork("a").u32());
   expect(randomBytes(random, 7)).toHaveLength(7);
   expect(below(random, 1)).toBe(0);
+});
+
+test("a clock of turns stands still while one turn of the loop runs, and is right in the next", async () => {
+  let time = START;
+  const clock = turnClock(() => time);
+  expect(clock()).toBe(START);
+  time += 5;
+  expect(clock()).toBe(START);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(clock()).toBe(START + 5);
 });
