@@ -1,4 +1,4 @@
-import { verifyAside } from "../src/drivers/crypto.ts";
+import { issuerVerifierAside, verifyAside } from "../src/drivers/crypto.ts";
 import { createTokenVerifier } from "../src/drivers/tokens.ts";
 import { StarlingError } from "../src/errors.ts";
 import { decreesOf } from "../src/issuer/decrees-of.ts";
@@ -76,9 +76,10 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
       throw new StarlingError("internal", "a cluster has a list of issuing keys");
     return { list, signed };
   };
-  const verifier = createTokenVerifier(verifyAside);
+  const verifier = createTokenVerifier(issuerVerifierAside());
   const isSigned = ({ signer, label, body, signature }: Statement): Promise<boolean> =>
     verifyAside(publicKeyOf(signer), signedBytes(label, body), signature);
+  const encoded = encodedOnce();
   const refuse = (fault: TokenFault, at: Instant): Refusal => ({ ok: false, ...refusalOf(fault, at) });
 
   return {
@@ -107,7 +108,7 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
         expiresAt,
         scopes,
         names: { id, kid, ...(lineage && { lineage }) },
-        issuers: encodeSignedIssuers(signed),
+        issuers: encoded(signed),
       };
     },
     async renew(request) {
@@ -141,6 +142,17 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
       const desk = acceptDesk(encoded, issuersInForce().list, now(), crypto.verifyAuthority);
       return desk?.holder === peer ? { kid: desk.kid, desk: encoded } : undefined;
     },
+  };
+}
+
+/** Encodes the list in force, which every login is told, again only when there is another. */
+function encodedOnce(): (signed: SignedIssuers) => Uint8Array {
+  let last: { readonly signed: SignedIssuers; readonly bytes: Uint8Array } | undefined;
+  return (signed) => {
+    const { signature, heirs } = last?.signed ?? {};
+    const isSame = signature === signed.signature && heirs?.length === signed.heirs?.length;
+    if (last === undefined || !isSame) last = { signed, bytes: encodeSignedIssuers(signed) };
+    return last.bytes;
   };
 }
 

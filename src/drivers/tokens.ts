@@ -73,7 +73,7 @@ type Parse<Claims> = (payload: Readonly<Record<string, unknown>>) => Checked<Cla
  * Makes a {@link TokenVerifier}.
  *
  * @param verify checks a signature over exactly these bytes. Default: WebCrypto, by jose, which is everywhere; a server that is asked
- * thousands of times a second passes `verifyAside` of `crypto.ts`.
+ * thousands of times a second passes `issuerVerifierAside()` of `crypto.ts`.
  */
 export function createTokenVerifier(verify?: SignatureCheck): TokenVerifier {
   // By the token's hash: the key under which its signature held. A cached token is still judged against the list and the

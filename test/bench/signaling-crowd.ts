@@ -21,7 +21,7 @@ export interface CrowdOrder {
 export type CrowdReport =
   | { readonly type: "prepared" }
   | { readonly type: "left" }
-  | { readonly type: "connected"; readonly ms: number; readonly failures: number }
+  | { readonly type: "connected"; readonly ms: number; readonly cpuMs: number; readonly failures: number }
   /** When, ms since the order, each lost client was ready again. */
   | { readonly type: "back"; readonly atMs: readonly number[] };
 
@@ -100,6 +100,7 @@ function ours(index: number): Promise<Client> {
 
 async function connect(): Promise<void> {
   const began = performance.now();
+  const used = process.cpuUsage();
   let next = 0;
   let failures = 0;
   const worker = async (): Promise<void> => {
@@ -113,7 +114,8 @@ async function connect(): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: WINDOW }, worker));
-  say({ type: "connected", ms: performance.now() - began, failures });
+  const { user, system } = process.cpuUsage(used);
+  say({ type: "connected", ms: performance.now() - began, cpuMs: (user + system) / 1_000, failures });
 }
 
 /** Closes them all, and says so when the last socket is gone. */

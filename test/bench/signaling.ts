@@ -6,7 +6,8 @@
  *
  * `ratio` is of first connects, whose tokens the server has never seen: two Ed25519 checks each. `ratioAgain` is of reconnects, one check. The
  * clients run on the same machine and sign there: `mainMsEach` and `serverMsEach` are what the server's main thread and its
- * process take for each connection, which is what limits a server whose clients are elsewhere.
+ * process take for each connection, which is what limits a server whose clients are elsewhere; `clientMsEach` is what the crowd takes. A table
+ * of the medians, first connects and reconnects apart, goes to stderr.
  *
  * Targets: connect rate with admission at least 0.7 of bare ws; at most 14 KiB each; after a kill and a restart all are back within
  * 10 s, and no second sees more than half of them. Exit 1 when one is missed.
@@ -97,12 +98,13 @@ async function connect(to: Awaited<ReturnType<typeof server>>, people: ChildProc
   const before = await to.usage();
   const connected = heard<Extract<CrowdReport, { type: "connected" }>>(people);
   people.send("connect");
-  const { ms, failures } = await connected;
+  const { ms, cpuMs, failures } = await connected;
   const after = await to.usage();
   return {
     perSecond: Math.round((1_000 * connections) / ms),
     serverMsEach: round3((after.cpuMs - before.cpuMs) / connections),
     mainMsEach: round3((after.mainMs - before.mainMs) / connections),
+    clientMsEach: round3(cpuMs / connections),
     kibEach: round3((1_024 * (after.rssMiB - before.rssMiB)) / connections),
     failures,
   };
@@ -127,6 +129,9 @@ async function kill(first: Awaited<ReturnType<typeof server>>, people: ChildProc
   };
 }
 
+/** What the table shows of each connection. */
+const TIMES = ["perSecond", "serverMsEach", "mainMsEach", "clientMsEach"] as const;
+type Time = (typeof TIMES)[number];
 const round3 = (value: number): number => Math.round(value * 1_000) / 1_000;
 const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? 0;
 
@@ -140,9 +145,8 @@ try {
   const ratio = median(ours.map((one, index) => one.perSecond / (bare[index]?.perSecond ?? 1)));
   const ratioAgain = median(ours.map((one, index) => one.again.perSecond / (bare[index]?.again.perSecond ?? 1)));
   // What the server alone would allow, were its clients elsewhere: by its busiest thread, and by all that it takes of the machine.
-  const cost = (kind: typeof ours, time: "mainMsEach" | "serverMsEach"): number => median(kind.map((one) => one[time]));
-  const costAgain = (kind: typeof ours, time: "mainMsEach" | "serverMsEach"): number =>
-    median(kind.map((one) => one.again[time]));
+  const cost = (kind: typeof ours, time: Time): number => median(kind.map((one) => one[time]));
+  const costAgain = (kind: typeof ours, time: Time): number => median(kind.map((one) => one.again[time]));
   const serverRatios = {
     first: {
       main: round3(cost(bare, "mainMsEach") / cost(ours, "mainMsEach")),
@@ -153,6 +157,18 @@ try {
       process: round3(costAgain(bare, "serverMsEach") / costAgain(ours, "serverMsEach")),
     },
   };
+  for (const [name, of] of [
+    ["first", cost],
+    ["again", costAgain],
+  ] as const) {
+    for (const [whose, kind] of [
+      ["bare ws", bare],
+      ["ours", ours],
+    ] as const) {
+      const columns = TIMES.map((time) => `${time} ${round3(of(kind, time))}`).join("  ");
+      process.stderr.write(`${name}  ${whose.padEnd(8)}${columns}\n`);
+    }
+  }
   const kibEach = median(ours.map((one) => one.kibEach));
   const {
     allBackMs = Number.NaN,

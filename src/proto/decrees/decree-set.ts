@@ -33,7 +33,7 @@ import type { Succession } from "./succession.ts";
  */
 export class DecreeSet {
   readonly #verify: VerifyAuthority;
-  readonly #rootKeys: Uint8Array[];
+  readonly #roots: Root[];
   readonly #slots = new Map<string, Held>();
   readonly #byId = new Map<DecreeId, Held>();
   readonly #sums = Array.from({ length: BUCKETS }, () => new Uint8Array(SUM_BYTES));
@@ -42,7 +42,7 @@ export class DecreeSet {
 
   /** @param rootPublicKey the first root's, after which the cluster is named. */
   constructor(rootPublicKey: Uint8Array, verify: VerifyAuthority) {
-    this.#rootKeys = [rootPublicKey];
+    this.#roots = [rootOf(rootPublicKey)];
     this.#verify = verify;
   }
 
@@ -52,12 +52,12 @@ export class DecreeSet {
 
   /** The newest root's public key. */
   get root(): Uint8Array {
-    return this.#rootKeys.at(-1) as Uint8Array;
+    return (this.#roots.at(-1) as Root).publicKey;
   }
 
   /** All roots, the first one first. */
   get roots(): readonly Uint8Array[] {
-    return this.#rootKeys;
+    return this.#roots.map(({ publicKey }) => publicKey);
   }
 
   /** The list of issuing keys in force with its signature; undefined before the first one. */
@@ -71,7 +71,7 @@ export class DecreeSet {
     const found = this.#issuersOf(generation)?.signed;
     if (found === undefined) return undefined;
     const { body, signature } = found;
-    const heirs = this.#rootKeys.slice(1, generation + 1).map((publicKey, index) => {
+    const heirs = this.#roots.slice(1, generation + 1).map(({ publicKey }, index) => {
       const succession = this.#slots.get(`succession ${index + 1}`);
       return { publicKey, signature: (succession as Held).signed.signature };
     });
@@ -193,13 +193,13 @@ export class DecreeSet {
   }
 
   #issuersOf(generation: number): { readonly list: IssuerList; readonly signed: SignedDecree } | undefined {
-    const held = this.#slots.get(slotOf({ kind: "issuers" }, kidOf(this.#rootKeys[generation] as Uint8Array)));
+    const held = this.#slots.get(slotOf({ kind: "issuers" }, (this.#roots[generation] as Root).kid));
     return held?.decree.kind === "issuers" ? { list: held.decree.list, signed: held.signed } : undefined;
   }
 
   /** The generation of the newest root that has signed a list. */
   get #reign(): number {
-    for (let generation = this.#rootKeys.length - 1; generation > 0; generation--) {
+    for (let generation = this.#roots.length - 1; generation > 0; generation--) {
       if (this.#issuersOf(generation) !== undefined) return generation;
     }
     return 0;
@@ -207,11 +207,11 @@ export class DecreeSet {
 
   /** The key by which this signer may say such a thing; undefined if it may not. */
   #signerKey(signer: string, decree: Decree): Uint8Array | undefined {
-    const generation = this.#rootKeys.findIndex((key) => kidOf(key) === signer);
-    if (decree.kind === "succession")
-      return generation === decree.generation - 1 ? this.#rootKeys[generation] : undefined;
-    if (decree.kind === "issuers") return this.#rootKeys[generation];
-    if (generation >= 0) return generation >= this.#reign ? this.#rootKeys[generation] : undefined;
+    const generation = this.#roots.findIndex(({ kid }) => kid === signer);
+    const root = this.#roots[generation]?.publicKey;
+    if (decree.kind === "succession") return generation === decree.generation - 1 ? root : undefined;
+    if (decree.kind === "issuers") return root;
+    if (generation >= 0) return generation >= this.#reign ? root : undefined;
     const list = this.issuers?.list;
     const issuer = list && issuerOf(list, signer);
     if (issuer === undefined) return undefined;
@@ -231,7 +231,7 @@ export class DecreeSet {
     for (const [slot, held] of this.#slots) {
       if (held.decree.kind === "succession" && held.decree.generation > generation) this.#remove(slot, held);
     }
-    this.#rootKeys.splice(generation, this.#rootKeys.length, publicKey);
+    this.#roots.splice(generation, this.#roots.length, rootOf(publicKey));
   }
 
   /** Makes room for one more revocation of a signer; true when it is the one that has to stay out. */
@@ -330,6 +330,16 @@ export interface Held {
   readonly decree: Decree;
   readonly id: DecreeId;
   readonly bucket: number;
+}
+
+/** A root's public key and its name, which is a hash of it and asked for at every login to a server. */
+interface Root {
+  readonly publicKey: Uint8Array;
+  readonly kid: string;
+}
+
+function rootOf(publicKey: Uint8Array): Root {
+  return { publicKey, kid: kidOf(publicKey) };
 }
 
 const SUM_BYTES = 8;

@@ -1,4 +1,4 @@
-import { base64url, fromBase64url } from "../base64.ts";
+import { fromBase64url } from "../base64.ts";
 import { fromUtf8, utf8 } from "../bytes.ts";
 import { MAX_TOKEN_LENGTH } from "../limits.ts";
 
@@ -32,6 +32,8 @@ export type CompactResult =
 const MAX_HEADER_LENGTH = 128;
 /** 64 bytes in base64url. */
 const SIGNATURE_LENGTH = 86;
+/** `{`, with which an object begins. */
+const BRACE = 0x7b;
 const KID = /^[a-z2-7]{16}$/;
 
 /** The protected header of a token by the key `kid`, with its members in the order in which they are written. */
@@ -70,16 +72,15 @@ function refuse(fault: CompactFault): CompactResult {
   return { ok: false, fault };
 }
 
-// Written again, the object must give the very same part: this one comparison refuses repeated keys, spaces, byte order
-// marks, odd numbers, needless escapes and every non-canonical base64url at once.
+// Written again, the object must give the very same text: this one comparison refuses repeated keys, spaces, odd numbers and
+// needless escapes at once. The text has one base64url, since only a canonical one is read; a byte order mark, which decoding drops, is no brace.
 function canonicalObject(part: string): Readonly<Record<string, unknown>> | undefined {
   const decoded = fromBase64url(part);
-  const text = decoded === undefined ? undefined : fromUtf8(decoded);
+  const text = decoded?.[0] === BRACE ? fromUtf8(decoded) : undefined;
   if (text === undefined) return undefined;
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-    return base64url(utf8(JSON.stringify(value))) === part ? (value as Record<string, unknown>) : undefined;
+    const value = JSON.parse(text) as Readonly<Record<string, unknown>>;
+    return JSON.stringify(value) === text ? value : undefined;
   } catch {
     return undefined;
   }

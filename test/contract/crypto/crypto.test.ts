@@ -5,7 +5,7 @@
 import fc from "fast-check";
 import nacl from "tweetnacl";
 import { describe, expect, test } from "vitest";
-import { nodeCrypto, verifyAside } from "../../../src/drivers/crypto.ts";
+import { issuerVerifierAside, nodeCrypto, verifyAside } from "../../../src/drivers/crypto.ts";
 import { portableCrypto } from "../../../src/drivers/crypto-portable.ts";
 import { concat, fromBase32, hex, utf8 } from "../../../src/proto/bytes.ts";
 import { peerIdOf } from "../../../src/proto/peer-id.ts";
@@ -185,8 +185,12 @@ test("a check on another thread has the same outcome as one on this", async () =
     // A point of small order, under which a signature of zeros holds for whatever is signed.
     [point("01"), message, concat(point("01"), new Uint8Array(32))],
   ];
-  expect(await verifyAside(key.publicKey, message, signature)).toBe(true);
-  for (const statement of spoiled) expect(await verifyAside(...statement)).toBe(false);
+  const verifiers = [verifyAside, issuerVerifierAside()];
+  for (const verify of verifiers) {
+    expect(await verify(key.publicKey, message, signature)).toBe(true);
+    for (const statement of spoiled) expect(await verify(...statement)).toBe(false);
+    expect(await verify(key.publicKey, message, signature)).toBe(true);
+  }
 });
 
 describe("both implementations", () => {
