@@ -109,6 +109,7 @@ export class Agent extends TopicAgent {
       now: now(),
       warnings: { "token-expiring": tenure.warning, "issuing-key-expiring": government.notice.warning },
       keyEnd: government.keyEnd(),
+      audit: government.copying.status(),
     });
   }
 

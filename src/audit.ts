@@ -10,6 +10,17 @@ export interface AuditLog extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** An audit log that can be read back, to be copied elsewhere. */
+export interface KeptAuditLog extends AuditLog {
+  /** The number of the last line on the disk; 0 before the first. */
+  readonly durable: number;
+  /**
+   * The lines on the disk from number `from` on, in portions, up to the last one at this moment; from the first that is kept, where those before it
+   * are gone. Fails as files do.
+   */
+  read(from: number): AsyncIterable<readonly string[]>;
+}
+
 /** What `starling audit verify` finds in one log. */
 export interface AuditReport {
   readonly ok: boolean;

@@ -46,6 +46,7 @@ export type { StreamPriority } from "./proto/streams/events.ts";
 export type { RtcStack } from "./rtc.ts";
 export type {
   AgentStatus,
+  AuditStatus,
   BucketStatus,
   LinkStatus,
   MemberPath,

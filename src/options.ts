@@ -63,6 +63,13 @@ export interface AgentOptions {
   readonly iceServers?: readonly IceServer[];
   /** Relay for the other members, who get credentials from this one. Its token must grant the scope `relay`. Default: no. */
   readonly relay?: RelayOptions;
+  /**
+   * How many other members are to keep a copy of this agent's audit log, of those with {@link AgentOptions.keepAudit} whose token grants
+   * `audit:keep`: 0 to 8. Default 0.
+   */
+  readonly auditCopies?: number;
+  /** Keep copies of the audit logs of other members, 32 MiB each. This agent's token must grant `audit:keep`. Default false. */
+  readonly keepAudit?: boolean;
   /** `auto` takes the native stack where it loads and werift otherwise. Default `auto`. */
   readonly rtc?: "auto" | "native" | "werift" | RtcStack;
   /** Offer 127.0.0.1 as an address too. Default `auto`: when a signaling server is on this machine. */
@@ -194,6 +201,8 @@ export function defaultStateDirectory(): string {
   return join(base?.startsWith("/") ? base : join(homedir(), ".local", "state"), "starling");
 }
 
+/** Copies of an audit log: each costs the keeper's disk and a signature check a line. */
+const MAX_AUDIT_COPIES = 8;
 /** The longest first join, ms: a day. */
 const MAX_JOIN_TIMEOUT_MS = 86_400_000;
 
@@ -204,14 +213,16 @@ const CHECKED_OPTIONS = [
 
 /** Checks an app's options; throws `usage` that names the option and what it must be. */
 export function checkOptions(options: AgentOptions): void {
-  const { issuingKey, relay, labels, joinTimeoutMs = 1 } = options;
+  const { issuingKey, relay, keepAudit, auditCopies = 0, labels, joinTimeoutMs = 1 } = options;
+  if (!Number.isInteger(auditCopies) || auditCopies < 0 || auditCopies > MAX_AUDIT_COPIES)
+    throw new StarlingError("usage", `option auditCopies: must be a whole number from 0 to ${MAX_AUDIT_COPIES}`);
   if (!(joinTimeoutMs > 0 && joinTimeoutMs <= MAX_JOIN_TIMEOUT_MS))
     throw new StarlingError("usage", `option joinTimeoutMs: must be above 0 and at most ${MAX_JOIN_TIMEOUT_MS}`);
-  const taken = (issuingKey === undefined ? 0 : 1) + (relay === undefined ? 0 : 1);
+  const taken = [issuingKey !== undefined, relay !== undefined, keepAudit === true].filter(Boolean).length;
   if (Object.keys(labels ?? {}).length + taken > MAX_LABELS)
     throw new StarlingError(
       "usage",
-      `option labels: there is room for ${MAX_LABELS - taken}, since an issuer and a relay have a label each that says so`,
+      `option labels: there is room for ${MAX_LABELS - taken}, since an issuer, a relay and a keeper of audit logs have a label each that says so`,
     );
   const present = Object.fromEntries(
     CHECKED_OPTIONS.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),

@@ -12,8 +12,18 @@ export interface AgentStatus {
   readonly links: readonly SignaledLinkStatus[];
   readonly buckets: readonly BucketStatus[];
   readonly store: StoreStatus;
+  readonly audit: AuditStatus;
   /** What somebody should see to; empty when all is well. */
   readonly warnings: readonly StatusWarning[];
+}
+
+/** The audit log, and its copies at other members. */
+export interface AuditStatus {
+  /** The number of its last line on the disk. */
+  readonly lines: number;
+  readonly copiesWanted: number;
+  /** Members that keep one, and the number of the last line on their disk. */
+  readonly copies: readonly { readonly keeper: PeerId; readonly lines: number }[];
 }
 
 export interface StatusWarning {

@@ -13,10 +13,12 @@ export interface AgentCounters {
   readonly revocations: Readonly<Record<RevocationTarget["of"], number>>;
   /** Bytes carried for other members since the start: over links, and by the relay in this agent. */
   readonly relayedBytes: { readonly routed: number; readonly turn: number };
+  /** How often a member has offered another audit log than the one whose copy is kept here. */
+  readonly auditForks: number;
 }
 
 /** Counts at this instant. */
-export function countersOf({ connections, relayed, faults, prepared }: AgentCore): AgentCounters {
+export function countersOf({ connections, relayed, faults, prepared, government }: AgentCore): AgentCounters {
   let framesSent = 0;
   let waitingBytes = 0;
   for (const link of connections.links()) {
@@ -26,5 +28,6 @@ export function countersOf({ connections, relayed, faults, prepared }: AgentCore
   const revocations = prepared.trust.decrees.countRevocations();
   const turn = prepared.relaying?.server.counters();
   const relayedBytes = { routed: relayed.carriedBytes, turn: turn ? turn.bytesToPeers + turn.bytesToClients : 0 };
-  return { framesSent, faults: faults.counts(), waitingBytes, revocations, relayedBytes };
+  const auditForks = government.keeper?.forks ?? 0;
+  return { framesSent, faults: faults.counts(), waitingBytes, revocations, relayedBytes, auditForks };
 }

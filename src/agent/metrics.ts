@@ -52,6 +52,8 @@ export function agentMetrics(agent: ObservedAgent): () => Promise<{ readonly typ
   const waiting = gauge("link_waiting_bytes", "Bytes given to links and not acknowledged: queued, or on their way.");
   const revocations = gauge("revocations", "Revocations in force, by what they are of.", "of");
   const relayed = counter("relayed_bytes_total", "Bytes carried for other members.", "by");
+  const copies = gauge("audit_copies", "Members that keep a copy of the audit log, and are asked to.", "are");
+  const forks = counter("audit_forks_total", "Audit logs of members that were not those whose copies are kept here.");
   const warnings = gauge("warnings", "What somebody should see to, by kind: 1 while it holds.", "code");
   const ready = gauge("signaling_ready", "Signaling servers that the agent is logged in to.");
   const skew = gauge("clock_skew_seconds", "The largest difference of a server's clock from ours, with its sign.");
@@ -93,6 +95,10 @@ export function agentMetrics(agent: ObservedAgent): () => Promise<{ readonly typ
     const counters = agent.counters();
     waiting.set(counters.waitingBytes);
     for (const [of, count] of Object.entries(counters.revocations)) revocations.set({ of }, count);
+    copies.set({ are: "kept" }, status.audit.copies.filter(({ lines }) => lines > 0).length);
+    copies.set({ are: "wanted" }, status.audit.copiesWanted);
+    forks.reset();
+    forks.inc(counters.auditForks);
     relayed.reset();
     for (const [by, bytes] of Object.entries(counters.relayedBytes)) relayed.inc({ by }, bytes);
     denied.reset();

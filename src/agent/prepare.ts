@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { AuditLog } from "../audit.ts";
+import type { KeptAuditLog } from "../audit.ts";
 import { systemClock } from "../drivers/clock.ts";
 import { nodeCrypto } from "../drivers/crypto.ts";
 import { systemRandom } from "../drivers/entropy.ts";
@@ -13,6 +13,7 @@ import type { Label } from "../proto/membership/record.ts";
 import type { IceServer } from "../proto/negotiation/rtc.ts";
 import type { Random } from "../proto/random.ts";
 import type { HeldCredential } from "../proto/signaling/client-events.ts";
+import { withAuditLabel } from "./audit-keeper.ts";
 import { readInvite, settleCluster, settleCredential } from "./credential.ts";
 import { FIRST_JOIN_MS } from "./first-join.ts";
 import { type Issuing, openIssuing, withIssuerLabel } from "./issuing.ts";
@@ -52,7 +53,10 @@ export interface Preparation {
   readonly random: Random;
   readonly now: () => Instant;
   readonly log: Logger;
-  readonly audit: AuditLog;
+  readonly audit: KeptAuditLog;
+  /** How many members are to keep a copy of it, and whether this one keeps those of others. */
+  readonly auditCopies: number;
+  readonly keepAudit: boolean;
 }
 
 const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
@@ -68,7 +72,7 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
   const identity = crypto.nodeIdentity(state.nodeKey.seed);
   const log = options.logger ?? SILENT;
   let issuing: Issuing | undefined;
-  let audit: AuditLog | undefined;
+  let audit: KeptAuditLog | undefined;
   let storage: Storage | undefined;
   let relaying: Relaying | undefined;
   try {
@@ -118,7 +122,7 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
         localNames: options.localNames ?? false,
       },
       name: options.name ?? defaultSettings().name,
-      labels: announced(labels, issuing, relaying),
+      labels: announced(options.keepAudit === true ? withAuditLabel(labels) : labels, issuing, relaying),
       relaying,
       remembered,
       storage,
@@ -128,6 +132,8 @@ export async function prepare(options: AgentOptions): Promise<Preparation> {
       progress: options.onProgress ?? (() => undefined),
       log,
       audit,
+      auditCopies: options.auditCopies ?? 0,
+      keepAudit: options.keepAudit === true,
     };
   } catch (error) {
     await storage?.close();

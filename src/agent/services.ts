@@ -18,6 +18,11 @@ export class Services {
     this.#refused = refused;
   }
 
+  /** What a peer's valid token grants; nothing when there is none. */
+  scopesOf(peer: PeerId): readonly string[] {
+    return this.#scopesOf(peer);
+  }
+
   /** Sets, or with undefined removes, an application's handler. Throws `usage` for a protocol of Starling itself. */
   handle(protocol: string, handler: LinkStreamHandler | undefined): void {
     if (protocol.startsWith(OWN_PREFIX)) {

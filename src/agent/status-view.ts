@@ -4,7 +4,7 @@ import type { Mesh } from "../proto/mesh.ts";
 import { RELAY_LABEL, type RelayCandidate } from "../proto/negotiation/relays.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { KeyEnd } from "../proto/trust/key-end.ts";
-import type { AgentStatus, MemberStatus, SelfStatus, StatusWarning, StoreStatus } from "../status.ts";
+import type { AgentStatus, AuditStatus, MemberStatus, SelfStatus, StatusWarning, StoreStatus } from "../status.ts";
 import { version } from "../version.ts";
 import type { Connections } from "./connections.ts";
 import type { MemberInfo } from "./events.ts";
@@ -30,6 +30,7 @@ export interface StatusSources {
   /** Of a token that nobody renews, and of an issuing key that ends. */
   readonly warnings: Readonly<Record<StatusWarning["code"], string | undefined>>;
   readonly keyEnd: KeyEnd | undefined;
+  readonly audit: AuditStatus;
 }
 
 /** Puts together what `agent.status()` returns. */
@@ -75,6 +76,7 @@ export function describeStatus(sources: StatusSources): AgentStatus {
       .buckets()
       .map(({ name, keys, bytes, digest, replicas }) => ({ name, keys, bytes, digest, replicas })),
     store: { ...storage.status(), ...away(mesh) },
+    audit: sources.audit,
     warnings: WARNINGS.flatMap((code) => {
       const message = sources.warnings[code];
       return message === undefined ? [] : [{ code, message }];

@@ -128,9 +128,10 @@ export function agentAlerts(agent: WatchedAgent): Watched<AgentView> {
 }
 
 function viewOf(agent: WatchedAgent): AgentView {
-  const { self, members, links, signaling } = agent.status();
+  const { self, members, links, signaling, audit } = agent.status();
   const count = (wanted: string): number => members.filter(({ state }) => state === wanted).length;
-  const faults = Object.entries(agent.counters().faults).filter(([fault]) => fault.startsWith("admission-"));
+  const { faults: all, auditForks } = agent.counters();
+  const faults = Object.entries(all).filter(([fault]) => fault.startsWith("admission-"));
   const instantOf = (text: string | null) => (text === null ? undefined : Date.parse(text));
   return {
     tokenExpiresAt: instantOf(self.tokenExpiresAt),
@@ -139,6 +140,8 @@ function viewOf(agent: WatchedAgent): AgentView {
     links: links.length,
     skewMs: Math.max(0, ...signaling.map(({ skewMs = 0 }) => Math.abs(skewMs))),
     denied: faults.reduce((sum, [, times]) => sum + times, 0),
+    copiesMissing: audit.copiesWanted - audit.copies.length,
+    auditForks,
   };
 }
 

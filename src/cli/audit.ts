@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Command } from "commander";
+import { AUDIT_COPIES_FOLDER } from "../agent/audit-keeper.ts";
 import { nodeCrypto } from "../drivers/crypto.ts";
 import { verifyAuditLog } from "../drivers/state/audit-log.ts";
 import { readSigningKeyFile } from "../drivers/state/key-file.ts";
@@ -14,6 +15,7 @@ import { SIGNAL_AUDIT_FOLDER, SIGNAL_KEY_FILE } from "./signal.ts";
 interface VerifyOptions {
   readonly signal?: boolean;
   readonly signer?: string;
+  readonly copy?: boolean;
   readonly json?: boolean;
 }
 
@@ -26,6 +28,7 @@ export function auditCommand(program: Command): void {
       .description("find removed, changed and reordered lines of the audit log (default: that of the state directory)"),
   )
     .option("--signal", "the log of the signaling server of that state directory, not of the agent")
+    .option("--copy", "the copy that the agent of that state directory keeps of the log of --signer")
     .option("--signer <peer>", "whose log it must be (default: the key of the state directory)")
     .option("--json", "print JSON")
     .action(async (folder: string | undefined, options: VerifyOptions, command: Command) => {
@@ -34,7 +37,11 @@ export function auditCommand(program: Command): void {
       const [keyFile, home] = options.signal ? [SIGNAL_KEY_FILE, SIGNAL_AUDIT_FOLDER] : [NODE_KEY_FILE, AUDIT_FOLDER];
       const signer = options.signer === undefined ? await idIn(join(state, keyFile)) : parsePeerId(options.signer);
       if (signer === undefined) throw new StarlingError("usage", `${options.signer} is not a peer id`);
-      const report = await verifyAuditLog(folder ?? join(state, home), signer, crypto);
+      if (options.copy && options.signer === undefined)
+        throw new StarlingError("usage", "say whose log it is a copy of: --signer PEER");
+      const isCopy = options.copy === true;
+      const place = isCopy ? join(AUDIT_COPIES_FOLDER, signer) : home;
+      const report = await verifyAuditLog(folder ?? join(state, place), signer, crypto, { isCopy });
       if (options.json) printJson(report);
       else {
         for (const { file, line, fault } of report.faults) print(`${file}:${line}: ${fault}`);

@@ -28,6 +28,8 @@ interface UpFlags extends CredentialFlags, AlertFlags {
   readonly relayPublic?: string;
   readonly relayAllow?: readonly string[];
   readonly issuingKey?: string;
+  readonly auditCopies?: number;
+  readonly keepAudit?: boolean;
   readonly joinTimeout?: string;
   readonly json?: boolean;
 }
@@ -40,6 +42,8 @@ export function addUpFlags(command: Command): Command {
     .option("--relay-public <address>", "the address by which others reach the relay, behind a one-to-one NAT")
     .option("--relay-allow <range...>", "relay to these peers, which are refused by default, such as 10.1.0.0/16")
     .option("--issuing-key <file>", "issue and renew tokens for others with this key (place.key lies beside it)")
+    .option("--audit-copies <n>", "have so many other members keep a copy of the audit log (default: 0)", Number)
+    .option("--keep-audit", "keep copies of the audit logs of other members; needs the scope audit:keep")
     .option("--join-timeout <duration>", "how long a first join may take before it fails (default: 60s)")
     .option("--json", "print one line of JSON when it runs");
 }
@@ -94,6 +98,8 @@ export async function runAgent(command: Command, invite: string | undefined, ext
     onProgress: (line) => say(`joining: ${line}`),
     ...(issuingKey !== undefined && { issuingKey }),
     ...(relay !== undefined && { relay }),
+    ...(flags.auditCopies !== undefined && { auditCopies: flags.auditCopies }),
+    ...(flags.keepAudit !== undefined && { keepAudit: flags.keepAudit }),
     ...(joinTimeout !== undefined && { joinTimeoutMs: parseDuration(joinTimeout) }),
     ...(values.signalingTls && { signalingTls: values.signalingTls }),
     ...(values.signaling.length > 0 && { signaling: values.signaling }),

@@ -120,6 +120,7 @@ describe("a cluster", () => {
         setAside: 0,
         damage: [],
       },
+      audit: { lines: expect.any(Number), copiesWanted: 0, copies: [] },
       warnings: [],
     });
     expect(status.members).toHaveLength(3);

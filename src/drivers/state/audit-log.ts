@@ -7,12 +7,10 @@
  * Lines that are recorded while the disk is busy are written, synced and covered by a head together. A crash between the two leaves
  * signed lines behind the head, which the next start takes into the chain.
  */
-import { createReadStream } from "node:fs";
-import { type FileHandle, open, readdir, readFile, rm, truncate } from "node:fs/promises";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
-import { type AuditLog, type AuditReport, MAX_REPORTED_FAULTS } from "../../audit.ts";
+import { type AuditReport, type KeptAuditLog, MAX_REPORTED_FAULTS } from "../../audit.ts";
 import type { Logger } from "../../options.ts";
 import {
   AUDIT_BEGIN,
@@ -24,14 +22,14 @@ import {
   encodeAuditHead,
   MAX_AUDIT_LINE_BYTES,
   parseAuditHead,
-  parseAuditLine,
 } from "../../proto/audit/entry.ts";
 import { type AuditFault, AuditVerifier } from "../../proto/audit/verifier.ts";
-import { base64url, fromBase64url } from "../../proto/base64.ts";
+import { base64url } from "../../proto/base64.ts";
 import { utf8 } from "../../proto/bytes.ts";
 import type { PeerId } from "../../proto/peer-id.ts";
 import { type Rate, TokenBucket } from "../../proto/token-bucket.ts";
 import type { Crypto, NodeIdentity } from "../../proto/trust/crypto.ts";
+import { firstOf, lastLineOf, linesOf, type Signed, segmentName, segmentsOf, signedBy } from "./audit-segments.ts";
 import { attempt, ensurePrivateFolder, readPrivateText, writePrivate } from "./private-files.ts";
 
 /** A full segment, bytes: some 40,000 lines. */
@@ -46,7 +44,10 @@ const MAX_WAITING = 4_096;
 const DENIALS: Rate = { perSecond: 20, burst: 500 };
 
 const HEAD_FILE = "head";
-const SEGMENT = /^\d{12}\.jsonl$/;
+/** The newest lines, which are handed to whoever keeps copies without being read back: some minutes of a busy log. */
+const RECENT = 1_024;
+/** Lines in one portion that is read back. */
+const PORTION = 512;
 
 /** How much of a log is kept. */
 export interface AuditRetention {
@@ -64,7 +65,7 @@ export async function openAuditLog(options: {
   readonly now: () => number;
   readonly log: Logger;
   readonly retention?: AuditRetention;
-}): Promise<AuditLog> {
+}): Promise<KeptAuditLog> {
   const { folder, owner, crypto } = options;
   await ensurePrivateFolder(folder);
   const sign: AuditSigner = (text) => base64url(owner.sign("starling/audit/1", utf8(text)));
@@ -72,7 +73,8 @@ export async function openAuditLog(options: {
   const isSigned = signedBy(owner.id, crypto);
   const head = await readHead(folder, isSigned);
   const last = segments.at(-1);
-  const position = last === undefined ? (head ?? AUDIT_BEGIN) : await resume(join(folder, last), head, isSigned);
+  const found = last === undefined ? undefined : await lastLineOf(join(folder, last), isSigned);
+  const position = found ?? head ?? AUDIT_BEGIN;
   const first = head?.first ?? 1;
   const audit = new DiskAuditLog({ ...options, sign, segments, first, position });
   audit.record({ action: "audit.open", actor: owner.id, outcome: "ok" });
@@ -81,7 +83,7 @@ export async function openAuditLog(options: {
 
 type Options = Parameters<typeof openAuditLog>[0];
 
-class DiskAuditLog implements AuditLog {
+class DiskAuditLog implements KeptAuditLog {
   readonly #options: Options;
   readonly #sign: AuditSigner;
   readonly #segments: string[];
@@ -91,6 +93,9 @@ class DiskAuditLog implements AuditLog {
   #file: FileHandle | undefined;
   #fileBytes = 0;
   #waiting: string[] = [];
+  #durable: number;
+  /** The newest lines on the disk, up to `#durable`. */
+  #recent: string[] = [];
   #suppressed = 0;
   #writing: Promise<void> | undefined;
   /** The log closes: what waits is written at once. */
@@ -110,6 +115,7 @@ class DiskAuditLog implements AuditLog {
     this.#segments = [...options.segments];
     this.#first = options.first;
     this.#position = options.position;
+    this.#durable = options.position.seq;
     this.#denials = new TokenBucket(DENIALS, options.now());
   }
 
@@ -125,6 +131,35 @@ class DiskAuditLog implements AuditLog {
     this.#position = position;
     this.#waiting.push(`${line}\n`);
     this.#writing ??= this.#write();
+  }
+
+  get durable(): number {
+    return this.#durable;
+  }
+
+  async *read(from: number): AsyncGenerator<readonly string[]> {
+    const end = this.#durable;
+    if (from > end) return;
+    const recentFrom = end - this.#recent.length + 1;
+    if (from >= recentFrom) yield this.#recent.slice(from - recentFrom);
+    else yield* this.#readBack(from, end);
+  }
+
+  async *#readBack(from: number, end: number): AsyncGenerator<readonly string[]> {
+    let portion: string[] = [];
+    for (const [index, name] of this.#segments.entries()) {
+      const next = this.#segments[index + 1];
+      if (next !== undefined && firstOf(next) <= from) continue;
+      let number = firstOf(name);
+      for await (const line of linesOf(join(this.#options.folder, name))) {
+        if (number > end) break;
+        if (number++ >= from) portion.push(line);
+        if (portion.length < PORTION) continue;
+        yield portion;
+        portion = [];
+      }
+    }
+    if (portion.length > 0) yield portion;
   }
 
   async close(): Promise<void> {
@@ -171,8 +206,11 @@ class DiskAuditLog implements AuditLog {
     });
     this.#fileBytes += bytes.length;
     const old = this.#segments.splice(0, Math.max(0, this.#segments.length - segments));
-    if (old.length > 0) this.#first = Number.parseInt(this.#segments[0] as string, 10);
+    if (old.length > 0) this.#first = firstOf(this.#segments[0] as string);
     await writePrivate(join(folder, HEAD_FILE), `${encodeAuditHead({ first: this.#first, seq, hash }, this.#sign)}\n`);
+    this.#durable = seq;
+    this.#recent.push(...lines.map((line) => line.slice(0, -1)));
+    this.#recent.splice(0, this.#recent.length - RECENT);
     for (const name of old) await rm(join(folder, name), { force: true });
   }
 
@@ -181,7 +219,7 @@ class DiskAuditLog implements AuditLog {
     await this.#file?.close();
     const { folder, retention } = this.#options;
     const last = this.#file === undefined ? this.#segments.at(-1) : undefined;
-    const name = last ?? `${String(seq).padStart(12, "0")}.jsonl`;
+    const name = last ?? segmentName(seq);
     this.#file = await attempt("write", folder, () => open(join(folder, name), "a", 0o600));
     this.#fileBytes = (await this.#file.stat()).size;
     if (last === undefined) this.#segments.push(name);
@@ -189,10 +227,15 @@ class DiskAuditLog implements AuditLog {
   }
 }
 
-/** Reads the log in `folder` and says what does not fit. Throws `state-unavailable`. */
-export async function verifyAuditLog(folder: string, signer: PeerId, crypto: Crypto): Promise<AuditReport> {
+/** Reads the log in `folder`, or a copy of one, which has no head, and says what does not fit. Throws `state-unavailable`. */
+export async function verifyAuditLog(
+  folder: string,
+  signer: PeerId,
+  crypto: Crypto,
+  { isCopy = false }: { readonly isCopy?: boolean } = {},
+): Promise<AuditReport> {
   const isSigned = signedBy(signer, crypto);
-  const verifier = new AuditVerifier(await readHead(folder, isSigned), isSigned);
+  const verifier = new AuditVerifier(isCopy ? undefined : await readHead(folder, isSigned), isSigned);
   const faults: { file: string; line: number; fault: AuditFault }[] = [];
   const found = (file: string, line: number, fault: AuditFault | undefined): void => {
     if (fault !== undefined && faults.length < MAX_REPORTED_FAULTS) faults.push({ file, line, fault });
@@ -205,47 +248,12 @@ export async function verifyAuditLog(folder: string, signer: PeerId, crypto: Cry
       found(name, ++number, verifier.take(line));
     }
   }
-  found(HEAD_FILE, 1, verifier.end());
+  if (!isCopy) found(HEAD_FILE, 1, verifier.end());
   return { ok: faults.length === 0, signer, lines, first: verifier.first ?? 0, last: verifier.last.seq, faults };
-}
-
-/**
- * Where the chain goes on: behind the last line that its owner signed. A torn last line, which a crash left, is cut off. Whatever else
- * does not fit stays as it is, for `verifyAuditLog` to find: a damaged log must not keep an agent down.
- */
-async function resume(path: string, head: AuditHead | undefined, isSigned: Signed): Promise<AuditPosition> {
-  const content = await attempt("read", path, () => readFile(path));
-  const whole = content.lastIndexOf(10) + 1;
-  if (whole < content.length) await attempt("write", path, () => truncate(path, whole));
-  const lines = content.toString("utf8", 0, whole).split("\n");
-  for (let line = lines.pop(); line !== undefined; line = lines.pop()) {
-    const link = parseAuditLine(line);
-    if (link !== undefined && isSigned(link.body, link.signature)) return { seq: link.seq, hash: link.hash };
-  }
-  return head ?? AUDIT_BEGIN;
 }
 
 async function readHead(folder: string, isSigned: Signed): Promise<AuditHead | undefined> {
   const text = await readPrivateText(join(folder, HEAD_FILE), MAX_AUDIT_LINE_BYTES);
   const head = text === undefined ? undefined : parseAuditHead(text);
   return head !== undefined && isSigned(head.body, head.signature) ? head : undefined;
-}
-
-async function segmentsOf(folder: string): Promise<string[]> {
-  const names = await attempt("read", folder, () => readdir(folder));
-  return names.filter((name) => SEGMENT.test(name)).sort();
-}
-
-function linesOf(path: string): AsyncIterable<string> {
-  return createInterface({ input: createReadStream(path, { encoding: "utf8" }), crlfDelay: 0 });
-}
-
-type Signed = (body: string, signature: string) => boolean;
-
-function signedBy(signer: PeerId, crypto: Crypto): Signed {
-  return (body, signature) => {
-    const bytes = fromBase64url(signature);
-    if (bytes === undefined) return false;
-    return crypto.verify({ signer, label: "starling/audit/1", body: utf8(body), signature: bytes });
-  };
 }

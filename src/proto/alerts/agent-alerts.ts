@@ -14,6 +14,10 @@ export interface AgentView {
   readonly skewMs: number;
   /** Peers that were not admitted, since the start. */
   readonly denied: number;
+  /** Copies of the audit log that are wanted and not there. */
+  readonly copiesMissing: number;
+  /** Audit logs of others that were not those whose copies are kept here, since the start. */
+  readonly auditForks: number;
 }
 
 const MINUTE = 60_000;
@@ -57,5 +61,18 @@ export const AGENT_ALERTS: readonly AlertRule<AgentView>[] = [
     above: 20,
     forMs: 0,
     summary: "Somebody keeps trying to get in: read the `denied` lines of the audit log.",
+  },
+  {
+    name: "StarlingAuditNotCopied",
+    holds: ({ copiesMissing }) => copiesMissing > 0,
+    forMs: 15 * MINUTE,
+    summary: "Fewer members than wanted keep a copy of the audit log: start others with --keep-audit.",
+  },
+  {
+    name: "StarlingAuditForked",
+    count: ({ auditForks }) => auditForks,
+    above: 0,
+    forMs: 0,
+    summary: "A member's audit log was written anew or put back: compare it with the copy here, and ask its owner.",
   },
 ];

@@ -14,6 +14,7 @@ import { sha256 } from "../hash.ts";
 
 /** What is audited: a closed list, so that a reader can know all of it. */
 export const AUDIT_ACTIONS = [
+  "audit.copy",
   "audit.open",
   "control.call",
   "decree.issuers",

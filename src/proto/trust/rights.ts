@@ -35,6 +35,8 @@ const SCOPES = {
   /** Without it nobody sends packets to the server that a member announces. */
   relay: () => "relay",
   "read-metrics": () => "metrics:read",
+  /** Without it nobody hands a member its audit log. */
+  "keep-audit": () => "audit:keep",
   /** These two of the ceiling of an issuing key, if what it decrees is to count. */
   revoke: () => "member:revoke",
   rotate: () => "keys:rotate",
@@ -89,6 +91,7 @@ export function rightOfFrame(kind: number): Right {
 export const OWN_PREFIX = "starling/";
 
 const OWN_STREAMS: Readonly<Record<string, Right>> = {
+  "starling/audit/1": "member",
   "starling/issuer/1": "member",
   "starling/keys/1": "member",
   "starling/relay/1": "member",

@@ -139,8 +139,8 @@ describe("alerts of an agent", () => {
   let faults = 0;
   const self = { id: "a".repeat(52), name: "node", cluster: "c", tokenExpiresAt: null, issuingKeyExpiresAt: null };
   const agent = {
-    status: () => ({ self, members: [], links: [], signaling: [] }),
-    counters: () => ({ faults: { "admission-bad-mac": faults } }),
+    status: () => ({ self, members: [], links: [], signaling: [], audit: { copiesWanted: 0, copies: [] } }),
+    counters: () => ({ faults: { "admission-bad-mac": faults }, auditForks: 0 }),
   } as unknown as Parameters<typeof agentAlerts>[0];
   const watch = async (flags: AlertFlags): Promise<Disposable> =>
     watchForAlerts((await alertWebhook(flags)) ?? expect.fail("no webhook"), agentAlerts(agent), log, 10);

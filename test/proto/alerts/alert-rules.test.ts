@@ -13,6 +13,8 @@ const calm: AgentView = {
   links: 4,
   skewMs: 0,
   denied: 0,
+  copiesMissing: 0,
+  auditForks: 0,
 };
 
 /** Looks every ten seconds from `from` to `to`, and says when something was told. */
@@ -33,6 +35,7 @@ test.each<[string, Partial<AgentView>, number]>([
   ["StarlingPartitionSuspected", { members: { alive: 3, suspect: 1, down: 1 } }, 2],
   ["StarlingAlone", { links: 0 }, 2],
   ["StarlingClockSkew", { skewMs: -30_000 }, 5],
+  ["StarlingAuditNotCopied", { copiesMissing: 1 }, 15],
 ])(
   "%s fires once when its condition has held long enough, and is resolved when it is over as long",
   (name, change, minutes) => {
