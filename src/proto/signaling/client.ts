@@ -70,7 +70,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   readonly #orders = new Orders();
   #stage: ClientStage = { at: "waiting", until: 0 };
   #attempt: Attempt = 0;
-  #failures = 0;
+  #offlineSince: Instant | undefined;
   #clock = new ServerClock();
   #inbound = new TokenBucket(clientLimits.inbound, 0);
   #heardAt: Instant = 0;
@@ -183,9 +183,9 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   ): void {
     const stage = this.#stage;
     if (!more.closed && "attempt" in stage) this.#out.push({ type: "disconnect", attempt: stage.attempt });
-    if (stage.at === "ready" && now - stage.since >= clientLimits.healthyMs) this.#failures = 0;
-    const retryAt = now + (more.waitMs ?? 0) + backoffMs(this.#failures, this.#options.random);
-    this.#failures++;
+    if (stage.at === "ready" && now - stage.since >= clientLimits.healthyMs) this.#offlineSince = undefined;
+    this.#offlineSince ??= now;
+    const retryAt = now + (more.waitMs ?? 0) + backoffMs(now - this.#offlineSince, this.#options.random);
     this.#stage = { at: "waiting", until: retryAt };
     this.#out.push({ type: "offline", reason, detail, ...(more.code && { code: more.code }), retryAt });
   }

@@ -27,14 +27,14 @@ export class Agent {
   /** What the latest request brought along. */
   hello: ClientMessage | Malformed | undefined;
 
-  constructor(credential: HeldCredential = member) {
+  constructor(credential: HeldCredential = member, seed = 1) {
     this.client = new SignalingClient({
       peer: alice,
       cluster: CLUSTER,
       serverName: SERVER,
       run: { instance: instanceOf(1), startedAt: START },
       credential,
-      random: new SeededRandom(1),
+      random: new SeededRandom(seed),
     });
   }
 

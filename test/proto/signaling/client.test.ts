@@ -172,9 +172,39 @@ describe("a lost server", () => {
     expect(waits[0]).toBeLessThan(500);
     expect(Math.max(...waits)).toBeLessThan(30_000);
     expect(Math.max(...waits)).toBeGreaterThan(15_000);
-    const others = Array.from({ length: 1_000 }, (_, seed) => backoffMs(5, new SeededRandom(seed)));
+    const others = Array.from({ length: 1_000 }, (_, seed) => backoffMs(5_000, new SeededRandom(seed)));
     const mean = others.reduce((sum, wait) => sum + wait, 0) / others.length;
-    expect(mean / (backoffLimits.firstMs * 32)).toBeCloseTo(0.5, 1);
+    expect(mean / (backoffLimits.firstMs + 5_000 * backoffLimits.growth)).toBeCloseTo(0.5, 1);
+  });
+
+  test("for two seconds has all of ten thousand back within 7 s of its return, and no second sees more than half of them", () => {
+    const outageMs = 2_000;
+    const returns = Array.from({ length: 10_000 }, (_, seed) => {
+      const random = new SeededRandom(seed);
+      let lostForMs = 0;
+      while (lostForMs < outageMs) lostForMs += backoffMs(lostForMs, random);
+      return lostForMs - outageMs;
+    });
+    const perSecond = Array.from(
+      { length: 7 },
+      (_, second) => returns.filter((at) => Math.floor(at / 1_000) === second).length,
+    );
+    expect(Math.max(...returns)).toBeLessThan(7_000);
+    expect(Math.max(...perSecond)).toBeLessThan(5_000);
+  });
+
+  test("makes nobody wait longer than three times as long as it was away, however often that was tried", () => {
+    for (let seed = 0; seed < 200; seed++) {
+      const agent = new Agent(member, seed);
+      const lostAt = agent.now;
+      while (agent.now - lostAt < 2_000) {
+        agent.pass(0);
+        const [seen] = agent.handle({ type: "closed", attempt: agent.attempt, reason: "connection refused" });
+        if (seen === undefined || !("retryAt" in seen)) throw new Error("no retry");
+        expect(seen.retryAt - agent.now).toBeLessThan(500 + 3 * (agent.now - lostAt));
+        agent.pass(seen.retryAt - agent.now);
+      }
+    }
   });
 
   test("that held for half a minute is tried again as if nothing had been", () => {
