@@ -67,10 +67,17 @@ export class Runner<Input, Output> {
     if (deadline === undefined) return;
     this.#armedFor = deadline;
     const wait = deadline - this.#now();
-    // Due already: once per turn of the event loop, after its IO, so that what came in together is handled together.
-    if (wait <= 0) this.#immediate = setImmediate(this.#fire);
-    else this.#timer = setTimeout(this.#fire, Math.min(Math.ceil(wait), MAX_TIMER_MS));
+    if (wait <= 0) this.#fireAfterIo();
+    else this.#timer = setTimeout(this.#fireAfterIo, Math.min(Math.ceil(wait), MAX_TIMER_MS));
   }
+
+  /**
+   * Once per turn of the event loop, after its IO: what came in together is handled together, and a loop that was held up hears what has
+   * arrived meanwhile before it judges anybody's silence.
+   */
+  readonly #fireAfterIo = (): void => {
+    this.#immediate = setImmediate(this.#fire);
+  };
 
   #disarm(): void {
     clearTimeout(this.#timer);
