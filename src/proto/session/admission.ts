@@ -331,10 +331,11 @@ export class Admission implements Machine<AdmissionInput, AdmissionOutput> {
 
   /**
    * Ends the handshake on our side. The peer is told once it has said hello in a form that we can read: a silent or a
-   * garbled channel gets no answer at all.
+   * garbled channel gets no answer at all. After our own ready it may have admitted us, and would take the refusal for a frame of
+   * the link: the channel just closes.
    */
   #refuse(reason: RefusalReason, readable = false): readonly AdmissionOutput[] {
-    const told = readable || this.#state.type === "proving";
+    const told = readable || (this.#state.type === "proving" && this.#state.ready === undefined);
     const ended = this.#over("local", reason);
     return told ? [{ type: "send", frame: encodeRefusal(reason) }, ...ended] : ended;
   }

@@ -158,6 +158,16 @@ test("the five seconds count from the open channel, not from the last frame", ()
   expect([dialer.verdict, dialer.sent.at(-1)]).toEqual(["local: timeout", Uint8Array.of(3, 4)]);
 });
 
+test("who has said ready says nothing more: the peer may have admitted it, and reads frames of the link", () => {
+  const dialer = new Side(optionsOf("dialer"));
+  const answerer = new Side(optionsOf("answerer"));
+  meet(dialer, answerer, (from, frame, index) => (from === "answerer" && index === 2 ? [] : [frame]));
+  expect([dialer.verdict, answerer.verdict]).toEqual(["open", "admitted"]);
+  const before = dialer.sent.length;
+  dialer.input({ type: "timeout" }, 5_000);
+  expect([dialer.verdict, dialer.sent.length]).toEqual(["local: timeout", before]);
+});
+
 test("a check that comes back after the end changes nothing", () => {
   const { dialer } = proving();
   dialer.input({ type: "timeout" }, 5_000);
