@@ -1,7 +1,7 @@
 import { defaultRelayAddresses, parseListenAddress, STUN_PORT } from "../../stun/listen-address.ts";
 import { canonicalAddress, endpointText } from "../../stun/proto/address.ts";
 import { issueCredential, MAX_SECRETS } from "../../stun/proto/credentials.ts";
-import { type StunServer, startStunServer } from "../../stun/server.ts";
+import type { StunServer } from "../../stun/server.ts";
 import { StarlingError } from "../errors.ts";
 import type { RelayOptions } from "../options.ts";
 import { base64 } from "../proto/base64.ts";
@@ -59,6 +59,7 @@ export async function openRelaying(options: RelayOptions, random: Random, now: (
     throw new StarlingError("usage", `${JSON.stringify(options.publicAddress)} is no IP address`);
   const freshSecret = (): string => base64(randomBytes(random, SECRET_BYTES));
   let secrets: readonly string[] = [freshSecret()];
+  const { startStunServer } = await import("../../stun/server.ts");
   const server = await startStunServer({
     listen: [listen],
     realm: REALM,

@@ -1,6 +1,5 @@
 import type { Command } from "commander";
 import { nodeCrypto } from "../drivers/crypto.ts";
-import { browserLogin, deviceLogin } from "../drivers/oidc-login.ts";
 import { readClusterFiles } from "../drivers/state/cluster-files.ts";
 import { openStateDirectory } from "../drivers/state-directory.ts";
 import { StarlingError } from "../errors.ts";
@@ -45,6 +44,7 @@ export async function readCredential(
   if (oidcIssuer === undefined || oidcClient === undefined)
     throw new StarlingError("usage", "--oidc-issuer and --oidc-client go together");
   const nonce = await nonceOf(stateDirectory, invite);
+  const { browserLogin, deviceLogin } = await import("../drivers/oidc-login.ts");
   const login = flags.oidcBrowser ? browserLogin : deviceLogin;
   const idToken = await login({
     issuer: oidcIssuer,

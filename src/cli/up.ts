@@ -1,7 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { flushCompileCache } from "node:module";
 import type { Command } from "commander";
-import { agentMetrics } from "../agent/metrics.ts";
 import { type Agent, createAgent } from "../agent.ts";
 import { type ControlHandler, serveControl } from "../drivers/control.ts";
 import { readStdin } from "../drivers/state/stdin.ts";
@@ -14,7 +13,6 @@ import { addSettingFlags, flagsOf } from "./flags.ts";
 import { guardedHandlers } from "./guarded-handlers.ts";
 import { controlHandlers } from "./handlers.ts";
 import { commandLogger } from "./log.ts";
-import { observe } from "./observe.ts";
 import { parseDuration, parseListen, print, say, warn } from "./output.ts";
 import { readSecret } from "./secret.ts";
 import { resolveSettings } from "./settings.ts";
@@ -149,10 +147,7 @@ async function live(
       throw error;
     },
   );
-  const observation = await observe(metrics, stateDirectory, {
-    metrics: agentMetrics(agent),
-    isReady: () => agent.status().self.state === "joined",
-  }).catch(async (error: unknown) => {
+  const observation = await observeAgent(agent, metrics, stateDirectory).catch(async (error: unknown) => {
     await control.close();
     await agent.close();
     throw error;
@@ -170,6 +165,16 @@ async function live(
   await observation?.close();
   if (failure && !isSucceeded) throw failure;
   return isSucceeded && !interrupted.aborted ? "again" : "over";
+}
+
+/** Metrics at `listen`. What renders them is loaded by those who ask for it: it takes as long as an eighth of all the rest. */
+async function observeAgent(agent: Agent, listen: string | undefined, stateDirectory: string) {
+  if (listen === undefined) return undefined;
+  const [{ observe }, { agentMetrics }] = await Promise.all([import("./observe.ts"), import("../agent/metrics.ts")]);
+  return observe(listen, stateDirectory, {
+    metrics: agentMetrics(agent),
+    isReady: () => agent.status().self.state === "joined",
+  });
 }
 
 /** The relay that the flags describe; undefined where they ask for none. */
