@@ -46,7 +46,7 @@ export interface RoomsLimits {
   readonly recordBytes: number;
   /** Records in a welcome. */
   readonly welcomeIntroductions: number;
-  /** How long agents are asked to stay away when the server closes, ms; each adds as much again at random. */
+  /** How long agents are asked to stay away when the server closes, ms; each adds up to three times as much and 1 s, at random. */
   readonly reconnectAfterMs: number;
 }
 

@@ -214,7 +214,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     else if (message.type === "refused") this.#refused(message.code, message.detail, now);
     else if (message.type === "going-away") {
       const asked = Math.min(message.reconnectAfterMs, signalingLimits.reconnectAfterMs);
-      const waitMs = asked + backoffMs(0, this.#options.random);
+      const waitMs = asked + backoffMs(asked, this.#options.random);
       this.#offline("going-away", "the server closes", now, { waitMs });
     } else if (this.#stage.at === "greeting" && message.type === "challenge") this.#challenged(message, now);
     else if (this.#stage.at === "exchanging" && message.type === "exchanged")

@@ -295,7 +295,23 @@ describe("a lost server", () => {
   test("cannot send its agents away for ever", () => {
     const agent = new Agent().ready();
     agent.hear({ type: "going-away", reconnectAfterMs: Number.MAX_SAFE_INTEGER });
-    expect(agent.pass(61_000)).toContainEqual({ type: "connect", attempt: 2 });
+    // A minute, and the longest wait for a server that has been away that long.
+    expect(agent.pass(91_000)).toContainEqual({ type: "connect", attempt: 2 });
+  });
+
+  test("that goes away on purpose with a thousand has all of them back within 5 s, four in ten at most in one second", () => {
+    const returns = Array.from({ length: 1_000 }, (_, seed) => {
+      const agent = new Agent(member, seed).ready();
+      const said = agent.hear({ type: "going-away", reconnectAfterMs: 1_000 });
+      const offline = said.find((output) => "retryAt" in output);
+      return offline !== undefined && "retryAt" in offline ? offline.retryAt - agent.now : Number.NaN;
+    });
+    const perSecond = Array.from(
+      { length: 5 },
+      (_, second) => returns.filter((at) => Math.floor(at / 1_000) === second).length,
+    );
+    expect(Math.max(...returns)).toBeLessThan(5_000);
+    expect(Math.max(...perSecond)).toBeLessThan(400);
   });
 });
 
