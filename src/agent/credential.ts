@@ -124,7 +124,7 @@ export async function settleCredential(options: {
   if (options.credential !== undefined) return { kind: "join", token: options.credential };
   if (invite?.token.kind === "none") {
     const message =
-      "the invite holds no token: show an API key with --api-key-file, or log in with --oidc-issuer and --oidc-client";
+      "the invite holds no token: show an API key with --api-key-file, a certificate with --join-cert and --join-key, or log in with --oidc-issuer and --oidc-client";
     throw new StarlingError("token-expired", message);
   }
   if (invite)

@@ -1,14 +1,15 @@
 import { z } from "zod";
 import { defaultRoomsLimits, type RoomsLimits } from "../../signaling/proto/limits.ts";
 import { StarlingError } from "../errors.ts";
+import type { CertificateSettings } from "../issuer/certificate-way.ts";
 import type { OidcSettings } from "../issuer/oidc-way.ts";
 import { isRole } from "../proto/trust/claims.ts";
 import { type Roles, scopesOfRole } from "../proto/trust/roles.ts";
 import { isScope, MAX_SCOPES } from "../proto/trust/scopes.ts";
 
 /**
- * The section `signal` of the configuration file: bounds of a signaling server, under the names of `RoomsLimits`, and an identity
- * provider at which people log in to join.
+ * The section `signal` of the configuration file: bounds of a signaling server, under the names of `RoomsLimits`, an identity
+ * provider at which people log in to join, and an authority whose certificates machines show to join.
  *
  *     signal:
  *       limits:
@@ -22,6 +23,10 @@ import { isScope, MAX_SCOPES } from "../proto/trust/scopes.ts";
  *           - { value: operators, role: admin, scopes: ["*"] }
  *           - { value: staff, role: developer }
  *           - { value: "*", role: member, scopes: ["mesh:join", "kv:read:*"] }
+ *       certificates:
+ *         ca: /etc/starling/members-ca.pem
+ *         grants:
+ *           - { value: "DNS:web-1.example", role: node }
  *
  * A grant without scopes grants what its role stands for: one that is built in, or of the section `roles`.
  */
@@ -51,12 +56,22 @@ const oidc = z.strictObject({
   grants: z.array(grantSchema).min(1).max(64),
 });
 
-const section = z.strictObject({ limits: limits.exactOptional(), oidc: oidc.exactOptional() });
+const certificates = z.strictObject({
+  ca: z.string().min(1).max(1_024),
+  grants: z.array(grantSchema).min(1).max(64),
+});
+
+const section = z.strictObject({
+  limits: limits.exactOptional(),
+  oidc: oidc.exactOptional(),
+  certificates: certificates.exactOptional(),
+});
 
 /** What a signaling server is told by its configuration file. */
 export interface SignalSettings {
   readonly limits: Partial<RoomsLimits>;
   readonly oidc: OidcSettings | undefined;
+  readonly certificates: CertificateSettings | undefined;
 }
 
 /** Reads the section; throws `config-invalid` that names the setting. `roles`: those of one's own. */
@@ -66,18 +81,25 @@ export function signalSettings(settings: unknown, roles: Roles): SignalSettings 
     const issue = parsed.error.issues[0];
     throw invalid(issue?.path ?? [], issue?.message ?? "is not valid");
   }
-  const { limits = {}, oidc } = parsed.data;
+  const { limits = {}, oidc, certificates } = parsed.data;
+  const grantsOf = (way: "oidc" | "certificates", grants: readonly z.infer<typeof grantSchema>[]) =>
+    grants.map((grant, index) => expanded(grant, [way, "grants", index], roles));
   return {
     limits: limits as Partial<RoomsLimits>,
-    oidc: oidc && { ...oidc, grants: oidc.grants.map((grant, index) => expanded(grant, index, roles)) },
+    oidc: oidc && { ...oidc, grants: grantsOf("oidc", oidc.grants) },
+    certificates: certificates && { ...certificates, grants: grantsOf("certificates", certificates.grants) },
   };
 }
 
-function expanded(grant: z.infer<typeof grantSchema>, index: number, roles: Roles): OidcSettings["grants"][number] {
+function expanded(
+  grant: z.infer<typeof grantSchema>,
+  path: readonly PropertyKey[],
+  roles: Roles,
+): OidcSettings["grants"][number] {
   const scopes = grant.scopes ?? scopesOfRole(grant.role, roles);
   if (scopes !== undefined) return { ...grant, scopes };
   const message = `there is no role ${JSON.stringify(grant.role)}; name its scopes here or in the section roles`;
-  throw invalid(["oidc", "grants", index], message);
+  throw invalid(path, message);
 }
 
 function invalid(path: readonly PropertyKey[], message: string): StarlingError {

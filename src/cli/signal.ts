@@ -15,6 +15,7 @@ import { acquireLock, LOCK_FILE } from "../drivers/state/lock.ts";
 import { ensurePrivateFolder, exists } from "../drivers/state/private-files.ts";
 import { StarlingError } from "../errors.ts";
 import { apiKeyWay } from "../issuer/api-key-way.ts";
+import { certificateWay } from "../issuer/certificate-way.ts";
 import { oidcWay } from "../issuer/oidc-way.ts";
 import type { Logger, Settings } from "../options.ts";
 import { type AlertFlags, addAlertFlags, alertWebhook, serverAlerts, watchForAlerts } from "./alerts.ts";
@@ -87,8 +88,12 @@ export function signalCommand(program: Command): void {
         : undefined;
       const tls = tlsFilesOf(options);
       const { values } = readSettingsFile(options.config, stateDirectory);
-      const { limits, oidc } = signalSettings(values.signal, ownRoles(values));
-      const waysIn = [apiKeyWay(stateDirectory), ...(oidc ? [oidcWay(oidc, cluster.clusterId)] : [])];
+      const { limits, oidc, certificates } = signalSettings(values.signal, ownRoles(values));
+      const waysIn = [
+        apiKeyWay(stateDirectory),
+        ...(oidc ? [oidcWay(oidc, cluster.clusterId)] : []),
+        ...(certificates ? [certificateWay(certificates, cluster.clusterId)] : []),
+      ];
       if (options.metrics !== undefined) parseListen(options.metrics);
       const webhook = await alertWebhook(options);
       const stopped = Promise.withResolvers<void>();
