@@ -68,7 +68,7 @@ export async function writeBackup(
     const seal = async (chunk: readonly Row[], isLast: boolean): Promise<void> => {
       const plain = await zip(encode(chunk.map(({ space, name, value }): WireValue => [space, name, value])));
       const nonce = cipher.randomBytes(NONCE_BYTES);
-      const sealed = await aead.seal(nonce, new Uint8Array(plain), associated(header, number++, isLast));
+      const sealed = await aead.seal(nonce, [plain], associated(header, number++, isLast));
       await file.write(concat(uint32(nonce.length + sealed.length), nonce, sealed));
     };
     let count = 0;

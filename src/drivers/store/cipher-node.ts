@@ -10,6 +10,7 @@ import { derivationBlocks, maskKey } from "./xaes.ts";
 const POOL_BYTES = 4_096;
 
 const GCM = "aes-256-gcm";
+const NOTHING = new Uint8Array(0);
 
 /** {@link RowCipher} by node:crypto. */
 export function nodeRowCipher(): RowCipher {
@@ -39,13 +40,17 @@ function aead(key: Uint8Array): RowAead {
   const keyOf = (nonce: Uint8Array): Uint8Array => blocks.update(derivationBlocks(mask, nonce));
 
   return {
-    seal(nonce, plain, associated) {
+    seal(nonce, plain, associated, head = NOTHING) {
       const cipher = createCipheriv(GCM, keyOf(nonce), nonce.subarray(NONCE_BYTES / 2));
       cipher.setAAD(associated);
-      if (plain.length <= SLICE_BYTES) return concat(cipher.update(plain), cipher.final(), cipher.getAuthTag());
-      return inSlices(plain, (slice) => cipher.update(slice), TAG_BYTES).then((sealed) => {
+      const length = plain.reduce((sum, part) => sum + part.length, 0);
+      if (length <= SLICE_BYTES)
+        return concat(head, ...plain.map((part) => cipher.update(part)), cipher.final(), cipher.getAuthTag());
+      const sealed = new Uint8Array(head.length + length + TAG_BYTES);
+      sealed.set(head);
+      return inSlices(plain, (slice) => cipher.update(slice), sealed.subarray(head.length)).then(() => {
         cipher.final();
-        sealed.set(cipher.getAuthTag(), plain.length);
+        sealed.set(cipher.getAuthTag(), head.length + length);
         return sealed;
       });
     },
@@ -71,17 +76,25 @@ function aead(key: Uint8Array): RowAead {
         // A Buffer differs from a Uint8Array in its methods, and its memory may be a shared pool's.
         return isGenuine() ? new Uint8Array(plain) : undefined;
       }
-      return inSlices(body, (slice) => decipher.update(slice), 0).then((plain) => (isGenuine() ? plain : undefined));
+      const plain = new Uint8Array(length);
+      return inSlices([body], (slice) => decipher.update(slice), plain).then(() => (isGenuine() ? plain : undefined));
     },
   };
 }
 
-/** Turns `bytes` slice by slice, with a turn of the event loop between; leaves `room` bytes at the end of the result. */
-async function inSlices(bytes: Uint8Array, turn: (slice: Uint8Array) => Uint8Array, room: number): Promise<Uint8Array> {
-  const result = new Uint8Array(bytes.length + room);
-  for (let at = 0; at < bytes.length; at += SLICE_BYTES) {
-    if (at > 0) await setImmediate();
-    result.set(turn(bytes.subarray(at, at + SLICE_BYTES)), at);
+/** Turns the parts slice by slice into `result`, with a turn of the event loop after each. */
+async function inSlices(
+  parts: readonly Uint8Array[],
+  turn: (slice: Uint8Array) => Uint8Array,
+  result: Uint8Array,
+): Promise<void> {
+  let at = 0;
+  for (const part of parts) {
+    for (let from = 0; from < part.length; from += SLICE_BYTES) {
+      const slice = part.subarray(from, from + SLICE_BYTES);
+      result.set(turn(slice), at);
+      at += slice.length;
+      if (slice.length === SLICE_BYTES) await setImmediate();
+    }
   }
-  return result;
 }

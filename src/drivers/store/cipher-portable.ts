@@ -3,12 +3,15 @@
  * thread; else @noble/ciphers, which does not, and takes some 10 ms for each MiB.
  */
 import { ecb, gcm } from "@noble/ciphers/aes.js";
+import { concat } from "../../proto/bytes.ts";
 import { hmac, sha256 } from "../../proto/hash.ts";
 import { NONCE_BYTES, type RowAead, type RowCipher, TAG_BYTES } from "./envelope.ts";
 import { derivationBlocks, maskKey } from "./xaes.ts";
 
 /** Below this WebCrypto's detour through other threads costs more than it saves, bytes. */
 const LEAST_WEB_BYTES = 4_096;
+
+const NOTHING = new Uint8Array(0);
 
 /** {@link RowCipher} without node:crypto. `useWebCrypto`: where there is one; default true. */
 export function portableRowCipher(useWebCrypto = true): RowCipher {
@@ -27,12 +30,13 @@ function aead(key: Uint8Array, subtle: typeof crypto.subtle | undefined): RowAea
   const tail = (nonce: Uint8Array): Uint8Array => nonce.slice(NONCE_BYTES / 2);
 
   return {
-    seal(nonce, plain, associated) {
+    seal(nonce, parts, associated, head = NOTHING) {
+      const plain = concat(...parts);
       if (subtle === undefined || plain.length < LEAST_WEB_BYTES)
-        return gcm(keyOf(nonce), tail(nonce), associated).encrypt(plain);
+        return concat(head, gcm(keyOf(nonce), tail(nonce), associated).encrypt(plain));
       return webKey(subtle, keyOf(nonce), "encrypt")
-        .then((key) => subtle.encrypt(parameters(tail(nonce), associated), key, own(plain)))
-        .then((sealed) => new Uint8Array(sealed));
+        .then((key) => subtle.encrypt(parameters(tail(nonce), associated), key, plain))
+        .then((sealed) => concat(head, new Uint8Array(sealed)));
     },
     open(nonce, sealed, associated) {
       if (sealed.length < TAG_BYTES) return undefined;

@@ -48,7 +48,13 @@ export interface RowCipher {
 
 /** XAES-256-GCM under one key: 24-byte nonces, 16-byte tags behind the ciphertext. */
 export interface RowAead {
-  seal(nonce: Uint8Array, plain: Uint8Array, associated: Uint8Array): Uint8Array | Promise<Uint8Array>;
+  /** Seals the parts of `plain`, one after the other; the result begins with `head`, as it is. */
+  seal(
+    nonce: Uint8Array,
+    plain: readonly Uint8Array[],
+    associated: Uint8Array,
+    head?: Uint8Array,
+  ): Uint8Array | Promise<Uint8Array>;
   /** Undefined when anything was altered. */
   open(
     nonce: Uint8Array,
@@ -102,12 +108,11 @@ export class RowKey {
     head.set(this.id, 1);
     const nonce = this.#cipher.randomBytes(NONCE_BYTES);
     head.set(nonce, 1 + KEY_ID_BYTES);
-    const plain = new Uint8Array(2 + name.length + value.length);
-    plain[0] = name.length >>> 8;
-    plain[1] = name.length & 0xff;
-    plain.set(name, 2);
-    plain.set(value, 2 + name.length);
-    return concat(head, await this.#aead.seal(nonce, plain, associated(head, address)));
+    const named = new Uint8Array(2 + name.length);
+    named[0] = name.length >>> 8;
+    named[1] = name.length & 0xff;
+    named.set(name, 2);
+    return this.#aead.seal(nonce, [named, value], associated(head, address), head);
   }
 
   /** What is in an envelope of this key; undefined when it is damaged, or was made for another address. */

@@ -107,7 +107,7 @@ async function encode(
   const salt = cipher.randomBytes(SALT_BYTES);
   const nonce = cipher.randomBytes(NONCE_BYTES);
   const aead = cipher.aead(await wrappingKey(passphrase, salt, cost));
-  const sealed = await aead.seal(nonce, utf8(JSON.stringify(texts)), associated(cost, salt));
+  const sealed = await aead.seal(nonce, [utf8(JSON.stringify(texts))], associated(cost, salt));
   const file = { starling: HEADER, scrypt: { cost, salt: base64(salt) }, sealed: base64(concat(nonce, sealed)) };
   return utf8(`${JSON.stringify(file)}\n`);
 }

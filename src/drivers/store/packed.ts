@@ -3,18 +3,29 @@ import type { SealedRow, Step } from "./backend.ts";
 import { ADDRESS_BYTES, HEAD_BYTES } from "./envelope.ts";
 
 /**
- * Transactions and pages as one byte string each, so that they cross to another thread without being copied or walked.
+ * Transactions and pages as few byte strings, so that they cross to another thread without being copied or walked. An envelope that
+ * is large crosses as it is, with no copy on this side either; what stands in its step is only its length.
  *
- *     step   kind (1), address (16), [ from (16), head (29) ], length (4), envelope
+ *     step   kind (1), address (16), [ from (16), head (29) ], length (4), envelope unless it is large
  *     row    address (16), length (4), envelope
  */
+
+/** An envelope this large crosses by itself: copying it costs more than handing over another buffer. */
+const LARGE_BYTES = 16_384;
+
+/** A transaction on its way to another thread: its steps, and the large envelopes in their order. Each has a buffer of its own. */
+export interface PackedSteps {
+  readonly steps: Uint8Array;
+  readonly large: readonly Uint8Array[];
+}
 
 const PUT = 1;
 const DELETE = 2;
 const MOVE = 3;
 
-/** The steps of a transaction in a buffer of their own. */
-export function packSteps(steps: readonly Step[]): Uint8Array {
+/** Packs the steps of a transaction, whose envelopes are given away. */
+export function packSteps(steps: readonly Step[]): PackedSteps {
+  const large: Uint8Array[] = [];
   let length = 0;
   for (const step of steps) length += sizeOf(step);
   const packed = new Uint8Array(length);
@@ -34,19 +45,26 @@ export function packSteps(steps: readonly Step[]): Uint8Array {
     }
     view.setUint32(at, step.envelope.length);
     at += 4;
-    put(step.envelope);
+    if (isLarge(step.envelope)) large.push(step.envelope);
+    else put(step.envelope);
   }
-  return packed;
+  return { steps: packed, large };
+}
+
+function isLarge({ length }: Uint8Array): boolean {
+  return length >= LARGE_BYTES;
 }
 
 function sizeOf(step: Step): number {
   const least = 1 + ADDRESS_BYTES;
   if (step.type === "delete") return least;
-  return least + 4 + step.envelope.length + (step.type === "move" ? ADDRESS_BYTES + HEAD_BYTES : 0);
+  const carried = isLarge(step.envelope) ? 0 : step.envelope.length;
+  return least + 4 + carried + (step.type === "move" ? ADDRESS_BYTES + HEAD_BYTES : 0);
 }
 
 /** The steps in what {@link packSteps} made; views. */
-export function* unpackSteps(packed: Uint8Array): Generator<Step> {
+export function* unpackSteps({ steps: packed, large }: PackedSteps): Generator<Step> {
+  let apart = 0;
   const view = new DataView(packed.buffer, packed.byteOffset);
   let at = 0;
   const take = (length: number): Uint8Array => {
@@ -57,7 +75,10 @@ export function* unpackSteps(packed: Uint8Array): Generator<Step> {
   const envelope = (): Uint8Array => {
     const length = view.getUint32(at);
     at += 4;
-    return take(length);
+    if (length < LARGE_BYTES) return take(length);
+    const whole = large[apart++];
+    assert(whole?.length === length, "a packed transaction is whole");
+    return whole;
   };
   while (at < packed.length) {
     const kind = packed[at++];

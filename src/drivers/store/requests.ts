@@ -1,4 +1,5 @@
 import type { Found } from "./backend.ts";
+import type { PackedSteps } from "./packed.ts";
 import type { MarkKey, Tally } from "./tally.ts";
 
 /** What passes between a store and the thread that owns its files. Byte strings are transferred, not copied. */
@@ -6,7 +7,7 @@ import type { MarkKey, Tally } from "./tally.ts";
 /** To the thread. It answers in order. */
 export type Request =
   | { readonly type: "open"; readonly kind: "sqlite" | "lmdb"; readonly folder: string }
-  | { readonly type: "write"; readonly steps: Uint8Array; readonly mark: MarkKey }
+  | { readonly type: "write"; readonly packed: PackedSteps; readonly mark: MarkKey }
   | { readonly type: "write-format"; readonly format: Uint8Array }
   | { readonly type: "page"; readonly after: Uint8Array | undefined }
   | { readonly type: "read"; readonly address: Uint8Array }

@@ -3,7 +3,7 @@ import { Worker } from "node:worker_threads";
 import { StarlingError } from "../../errors.ts";
 import { assert } from "../../proto/assert.ts";
 import { type Backend, DamagedFile, DiskFull, type Found } from "./backend.ts";
-import { packSteps, unpackRows } from "./packed.ts";
+import { type PackedSteps, packSteps, unpackRows } from "./packed.ts";
 import type { Answer, Failure, Request, Results, TallyNumbers } from "./requests.ts";
 import { Tally } from "./tally.ts";
 
@@ -24,7 +24,7 @@ export async function openWorkerBackend(kind: "sqlite" | "lmdb", folder: string)
 function backendOf(thread: Thread, found: Found): Backend {
   return {
     found,
-    write: ({ steps, mark }) => thread.ask({ type: "write", steps: packSteps(steps), mark }),
+    write: ({ steps, mark }) => thread.ask({ type: "write", packed: packSteps(steps), mark }),
     writeFormat: (format) => thread.ask({ type: "write-format", format }),
     page: async (after) => unpackRows(await thread.ask({ type: "page", after })),
     read: (address) => thread.ask({ type: "read", address }),
@@ -76,8 +76,7 @@ class Thread {
     const answer = Promise.withResolvers<unknown>();
     this.#waiting.push(answer);
     this.#worker.ref();
-    const buffer = "steps" in request ? request.steps.buffer : undefined;
-    this.#worker.postMessage(request, buffer instanceof ArrayBuffer ? [buffer] : []);
+    this.#worker.postMessage(request, "packed" in request ? buffersOf(request.packed) : []);
     return answer.promise as Promise<Results[Type]>;
   }
 
@@ -97,6 +96,14 @@ class Thread {
     this.#failure ??= error;
     for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
   }
+}
+
+/** All buffers of a transaction, to be handed over. */
+function buffersOf({ steps, large }: PackedSteps): ArrayBuffer[] {
+  return [steps, ...large].map(({ buffer }) => {
+    assert(buffer instanceof ArrayBuffer, "an envelope lies in memory of this thread");
+    return buffer;
+  });
 }
 
 function errorOf({ type, message }: Failure, kind: string): Error {

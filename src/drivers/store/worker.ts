@@ -38,7 +38,7 @@ async function perform(request: Request): Promise<Results[keyof Results]> {
   assert(folder !== undefined, "a folder is opened first");
   switch (request.type) {
     case "write":
-      folder.write(unpackSteps(request.steps), request.mark);
+      folder.write(unpackSteps(request.packed), request.mark);
       return undefined;
     case "write-format":
       folder.writeFormat(request.format);

@@ -1,4 +1,5 @@
 import { Packr } from "msgpackr";
+import { concat } from "../bytes.ts";
 import { type ScanFault, type ScanLimits, scan } from "./scan.ts";
 
 /**
@@ -14,9 +15,35 @@ export type Decoded =
 
 const packr = new Packr({ useRecords: false, moreTypes: false, largeBigIntToFloat: true });
 
-/** Encodes a value into fresh bytes that nothing else refers to. */
+/** A byte string of this length is put in its place by us: the library would copy it several times over while its own buffer grows. */
+const LARGE_BYTES = 65_536;
+
+/** Items of an array whose length is said in one byte. */
+const MAX_SHORT_ARRAY = 15;
+
+/** Encodes a value into fresh bytes that nothing else refers to. Large byte strings in the outermost array are copied once. */
 export function encode(value: WireValue): Uint8Array {
+  if (!Array.isArray(value) || value.length > MAX_SHORT_ARRAY) return pack(value);
+  const fields = value as readonly WireValue[];
+  if (!fields.some(isLarge)) return pack(value);
+  const parts = fields.flatMap((field) => (isLarge(field) ? [binaryHead(field.length), field] : [pack(field)]));
+  return concat(Uint8Array.of(0x90 | fields.length), ...parts);
+}
+
+function pack(value: WireValue): Uint8Array {
   return new Uint8Array(packr.pack(value));
+}
+
+function isLarge(value: WireValue): value is Uint8Array {
+  return value instanceof Uint8Array && value.length >= LARGE_BYTES;
+}
+
+/** What stands before a byte string of 65,536 bytes or more. */
+function binaryHead(length: number): Uint8Array {
+  const head = new Uint8Array(5);
+  head[0] = 0xc6;
+  new DataView(head.buffer).setUint32(1, length);
+  return head;
 }
 
 /** Decodes one value. Byte strings in the result are views of `bytes`. Never throws. */
