@@ -1,5 +1,4 @@
 import { StarlingError } from "../errors.ts";
-import { utf8 } from "../proto/bytes.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { isBucketName } from "../proto/replication/entry.ts";
 import { compareKeys } from "../proto/replication/ordered-keys.ts";
@@ -41,7 +40,10 @@ export interface WriteOptions {
    * counts if it is one of them. Default: 2, or all if fewer.
    */
   readonly replicas?: number | "quorum" | "all";
-  /** How long to wait for them, ms, 60,000 at most. Default 10,000. */
+  /**
+   * How long to wait for them, ms, 60,000 at most. Default 10,000. Where more is written than disks and links carry, a write may wait as
+   * long before for its turn.
+   */
   readonly timeoutMs?: number;
   /** Ends the waiting, not the write. */
   readonly signal?: AbortSignal;
@@ -91,8 +93,9 @@ export interface WatchOptions {
 /** Entries of one page. */
 const MAX_PAGE = 1_000;
 
-/** Writes of one `putMany` that are under way at once: a few batches, far below what may wait. */
+/** Writes of one `putMany` that are under way at once, and their bytes: a few batches, far below what may wait. */
 const MANY_AT_ONCE = 1_024;
+const MANY_BYTES = 33_554_432;
 
 /** A named set of keys, replicated to the cluster: of concurrent writes to one key the later wins. Not a lock. */
 export class Bucket {
@@ -139,8 +142,9 @@ export class Bucket {
   }
 
   /**
-   * Writes a value of up to 8 MiB, text as UTF-8. Rejects with `timeout` when too few members have said in time that they have it
-   * (it is written and keeps spreading), `permission-denied` when the token lacks `kv:write:BUCKET`, `limit-reached` over a quota.
+   * Writes a value of up to 8 MiB, text as UTF-8; bytes are not to be changed until the promise is settled. Rejects with `timeout`
+   * when too few members have said in time that they have it (it is written and keeps spreading), `permission-denied` when the token
+   * lacks `kv:write:BUCKET`, `limit-reached` over a quota, or when more is written than disks and links carry (nothing was written).
    *
    * With `ifVersion` it rejects with `conflict` when the key has another version, which the error names (`found`); nothing was written then.
    * With `timeout` either nothing was written, or it is not known whether the condition held: the message says which; read the key.
@@ -149,7 +153,7 @@ export class Bucket {
    */
   async put(key: string, value: Uint8Array | string, options: ConditionalWriteOptions = {}): Promise<WriteResult> {
     checkVersion(options.ifVersion);
-    return this.#buckets.write({ type: "put", key, value: bytesOf(value) }, this.name, options);
+    return this.#buckets.write({ type: "put", key, value }, this.name, options);
   }
 
   /** Deletes a key. As {@link put} otherwise. */
@@ -165,12 +169,18 @@ export class Bucket {
   async putMany(writes: Iterable<KeyValue> | AsyncIterable<KeyValue>, options: WriteOptions = {}): Promise<number> {
     const underWay = new Set<Promise<unknown>>();
     let count = 0;
+    let bytes = 0;
     for await (const [key, value] of writes) {
       const write = value === undefined ? this.delete(key, options) : this.put(key, value, options);
-      const settled: Promise<unknown> = write.finally(() => underWay.delete(settled));
+      const size = value?.length ?? 0;
+      const settled: Promise<unknown> = write.finally(() => {
+        underWay.delete(settled);
+        bytes -= size;
+      });
       underWay.add(settled);
       count++;
-      if (underWay.size >= MANY_AT_ONCE) await Promise.race(underWay);
+      bytes += size;
+      while (underWay.size >= MANY_AT_ONCE || bytes >= MANY_BYTES) await Promise.race(underWay);
     }
     await Promise.all(underWay);
     return count;
@@ -182,7 +192,7 @@ export class Bucket {
    * the last.
    */
   transaction(writes: Iterable<KeyValue>, options: WriteOptions = {}): Promise<WriteResult> {
-    const list = Array.from(writes, ([key, value]) => ({ key, value: value === undefined ? null : bytesOf(value) }));
+    const list = Array.from(writes, ([key, value]) => ({ key, value: value ?? null }));
     return this.#buckets.write({ type: "transaction", writes: list }, this.name, options);
   }
 
@@ -255,10 +265,6 @@ function checkVersion(version: string | null | undefined): void {
     "usage",
     "ifVersion is a version of 64 hexadecimal digits, or null for a key without a value",
   );
-}
-
-function bytesOf(value: Uint8Array | string): Uint8Array {
-  return typeof value === "string" ? utf8(value) : value.slice();
 }
 
 /** A cursor that is none is taken for one that is too old. */

@@ -1,10 +1,13 @@
 import { StarlingError } from "../errors.ts";
+import { utf8 } from "../proto/bytes.ts";
 import type { ChangesPage } from "../proto/replication/changes.ts";
 import type { Refusal, ReplicationInput, ReplicationOutput } from "../proto/replication/effects.ts";
+import { DEFAULT_WRITE_TIMEOUT_MS, MAX_WRITE_TIMEOUT_MS } from "../proto/replication/limits.ts";
 import type { Policy } from "../proto/replication/policy.ts";
 import type { Replication } from "../proto/replication/replication.ts";
 import type { ListOptions, Page, ReadEntry } from "../proto/replication/store.ts";
 import type { ConditionalWriteOptions, WriteResult } from "./bucket.ts";
+import { WriteGate } from "./write-gate.ts";
 
 /** What buckets need of the agent. */
 export interface BucketHost {
@@ -21,7 +24,7 @@ export interface BucketHost {
 }
 
 /** A write as the replication core takes it. */
-export type WriteRequest = What & {
+export type WriteRequest = What<Uint8Array> & {
   readonly request: number;
   readonly bucket: string;
   readonly replicas?: number | "quorum" | "all";
@@ -29,19 +32,21 @@ export type WriteRequest = What & {
   readonly ifVersion?: string | null;
 };
 
-export type What =
-  | { readonly type: "put"; readonly key: string; readonly value: Uint8Array }
+/** What is to be written. The replica takes bytes, and copies them; a caller's value may be text. */
+export type What<Value = Uint8Array | string> =
+  | { readonly type: "put"; readonly key: string; readonly value: Value }
   | { readonly type: "delete"; readonly key: string }
   | {
       readonly type: "transaction";
-      readonly writes: readonly { readonly key: string; readonly value: Uint8Array | null }[];
+      readonly writes: readonly { readonly key: string; readonly value: Value | null }[];
     };
 
-/** All buckets of an agent: pairs writes with their answers and wakes watchers. */
+/** All buckets of an agent: lets writes in, pairs them with their answers and wakes watchers. */
 export class Buckets {
   readonly host: BucketHost;
   readonly #writes = new Map<number, PromiseWithResolvers<WriteResult>>();
   readonly #reads = new Map<number, PromiseWithResolvers<ReadEntry | undefined>>();
+  readonly #gate = new WriteGate();
   #drained: PromiseWithResolvers<void> | undefined;
   #requests = 0;
   #changed = Promise.withResolvers<void>();
@@ -60,16 +65,27 @@ export class Buckets {
     this.#writes.set(request, answer);
     const abort = (): void => {
       this.#writes.delete(request);
-      answer.reject(new StarlingError("aborted", "the write goes on, nobody waits for it"));
+      const isWritten = !this.#gate.withdraw(request);
+      const detail = isWritten ? "the write goes on, nobody waits for it" : "nothing was written";
+      answer.reject(new StarlingError("aborted", detail));
     };
     signal?.addEventListener("abort", abort, { once: true });
-    this.host.write({
-      ...what,
-      request,
-      bucket,
-      ...(replicas !== undefined && { replicas }),
-      ...(timeoutMs !== undefined && { timeoutMs }),
-      ...(ifVersion !== undefined && { ifVersion }),
+    this.#gate.come(request, {
+      bytes: sizeOf(what),
+      patienceMs: Math.min(timeoutMs ?? DEFAULT_WRITE_TIMEOUT_MS, MAX_WRITE_TIMEOUT_MS),
+      turnAway: () => {
+        this.#writes.delete(request);
+        answer.reject(refusal("quota"));
+      },
+      enter: () =>
+        this.host.write({
+          ...encoded(what),
+          request,
+          bucket,
+          ...(replicas !== undefined && { replicas }),
+          ...(timeoutMs !== undefined && { timeoutMs }),
+          ...(ifVersion !== undefined && { ifVersion }),
+        }),
     });
     return answer.promise.finally(() => signal?.removeEventListener("abort", abort));
   }
@@ -124,6 +140,7 @@ export class Buckets {
     }
     const answer = this.#writes.get(output.request);
     this.#writes.delete(output.request);
+    this.#gate.left(output.request);
     if (output.type === "acknowledged") answer?.resolve({ version: output.version, replicas: output.replicas });
     else if (output.type === "refused") answer?.reject(refusal(output.reason));
     else if (output.type === "conflict") answer?.reject(conflict(output.found));
@@ -132,6 +149,7 @@ export class Buckets {
 
   close(): void {
     this.closed = true;
+    this.#gate.close();
     for (const answer of this.#writes.values()) answer.reject(new StarlingError("closed", "the agent has closed"));
     for (const answer of this.#reads.values()) answer.reject(new StarlingError("closed", "the agent has closed"));
     this.#writes.clear();
@@ -145,6 +163,27 @@ type BucketOutput = Extract<
   ReplicationOutput,
   { type: "acknowledged" | "unacknowledged" | "refused" | "conflict" | "changed" | "read" | "unreadable" | "drained" }
 >;
+
+/** About the bytes of its values: of a text its length stands for them. */
+function sizeOf(what: What): number {
+  if (what.type === "delete") return 0;
+  if (what.type === "put") return what.value.length;
+  return what.writes.reduce((sum, { value }) => sum + (value?.length ?? 0), 0);
+}
+
+/** The same with all values in bytes. */
+function encoded(what: What): What<Uint8Array> {
+  if (what.type === "delete") return what;
+  if (what.type === "put") return { ...what, value: bytesOf(what.value) };
+  return {
+    ...what,
+    writes: what.writes.map(({ key, value }) => ({ key, value: value === null ? null : bytesOf(value) })),
+  };
+}
+
+function bytesOf(value: Uint8Array | string): Uint8Array {
+  return typeof value === "string" ? utf8(value) : value;
+}
 
 function unreadable(reason: "unreachable" | "timeout" | "quota"): StarlingError {
   if (reason === "quota") return new StarlingError("limit-reached", "too many reads are under way; try again later");

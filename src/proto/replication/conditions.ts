@@ -114,7 +114,7 @@ export class Conditions {
     }
     const asked = write.timeoutMs ?? DEFAULT_WRITE_TIMEOUT_MS;
     const until = now + (asked >= 0 ? Math.min(MAX_WRITE_TIMEOUT_MS, asked) : 0);
-    const value = write.type === "put" ? write.value.slice() : NO_VALUE;
+    const value = write.type === "put" ? new Uint8Array(write.value) : NO_VALUE;
     const attempt: Attempt = { write, keyBytes, value, until, stage: { type: "pausing" }, version: undefined };
     this.#attempts.set(write.request, attempt);
     this.#ends.set(write.request, until);

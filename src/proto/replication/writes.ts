@@ -137,8 +137,8 @@ export class Writes {
     }
     this.#count++;
     this.#bytes += value.length;
-    // Copied: the caller may go on using its buffer.
-    return { write, keyBytes, value: value.slice(), replicas: this.#replicas(write, members) };
+    // Copied: the caller may go on using its buffer. The slice of one of Node's own is no copy.
+    return { write, keyBytes, value: new Uint8Array(value), replicas: this.#replicas(write, members) };
   }
 
   /** Why a write would be refused; undefined when it would be taken. */
@@ -195,7 +195,7 @@ export class Writes {
       } as Write;
       const waits = timeoutMs === undefined ? write : { ...write, timeoutMs };
       const keyBytes = encodeKey(key) ?? NO_VALUE;
-      const copy = value?.slice() ?? NO_VALUE;
+      const copy = value === null ? NO_VALUE : new Uint8Array(value);
       return draftWrite({ write: waits, keyBytes, value: copy, clock: this.#clock.tick(now), replicas }, sha256(copy));
     });
     this.#count += drafts.length;

@@ -41,6 +41,29 @@ test("many keys are written together and listed by prefix, by range and page by 
   expect(found).toEqual(keys.slice(0, 2_000));
 }, 60_000);
 
+test("what is written is what the bytes were when the write was handed over, whatever kind of array they are in", async () => {
+  const bucket = alice.bucket("own");
+  for (const bytes of [new Uint8Array(60_000), Buffer.alloc(60_000), Buffer.from("short"), new Uint8Array(5)]) {
+    const before = new Uint8Array(bytes);
+    const written = bucket.put("key", bytes);
+    bytes.fill(7);
+    await written;
+    for (const agent of [alice, bob]) {
+      await until("it is there", async () => (await agent.bucket("own").get("key"))?.value?.length === before.length);
+      expect((await agent.bucket("own").get("key"))?.value).toEqual(before);
+    }
+    await bucket.delete("key");
+  }
+}, 30_000);
+
+test("more is written at once than is ever under way, and all of it arrives", async () => {
+  const bucket = alice.bucket("flood");
+  const value = new Uint8Array(1_000_000).fill(1);
+  const keys = Array.from({ length: 72 }, (_, index) => `key ${index}`);
+  await Promise.all(keys.map((key) => bucket.put(key, value, { timeoutMs: 60_000 })));
+  expect(await bucket.list()).toHaveLength(72);
+}, 120_000);
+
 test("a transaction is seen as a whole by another member's watcher", async () => {
   const ended = new AbortController();
   const watched: Entry[] = [];
