@@ -12,6 +12,8 @@ type Order =
   | { readonly do: "fill"; readonly bucket: string; readonly from: number; readonly to: number; readonly value: string }
   | { readonly do: "write"; readonly run: number }
   | { readonly do: "keys"; readonly bucket: string }
+  | { readonly do: "watch" }
+  | { readonly do: "watched" }
   | { readonly do: "status" };
 
 export interface ProcessStatus {

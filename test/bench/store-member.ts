@@ -5,10 +5,12 @@
 import { writeSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { createAgent } from "../../src/index.ts";
+import { type LongestTurn, watchTurns } from "./longest-turn.ts";
 import type { MemberCommand } from "./member-process.ts";
 
 const [stateDirectory = "", name = "", invite] = process.argv.slice(2);
 const agent = await createAgent({ stateDirectory, name, ...(invite && { invite }) });
+let watched: (() => LongestTurn) | undefined;
 agent.addEventListener("memberdown", ({ member }) => say({ down: member.name }));
 
 /** Blocks until it is said. */
@@ -57,6 +59,11 @@ async function run(command: MemberCommand): Promise<unknown> {
       return write(command.run);
     case "keys":
       return (await agent.bucket(command.bucket).list({ limit: Number.POSITIVE_INFINITY })).map(({ key }) => key);
+    case "watch":
+      watched = watchTurns();
+      return undefined;
+    case "watched":
+      return watched?.();
     case "status": {
       const { links, buckets, members } = agent.status();
       return {
