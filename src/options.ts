@@ -9,6 +9,7 @@ import { StarlingError } from "./errors.ts";
 import { MAX_LABEL_LENGTH, MAX_LABELS, MAX_NAME_LENGTH } from "./proto/limits.ts";
 import { parseIceUrl } from "./proto/negotiation/ice-url.ts";
 import type { IceServer } from "./proto/negotiation/rtc.ts";
+import type { Rate } from "./proto/token-bucket.ts";
 import { MAX_OWN_ROLES, roleFault } from "./proto/trust/roles.ts";
 import type { RtcStack } from "./rtc.ts";
 
@@ -160,6 +161,8 @@ export const settingsSchema = z.strictObject({
   log: z.enum(["debug", "info", "warn", "error", "silent"]),
   /** Where `starling up` answers Prometheus, `host:port`; nowhere when absent. */
   metrics: z.string().max(256).exactOptional(),
+  /** Commands that `starling up` takes on its control socket. */
+  controlCalls: z.strictObject({ perSecond: z.number().min(1).max(1e6), burst: z.int().min(1).max(1e6) }),
   /** Roles of one's own, for `starling invite`, `token create` and `signal.oidc`: what each stands for. */
   roles: z
     .record(z.string(), z.array(z.string()))
@@ -179,6 +182,9 @@ export const settingsSchema = z.strictObject({
 
 export type Settings = z.infer<typeof settingsSchema>;
 
+/** A busy script and a dashboard beside it; what one process can start of commands is some 20 a second. */
+const CONTROL_CALLS: Rate = { perSecond: 500, burst: 2_000 };
+
 /** What holds where nothing else is said; `signaling` and `iceServers` then come from the invite. */
 export function defaultSettings(): Settings {
   return {
@@ -192,6 +198,7 @@ export function defaultSettings(): Settings {
     localNames: false,
     store: "sqlite",
     log: "info",
+    controlCalls: CONTROL_CALLS,
   };
 }
 

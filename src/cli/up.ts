@@ -5,13 +5,14 @@ import { type Agent, createAgent } from "../agent.ts";
 import { type ControlHandler, serveControl } from "../drivers/control.ts";
 import { readStdin } from "../drivers/state/stdin.ts";
 import { StarlingError } from "../errors.ts";
-import type { AgentOptions, RelayOptions } from "../options.ts";
+import type { AgentOptions, RelayOptions, Settings } from "../options.ts";
 import { type AlertFlags, addAlertFlags, agentAlerts, alertWebhook, watchForAlerts } from "./alerts.ts";
 import { auditedHandlers } from "./audited-handlers.ts";
 import { addCredentialFlags, type CredentialFlags, readCredential } from "./credential.ts";
 import { addSettingFlags, flagsOf } from "./flags.ts";
 import { guardedHandlers } from "./guarded-handlers.ts";
 import { controlHandlers } from "./handlers.ts";
+import { limitedHandlers } from "./limited-handlers.ts";
 import { commandLogger } from "./log.ts";
 import { parseDuration, parseListen, print, say, warn } from "./output.ts";
 import { readSecret } from "./secret.ts";
@@ -107,6 +108,7 @@ export async function runAgent(command: Command, invite: string | undefined, ext
   };
   const around = {
     stateDirectory,
+    controlCalls: values.controlCalls,
     metrics: values.metrics,
     webhook,
     json: json === true,
@@ -120,6 +122,7 @@ export async function runAgent(command: Command, invite: string | undefined, ext
 /** What one life of an agent has in common with the next. */
 interface Surroundings {
   readonly stateDirectory: string;
+  readonly controlCalls: Settings["controlCalls"];
   readonly metrics: string | undefined;
   readonly webhook: Awaited<ReturnType<typeof alertWebhook>>;
   readonly json: boolean;
@@ -129,7 +132,7 @@ interface Surroundings {
 /** One life of the agent; another follows where its node key has an heir. Rejects with what ended it. */
 async function live(
   options: AgentOptions,
-  { stateDirectory, metrics, webhook, json, interrupted }: Surroundings,
+  { stateDirectory, controlCalls, metrics, webhook, json, interrupted }: Surroundings,
   extra: Extra,
 ): Promise<"again" | "over"> {
   const agent = await createAgent(options);
@@ -141,12 +144,11 @@ async function live(
   };
   const handlers = controlHandlers(agent, () => agent.leave(), restart);
   for (const [name, handler] of extra.handlers?.(agent) ?? []) handlers.set(name, handler);
-  const control = await serveControl(stateDirectory, auditedHandlers(agent, guardedHandlers(agent, handlers))).catch(
-    async (error: unknown) => {
-      await agent.close();
-      throw error;
-    },
-  );
+  const guarded = limitedHandlers(controlCalls, auditedHandlers(agent, guardedHandlers(agent, handlers)));
+  const control = await serveControl(stateDirectory, guarded).catch(async (error: unknown) => {
+    await agent.close();
+    throw error;
+  });
   const observation = await observeAgent(agent, metrics, stateDirectory).catch(async (error: unknown) => {
     await control.close();
     await agent.close();
