@@ -126,12 +126,12 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
   }
 
   #timeout(now: Instant): readonly (SimOutput | MeshEvent)[] {
-    const due = this.mesh.deadline() ?? Number.POSITIVE_INFINITY;
     const sequence = this.#store.take(now);
     if (sequence !== undefined) return this.#carry(this.mesh.handle({ type: "stored", sequence }, now), now);
     if ((this.#chores.next() ?? now + 1) > now) return this.#carry(this.mesh.handle({ type: "timeout" }, now), now);
     const outputs: (SimOutput | MeshEvent)[] = [];
-    if (due <= now) outputs.push(...this.#carry(this.mesh.handle({ type: "timeout" }, now), now));
+    if ((this.mesh.deadline() ?? now + 1) <= now)
+      outputs.push(...this.#carry(this.mesh.handle({ type: "timeout" }, now), now));
     for (let chore = this.#chores.take(now); chore !== undefined; chore = this.#chores.take(now)) {
       if (chore === "begin") {
         const remembered = (this.#disk.get(MEMORY) ?? []) as readonly MemberRecord[];

@@ -61,19 +61,12 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
   /** Wants a first call at once, to have its record signed. */
   #begun = false;
   #deadline: Instant;
+  /** When any part but the prober wants a call: nearly all inputs are probes, which change nothing for the others. */
+  #othersAt: Instant = NEVER;
 
   constructor(options: MembershipOptions, now: Instant) {
-    const {
-      self,
-      boot,
-      profile,
-      token,
-      random,
-      routing = false,
-      localHealth = true,
-      shelf = new RecordShelf(),
-      like,
-    } = options;
+    const { self, boot, profile, token, random, like } = options;
+    const { routing = false, localHealth = true, shelf = new RecordShelf() } = options;
     this.#seat = seatOf(self, token.facts.place);
     const context: Context = {
       self,
@@ -102,14 +95,18 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
     const pace = this.#context.health.paceOf(now - this.#deadline);
     if (pace === "frozen") this.#thaw(now);
     if (pace !== "prompt") this.#context.links.ranLate(now);
+    const probes =
+      input.type === "timeout" ? now < this.#othersAt : input.type === "message" && input.lane === Lane.probe;
     this.#apply(input, now);
-    for (const finding of this.#prober.take()) this.#accusations.found(finding, now);
-    this.#deadline = this.#next();
+    const findings = this.#prober.take();
+    for (const finding of findings) this.#accusations.found(finding, now);
+    if (!probes || findings.length > 0 || pace === "frozen") this.#othersAt = this.#nextOfOthers();
+    if (this.#begun) this.#deadline = this.#own.hasLeft ? NEVER : Math.min(this.#prober.deadline(), this.#othersAt);
     return this.#context.out.take() ?? NOTHING;
   }
 
   deadline(): Instant | undefined {
-    return this.#deadline === Number.POSITIVE_INFINITY ? undefined : this.#deadline;
+    return this.#deadline === NEVER ? undefined : this.#deadline;
   }
 
   /** Our own seat, for the overlay. */
@@ -333,6 +330,7 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
     }
     if (this.#own.hasLeft) return;
     this.#prober.timeout(now);
+    if (now < this.#othersAt) return;
     this.#accusations.timeout(now);
     this.#disputes.timeout(now);
     this.#exchange.timeout(now);
@@ -341,14 +339,10 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
     this.#retries.timeout(now);
   }
 
-  #next(): Instant {
-    if (!this.#begun) return this.#deadline;
-    if (this.#own.hasLeft) return Number.POSITIVE_INFINITY;
-    let next: Instant = Math.min(this.#prober.deadline(), this.#retries.deadline(), this.#context.table.dueAt);
-    next = earlier(next, this.#accusations.deadline()) ?? next;
-    next = earlier(next, this.#disputes.deadline()) ?? next;
-    next = earlier(next, this.#own.deadline()) ?? next;
-    return earlier(next, this.#exchange.deadline()) ?? next;
+  #nextOfOthers(): Instant {
+    const certain = Math.min(this.#retries.deadline(), this.#context.table.dueAt);
+    const disputed = earlier(this.#accusations.deadline(), this.#disputes.deadline());
+    return earlier(earlier(certain, disputed), earlier(this.#own.deadline(), this.#exchange.deadline())) ?? certain;
   }
 
   /** What we were waiting for while we did not run says nothing about anybody but us. */
@@ -394,4 +388,5 @@ export interface MembershipStatistics {
   readonly faults: ReadonlyMap<MembershipFault, number>;
 }
 
+const NEVER = Number.POSITIVE_INFINITY;
 const HERE: Standing = { there: true };
