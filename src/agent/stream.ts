@@ -51,19 +51,22 @@ export class MeshStream implements AsyncIterable<Uint8Array> {
   }
 
   /**
-   * Queues one message, text as UTF-8, of at most 16 MiB. Resolves at once while there is room and otherwise when there is room again;
-   * rejects when the stream has ended.
+   * Queues one message, text as UTF-8, of at most 16 MiB; bytes are copied, and may be changed afterwards. Resolves at once while there is
+   * room and otherwise when there is room again; rejects when the stream has ended.
    */
   send(message: Uint8Array | string): Promise<void> {
     if (this.#failure) return Promise.reject(this.#failure);
     if (this.#endAsked) return Promise.reject(new StarlingError("closed", "this side has ended the stream"));
-    const bytes = typeof message === "string" ? utf8(message) : message;
+    const bytes = typeof message === "string" ? utf8(message) : new Uint8Array(message);
     if (!this.#hasRoom) return this.#wait(bytes);
     this.#carrier.send(this.#id, bytes);
     return SENT;
   }
 
-  /** As {@link send} without a promise: false, and nothing is sent, when there is no room or the stream has ended. */
+  /**
+   * As {@link send} without a promise and without a copy: the bytes are given away. False, and nothing is sent, when there is no room or
+   * the stream has ended.
+   */
   offer(message: Uint8Array): boolean {
     if (this.#failure || this.#endAsked || !this.#hasRoom) return false;
     this.#carrier.send(this.#id, message);

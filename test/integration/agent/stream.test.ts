@@ -45,6 +45,35 @@ test("messages sent while there is no room go in order, and nothing that is sent
   expect(stream.offer(Uint8Array.of(0x78))).toBe(true);
 });
 
+test("bytes that were handed over may be changed, whether they have left, wait or lie in one of Node's own buffers", async () => {
+  const sent: Uint8Array[] = [];
+  let room = 2;
+  const stream = new MeshStream(peerIdOf(new Uint8Array(32).fill(7)), "chat/1", 8, {
+    send: (_id, message) => {
+      room--;
+      sent.push(message);
+    },
+    writable: () => room > 0,
+    consumed: () => {},
+    end: () => {},
+    reset: () => {},
+  });
+  const all = [new Uint8Array(3), Buffer.alloc(3), new Uint8Array(3)].map((message) => {
+    const sending = stream.send(message);
+    message.fill(1);
+    return sending;
+  });
+  expect(sent).toHaveLength(2);
+  room = 1;
+  stream.drained();
+  await Promise.all(all);
+  expect(sent.map((message) => [...message])).toEqual([
+    [0, 0, 0],
+    [0, 0, 0],
+    [0, 0, 0],
+  ]);
+});
+
 test("the end follows what waits, and nothing is taken after it", async () => {
   const { log, stream, drain } = setUp(0);
   const sent = stream.send("last");
