@@ -124,6 +124,8 @@ export class Asking {
     switch (answer.type) {
       case "differ":
         if (phase.type !== "opening") return "unsolicited";
+        // So many are on one side alone at the least.
+        if (Math.abs(answer.size - this.#size) >= this.#most) return this.#stop();
         this.#key = exchangeKey(this.#salt, answer.salt);
         this.#phase = {
           type: "estimating",

@@ -52,7 +52,10 @@ export type ReconcileOutput =
 
 /** Settings of a reconciler. */
 export interface ReconcileOptions {
-  /** Differences after which an exchange of ours stops; what is left is found by the next one. Default: no bound. */
+  /**
+   * Differences after which an exchange of ours stops, at once where the sizes alone tell that there are as many; what is left is found by the
+   * next one. Default: no bound.
+   */
   readonly maxDifferences?: number;
   /**
    * Exchanges of ours are numbered from here on. Whoever makes several reconcilers for one set, one after the other, so

@@ -6,7 +6,7 @@ import type { Random } from "../random.ts";
 import type { Outlet, ReplicationFault, ReplicationInput } from "./effects.ts";
 import { type Entry, encodeKey, pathOf } from "./entry.ts";
 import { Handoff } from "./handoff.ts";
-import { EXCHANGE_INTERVAL_MS, HANDOFF_RETRY_MS, MAX_DECIDERS } from "./limits.ts";
+import { EXCHANGE_INTERVAL_MS, HANDOFF_RETRY_MS, MAX_DECIDERS, SETTLE_MS } from "./limits.ts";
 import { VIEW_BYTES } from "./messages.ts";
 import type { Peers } from "./peers.ts";
 import { Placement, type Storer } from "./placement.ts";
@@ -85,7 +85,7 @@ export class Copies {
   /** The members, or what is known of them, may have changed. */
   members(now: Instant): void {
     if (!this.isPlacing) return;
-    if (this.#placement.update(this.#tools.storers(), now)) this.handoff.look(now);
+    if (this.#placement.update(this.#tools.storers(), now)) this.handoff.look(now + SETTLE_MS);
     this.#lookAt ??= now + LOOK_EVERY_MS;
   }
 

@@ -204,7 +204,8 @@ export class Handoff {
     const tasks = [...this.#tasks.values()].filter(
       (task) => task.peer === peer && task.bucket === bucket && !task.isSurveyed && this.#isReplica(task),
     );
-    const isWorthIt = tasks.reduce((sum, { left }) => sum + left.length, 0) > MAX_UNSURVEYED;
+    const count = tasks.reduce((sum, { left }) => sum + left.length, 0);
+    const isWorthIt = count > MAX_UNSURVEYED;
     const slots = new Uint8Array(SLOTS);
     for (const task of tasks) {
       slots[task.slot] = 1;
@@ -214,7 +215,8 @@ export class Handoff {
     }
     if (!isWorthIt) return;
     this.#surveyed.set(peer, tasks);
-    surveys.begin(peer, bucket, slots, now);
+    // Beyond as many differences as there are keys it costs less to ask for each.
+    surveys.begin(peer, bucket, slots, count, now);
   }
 
   /** A survey of what `peer` lacks is over. */

@@ -108,6 +108,9 @@ export const MAX_POLICY_MS = 315_576_000_000;
 /** How long a member that is gone keeps its place as a replica. */
 export const REPLACE_AFTER_MS = 2_000;
 
+/** How long after a change of the members copies are moved: a member that starts hears of the others one after the other. */
+export const SETTLE_MS = 500;
+
 /** Entries asked about in one request of a hand-off, and bytes of keys; requests of one slot under way at once. */
 export const MAX_HELD_PER_REQUEST = 512;
 export const MAX_HELD_BYTES = 100_000;
@@ -125,7 +128,7 @@ export const MAX_SURVEYS = 8;
 /** Entries that are asked about key by key at once: some 3 KB, where a survey begins with a pass over the bucket on either side. */
 export const MAX_UNSURVEYED = 32;
 
-/** Versions that a survey tells apart; who lacks more is asked about everything, key by key, which then costs no more than five times as much. */
+/** Differences that a survey finds; beyond, everything is asked about key by key, which then costs no more than five times as much. */
 export const MAX_SURVEYED = 16_384;
 
 /** Ids passed over at the beginning of a survey that count as one slice of work: about 4 ms. */

@@ -20,7 +20,8 @@ import { packSlots, type Slots, unpackSlots, Versions } from "./versions.ts";
  * Surveys: what does a peer lack of the versions that we hold in some slots of a bucket?
  *
  * Before a hand-off (`handoff.ts`) asks for keys one by one it asks this, at a cost that goes with the difference: a member that comes back
- * holds nearly all that is brought to it. One reconciler (`../reconcile/reconciler.ts`) on either side compares the ids of the
+ * holds nearly all that is brought to it, and little else. Where either side holds much that the other does not, as when a few keys are
+ * brought to a replica of many, it is found out in one round trip, and to ask for each key costs less. One reconciler (`../reconcile/reconciler.ts`) on either side compares the ids of the
  * slots that the asking side names, whether or not the other takes them for its own. It is apart from the exchanges of `rounds.ts`, of
  * which a replica takes part in one at a time: a member that comes back is surveyed by several at once.
  *
@@ -41,7 +42,7 @@ export interface SurveyTools {
   readonly faulty: (peer: PeerId, fault: ReplicationFault, now: Instant) => void;
 }
 
-/** How a survey has ended: what of ours the peer lacks; that it lacks too much to be told apart; or not at all. */
+/** How a survey has ended: what of ours the peer lacks; that we differ in too much to be told apart; or not at all. */
 export type Survey =
   | { readonly type: "lacking"; readonly ids: ReadonlySet<VersionId> }
   | { readonly type: "unknown" }
@@ -78,9 +79,9 @@ export class Surveys {
     return !this.#asking.has(peer) && this.#asking.size < MAX_SURVEYS;
   }
 
-  /** Begins one; `surveyed` follows, maybe at once. */
-  begin(peer: PeerId, bucket: string, slots: Slots, now: Instant): void {
-    const options = { after: this.#begun++, maxDifferences: MAX_SURVEYED };
+  /** Begins one, which ends when it has found `most` differences, either way; `surveyed` follows, maybe at once. */
+  begin(peer: PeerId, bucket: string, slots: Slots, most: number, now: Instant): void {
+    const options = { after: this.#begun++, maxDifferences: Math.min(most, MAX_SURVEYED) };
     const reconciler = new Reconciler(this.#ids(bucket, slots), this.#tools.random, options);
     this.#asking.set(peer, { bucket, slots: packSlots(slots), reconciler, lacking: new Set() });
     this.#ask(peer, { type: "start", peer }, now);

@@ -57,3 +57,18 @@ test("a node that comes back is asked for no more keys than have changed, by eac
   expect(world.bytes).toBeLessThan(1_000 * CHANGES);
   expect(world.faults()).toEqual([]);
 });
+
+test("replicas of many keys do not tell what else they hold when a few are brought to them", () => {
+  const world = World.full(3, 5, true);
+  world.put(world.node(0), "app", encodePolicy({ ...DEFAULT_POLICY, replicas: 2 }), POLICY_BUCKET);
+  world.run(3_000);
+  for (let number = 0; number < KEYS; number++) {
+    world.put(world.node(0), `key ${number}`, `value ${number}`);
+    if (number % 50 === 49) world.run(20);
+  }
+  world.run(5_000);
+  expect(copies(world, (number) => `value ${number}`)).toEqual(new Set([2]));
+  const surveys = (world.kinds.get(Kind.survey) ?? 0) + (world.kinds.get(Kind.surveyed) ?? 0);
+  expect(surveys).toBeGreaterThan(0);
+  expect(surveys).toBeLessThan((world.kinds.get(Kind.hold) ?? 0) / 2);
+});
