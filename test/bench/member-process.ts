@@ -53,7 +53,11 @@ export class MemberProcess {
     const started = spawn(
       process.execPath,
       [program, join(directory, this.name), this.name, ...(isFirst ? [invite] : [])],
-      { stdio: ["pipe", "pipe", "inherit"] },
+      {
+        stdio: ["pipe", "pipe", "inherit"],
+        // A start costs half as much where the code of an earlier one is kept.
+        env: { ...process.env, NODE_COMPILE_CACHE: join(directory, "compiled") },
+      },
     );
     this.#process = started;
     createInterface({ input: started.stdout as NodeJS.ReadableStream }).on("line", (line) =>

@@ -3,6 +3,7 @@
  * a line on standard input and answers each with one line; what writers are told is written synchronously, so that it survives a kill.
  */
 import { writeSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { createInterface } from "node:readline";
 import { createAgent } from "../../src/index.ts";
 import { type LongestTurn, watchTurns } from "./longest-turn.ts";
@@ -10,6 +11,7 @@ import type { MemberCommand } from "./member-process.ts";
 
 const [stateDirectory = "", name = "", invite] = process.argv.slice(2);
 const agent = await createAgent({ stateDirectory, name, ...(invite && { invite }) });
+flushCompileCache();
 let watched: (() => LongestTurn) | undefined;
 agent.addEventListener("memberdown", ({ member }) => say({ down: member.name }));
 
