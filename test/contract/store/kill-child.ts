@@ -1,5 +1,6 @@
 import { writeSync } from "node:fs";
 import { readFile, rename, writeFile } from "node:fs/promises";
+import { flushCompileCache } from "node:module";
 import { openKeyRing } from "../../../src/drivers/store/key-ring.ts";
 import type { SecretFile } from "../../../src/store.ts";
 import { batch, type Extra } from "./kill.ts";
@@ -20,6 +21,7 @@ const file: SecretFile = {
 const keys = await openKeyRing(file);
 const store = await openIn(kind as FileKind, folder, keys);
 say("ready");
+flushCompileCache();
 
 /** Blocks until it is said: the pipe is full while the parent has no time to read. */
 function say(line: string): void {
