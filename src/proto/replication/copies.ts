@@ -6,7 +6,7 @@ import type { Random } from "../random.ts";
 import type { Outlet, ReplicationFault, ReplicationInput } from "./effects.ts";
 import { type Entry, encodeKey, pathOf } from "./entry.ts";
 import { Handoff } from "./handoff.ts";
-import { EXCHANGE_INTERVAL_MS, HANDOFF_RETRY_MS, MAX_DECIDERS, SETTLE_MS } from "./limits.ts";
+import { EXCHANGE_INTERVAL_MS, HANDOFF_RETRY_MS, MAX_DECIDERS, SETTLE_MS, START_MS } from "./limits.ts";
 import { VIEW_BYTES } from "./messages.ts";
 import type { Peers } from "./peers.ts";
 import { Placement, type Storer } from "./placement.ts";
@@ -39,7 +39,8 @@ export interface CopiesTools {
 
 /**
  * Buckets that are not everywhere: who holds what ({@link Placement}, {@link Scope}), how it gets there ({@link Handoff}, {@link Surveys}) and how
- * it is read from elsewhere ({@link Reads}). While every bucket is everywhere, all of this rests.
+ * it is read from elsewhere ({@link Reads}). While every bucket is everywhere, all of this rests. A member that comes back hears of the others one by
+ * one, and moves nothing in its first seconds: it would take itself for the replica of everything.
  */
 export class Copies {
   readonly scope: Scope;
@@ -49,6 +50,8 @@ export class Copies {
   readonly #tools: CopiesTools;
   readonly #placement = new Placement();
   #lookAt: Instant | undefined;
+  /** When this member moves copies for the first time. */
+  #startsAt: Instant | undefined;
   #isDraining = false;
 
   constructor(tools: CopiesTools) {
@@ -84,6 +87,7 @@ export class Copies {
 
   /** The members, or what is known of them, may have changed. */
   members(now: Instant): void {
+    this.#startsAt ??= this.isPlacing ? now + START_MS : now;
     if (!this.isPlacing) return;
     if (this.#placement.update(this.#tools.storers(), now)) this.handoff.look(now + SETTLE_MS);
     this.#lookAt ??= now + LOOK_EVERY_MS;
@@ -153,9 +157,10 @@ export class Copies {
 
   deadline(): Instant | undefined {
     let next = this.reads.deadline();
+    const handoff = this.isAway ? undefined : this.handoff.deadline();
     for (const at of [
       this.#placement.deadline(),
-      this.isAway ? undefined : this.handoff.deadline(),
+      handoff === undefined ? undefined : Math.max(handoff, this.#startsAt ?? 0),
       this.isPlacing ? this.#lookAt : undefined,
     ]) {
       if (at !== undefined && (next === undefined || at < next)) next = at;
@@ -169,7 +174,7 @@ export class Copies {
       this.#lookAt = now + LOOK_EVERY_MS;
       if (this.isPlacing) this.handoff.look(now);
     }
-    if (!this.isAway) this.handoff.advance(now);
+    if (!this.isAway && now >= (this.#startsAt ?? 0)) this.handoff.advance(now);
     this.reads.advance(now);
     if (!this.#isDraining || (this.isPlacing && !this.handoff.isDone)) return;
     this.#isDraining = false;

@@ -111,6 +111,9 @@ export const REPLACE_AFTER_MS = 2_000;
 /** How long after a change of the members copies are moved: a member that starts hears of the others one after the other. */
 export const SETTLE_MS = 500;
 
+/** How long a member that comes back moves no copies: by then it has heard who is there. */
+export const START_MS = 5_000;
+
 /** Entries asked about in one request of a hand-off, and bytes of keys; requests of one slot under way at once. */
 export const MAX_HELD_PER_REQUEST = 512;
 export const MAX_HELD_BYTES = 100_000;

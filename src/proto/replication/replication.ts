@@ -244,6 +244,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
   #advance(now: Instant): void {
     const stuck = this.#parts.rounds.advance(now);
     if (stuck !== undefined) this.#shun(stuck, "no-progress", now);
+    this.#parts.copies.advance(now);
     if (this.#parts.journal.isBehind) return;
     if (this.#parts.wants.size > 0) {
       for (const peer of this.#parts.wants.sources()) {
@@ -252,7 +253,6 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
       }
     }
     this.#parts.fetches.pump(now);
-    this.#parts.copies.advance(now);
   }
 }
 

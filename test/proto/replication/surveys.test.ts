@@ -5,9 +5,11 @@ import { type Answer, encodeMessage, parseMessage, type Request } from "../../..
 import { rootOf } from "../../../src/proto/reconcile/root.ts";
 import type { ReplicationInput, ReplicationOutput } from "../../../src/proto/replication/effects.ts";
 import type { Entry } from "../../../src/proto/replication/entry.ts";
+import { MAX_INLINE_VALUE_BYTES, MAX_UNSAVED_BYTES } from "../../../src/proto/replication/limits.ts";
 import { encodeBatchMessage, encodeSurvey, encodeSurveyed } from "../../../src/proto/replication/messages.ts";
 import { decodeMessage } from "../../../src/proto/replication/parse-message.ts";
 import { SLOTS } from "../../../src/proto/replication/placement.ts";
+import { DEFAULT_POLICY, encodePolicy, POLICY_BUCKET } from "../../../src/proto/replication/policy.ts";
 import { Replication } from "../../../src/proto/replication/replication.ts";
 import { packSlots, Versions } from "../../../src/proto/replication/versions.ts";
 import { RowDisk } from "../../sim/row-disk.ts";
@@ -27,6 +29,7 @@ class Victim {
     random: new SeededRandom(1),
     tokenOf: (member) => tokenFor(member),
     restoration: new RowDisk(new Map()).restore(),
+    storers: () => [3, 4].map((number) => ({ id: peerNumber(number), capacity: 100 })),
   });
   #sequence = 0;
   #stored = 0;
@@ -55,8 +58,8 @@ class Victim {
   }
 
   /** Is told of an entry by its author. */
-  learn(key: string, value: string): void {
-    const { batch, entries } = makeBatch(2, [["app", key, value]]);
+  learn(key: string, value: string | Uint8Array, bucket = "app"): void {
+    const { batch, entries } = makeBatch(2, [[bucket, key, value]]);
     this.input({ type: "message", peer: peerNumber(2), bytes: encodeBatchMessage(batch, entries) });
     this.versions.add(entries[0] as Entry);
   }
@@ -137,6 +140,16 @@ test("a survey that never decodes ends all dealings with its member, and what wa
   expect(all).toEqual(["no-progress"]);
   expect(victim.open(peer, new Uint8Array(16))).toEqual([]);
 });
+
+test("a replica whose disk is behind waits for it, and does not turn in place", () => {
+  const victim = new Victim();
+  victim.learn("app", encodePolicy({ ...DEFAULT_POLICY, replicas: 2 }), POLICY_BUCKET);
+  const value = new Uint8Array(MAX_INLINE_VALUE_BYTES);
+  for (let bytes = 0; bytes <= MAX_UNSAVED_BYTES; bytes += value.length) victim.learn(`key ${bytes}`, value);
+  victim.now += 1_000;
+  for (let turn = 0; turn < 10; turn++) victim.input({ type: "timeout" });
+  expect(victim.replication.deadline()).toBeGreaterThan(victim.now);
+}, 30_000);
 
 test("what is no survey is malformed", () => {
   const victim = new Victim();
