@@ -22,8 +22,18 @@ let peer: PeerId;
 const at = (name: string): string => join(folder, name);
 
 /** A certificate by `authority`, with the extensions of a section of the configuration below; where it is its own authority it makes itself. */
-function certify(name: string, authority: string, section: string, key = EC): void {
-  const out = ["-nodes", "-keyout", at(`${name}.key`), "-out", at(`${name}.crt`), "-days", "2", "-subj", `/CN=${name}`];
+function certify(name: string, authority: string, section: string, key = EC, subject = name): void {
+  const out = [
+    "-nodes",
+    "-keyout",
+    at(`${name}.key`),
+    "-out",
+    at(`${name}.crt`),
+    "-days",
+    "2",
+    "-subj",
+    `/CN=${subject}`,
+  ];
   const by = name === authority ? [] : ["-CA", at(`${authority}.crt`), "-CAkey", at(`${authority}.key`)];
   const how = ["-config", at("openssl.cnf"), "-extensions", section];
   execFileSync("openssl", ["req", "-x509", ...key, ...out, ...how, ...by], { stdio: "ignore" });
@@ -39,6 +49,10 @@ basicConstraints = critical,CA:TRUE
 basicConstraints = critical,CA:FALSE
 extendedKeyUsage = clientAuth
 subjectAltName = DNS:web-1.example,IP:192.0.2.7
+[unsaid]
+basicConstraints = critical,CA:FALSE
+subjectAltName = DNS:web-1.example
+authorityKeyIdentifier = none
 [any]
 basicConstraints = critical,CA:FALSE
 [server]
@@ -79,6 +93,9 @@ beforeAll(async () => {
   certify("below", "authority", "ca");
   certify("web-2", "web-1", "client");
   certify("pretender", "foreign", "client");
+  certify("twin", "twin", "ca", EC, "authority");
+  // It does not say by which key it is: only the signature tells.
+  certify("impostor", "twin", "unsaid");
 }, 60_000);
 
 describe.skipIf(!hasOpenssl)("a certificate (skipped without openssl)", () => {
@@ -108,6 +125,7 @@ describe.skipIf(!hasOpenssl)("a certificate (skipped without openssl)", () => {
 
   test.each([
     ["by another authority", "pretender"],
+    ["by another authority of the same name", "impostor"],
     ["by somebody whom the authority has certified", "web-2"],
     ["of a server", "server"],
     ["of an authority below", "below"],
