@@ -147,8 +147,10 @@ class DiskAuditLog implements KeptAuditLog {
 
   async *#readBack(from: number, end: number): AsyncGenerator<readonly string[]> {
     let portion: string[] = [];
-    for (const [index, name] of this.#segments.entries()) {
-      const next = this.#segments[index + 1];
+    // A copy: while it is read, the oldest may go.
+    const segments = [...this.#segments];
+    for (const [index, name] of segments.entries()) {
+      const next = segments[index + 1];
       if (next !== undefined && firstOf(next) <= from) continue;
       let number = firstOf(name);
       for await (const line of linesOf(join(this.#options.folder, name))) {
