@@ -267,6 +267,9 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
       case "event":
         this.#memberEvent(output, now);
         break;
+      case "introduced":
+        this.#toOverlay(output, now);
+        break;
       case "retry":
         this.#toOverlay({ type: "try", peer: output.peer }, now);
         break;

@@ -54,7 +54,9 @@ export type MembershipOutput =
   | Sign<MembershipResume>
   | Verify<MembershipResume>
   | MemberEvent
-  /** A member worth a dial although it may not be a neighbour: introduced to us, or down and due for another try. */
+  /** A member that we were introduced to is good: one of several who could tell us of all others. */
+  | { readonly type: "introduced"; readonly peer: PeerId }
+  /** A member worth a dial although it may not be a neighbour: down and due for another try. */
   | { readonly type: "retry"; readonly peer: PeerId }
   /** Two probes over this link went unanswered, whatever became of its peer: time for a fresh connection. */
   | { readonly type: "link-silent"; readonly peer: PeerId }

@@ -13,6 +13,7 @@ import {
   STALL_MEMORY_MS,
   STALL_MS,
   STALLS_APART_MS,
+  UNSHOWN_MS,
   WARM_UP_MS,
 } from "./limits.ts";
 
@@ -27,7 +28,7 @@ import type { MemberRecord } from "./record.ts";
  *
  * A stall seen while we ran late ourselves is our own, and one on a new link comes of all that a new link sets going. One
  * peer's stall may be its own, and what happens once happens on any machine; a second peer's, some seconds later, is the
- * network's, and makes us patient with everybody.
+ * network's, and makes us patient with everybody. A new link counts as one that stalls: it has not shown itself.
  */
 export class Links {
   readonly #links = new Map<PeerId, Link>();
@@ -82,7 +83,9 @@ export class Links {
   timeoutMs(link: Link, now: Instant): number {
     const { smoothedMs = 0, variationMs } = link.roundTrip;
     const usual = Math.max(PROBE_TIMEOUT_LEAST_MS, smoothedMs + 4 * variationMs + 50);
-    const stalling = now - link.stalledAt < STALL_MEMORY_MS || now - this.#networkStalledAt < STALL_MEMORY_MS / 3;
+    const unshown = now - link.openedAt < UNSHOWN_MS;
+    const stalled = now - link.stalledAt < STALL_MEMORY_MS || now - this.#networkStalledAt < STALL_MEMORY_MS / 3;
+    const stalling = unshown || stalled;
     return Math.min(PROBE_TIMEOUT_MOST_MS, stalling ? Math.max(usual, smoothedMs + STALL_MS) : usual);
   }
 

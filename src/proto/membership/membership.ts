@@ -275,7 +275,7 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
       // Told by its subject over its own link: that link is of this very start.
       if (source.from === record.id) this.#context.table.proven(record.id, record.boot);
     }
-    if (source.via === "introduction") this.#context.out.push({ type: "retry", peer: record.id });
+    if (source.via === "introduction") this.#context.out.push({ type: "introduced", peer: record.id });
   }
 
   #signed(resume: MembershipResume, signature: Uint8Array, now: Instant): void {

@@ -1,7 +1,8 @@
-import { Deadlines } from "../deadlines.ts";
+import { Deadlines, earlier } from "../deadlines.ts";
 import { type Instant, type Machine, NOTHING } from "../machine.ts";
 import type { PeerId } from "../peer-id.ts";
 import { fraction, type Random } from "../random.ts";
+import { Entrance } from "./entrance.ts";
 import { gapsRound, isWithin, neighbourLimits, wantedLinks } from "./neighbours.ts";
 import type { RingView } from "./rings.ts";
 import type { RingSeat } from "./seat.ts";
@@ -13,7 +14,8 @@ import { dialBackoffMs, overlayLimits } from "./timing.ts";
  * The membership list is the topology: everybody computes from the rings whom it wants a link with, and since the
  * relation is symmetric both sides come to the same answer without a word. The lower PeerId dials. The higher one waits
  * two seconds and then asks for the dial, because the lower one may not know it yet. A newcomer dials whom it was
- * introduced to, whoever is lower: they cannot know it.
+ * introduced to, whoever is lower: they cannot know it. A few of them are enough (`entrance.ts`), and until one of these links
+ * stands it dials nobody else: of the few members that it knows it would take all for its neighbours.
  *
  * Three failed dials in a row mark a pair as unconnectable, on each side by its own experience, and the side passes over
  * the other for the next member in the same direction. Only that side knows, so the substitute sees a link that it does
@@ -31,6 +33,7 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
   readonly #peers = new Map<PeerId, PeerState>();
   readonly #deadlines = new Deadlines<PeerId>();
   readonly #unconnectable = new Set<PeerId>();
+  readonly #entrance = new Entrance();
   #wanted: ReadonlySet<PeerId> = new Set();
   /** How near our neighbours are; undefined before the first look. */
   #gaps: Float64Array | undefined;
@@ -77,6 +80,9 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
       case "dial-refused":
         this.#failed(input.peer, overlayLimits.failuresToSkip, now);
         break;
+      case "introduced":
+        this.#introduced(input.peer, now);
+        break;
       case "asked":
       case "try":
         this.#try(input.peer, input.type === "asked", now);
@@ -92,7 +98,7 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
   }
 
   deadline(): Instant | undefined {
-    return this.#deadlines.next();
+    return earlier(this.#deadlines.next(), this.#entrance.until);
   }
 
   /** Appeared or came back: what was learnt of its reachability is forgotten. */
@@ -126,6 +132,7 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
     const ours = before?.state === "asking" || (before?.state === "dialing" && !before.asked);
     const extra = before?.state === "dialing" && before.extra;
     this.#forget(peer);
+    this.#entrance.linked();
     const skipped = this.#unconnectable.delete(peer);
     const linked: Linked = { state: "linked", ours, extra, since: now, failures: before?.failures ?? 0 };
     this.#peers.set(peer, linked);
@@ -156,6 +163,14 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
     if (grew) this.#unconnectable.add(peer);
     if (this.#seeks(peer)) this.#retreat(peer, failures, failuresOfPath, now);
     if (grew) this.#refresh(now);
+    const next = this.#entrance.failed(peer);
+    if (next !== undefined) this.#try(next, false, now);
+  }
+
+  #introduced(peer: PeerId, now: Instant): void {
+    const state = this.#peers.get(peer)?.state;
+    if (peer === this.#self.id || state === "linked" || state === "dialing") return;
+    if (this.#entrance.admits(peer, this.#isAlone(), now)) this.#try(peer, false, now);
   }
 
   /** Dials `peer` at once, wanted or not, unless it is linked or being dialed. */
@@ -168,6 +183,7 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
   }
 
   #timeout(now: Instant): void {
+    for (const peer of this.#entrance.expire(now)) this.#try(peer, false, now);
     for (let peer = this.#deadlines.take(now); peer !== undefined; peer = this.#deadlines.take(now)) {
       const state = this.#peers.get(peer);
       if (state === undefined) continue;
@@ -177,7 +193,14 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
     }
   }
 
-  #attempt(peer: PeerId, { failures, failuresOfPath }: Unlinked, now: Instant): void {
+  #attempt(peer: PeerId, state: Waiting, now: Instant): void {
+    const { failures, failuresOfPath, members } = state;
+    const large = this.#rings.size > neighbourLimits.fullMesh;
+    if (this.#isEntering() || (large && this.#rings.size > members * overlayLimits.growth)) {
+      this.#peers.set(peer, { ...state, members: this.#rings.size });
+      this.#deadlines.set(peer, now + spread(overlayLimits.arrivingMs, this.#random));
+      return;
+    }
     if (this.#self.id < peer) {
       this.#dial(peer, false, failures, failuresOfPath, now);
       return;
@@ -197,17 +220,27 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
     this.#out.push({ type: "dial", peer });
   }
 
+  /** Whether we are about to hear who is there. */
+  #isEntering(): boolean {
+    return this.#entrance.until !== undefined && this.#isAlone();
+  }
+
+  #isAlone(): boolean {
+    for (const { state } of this.#peers.values()) if (state === "linked") return false;
+    return true;
+  }
+
   /** Waits for the next attempt after `failures` in a row. */
   #retreat(peer: PeerId, failures: number, failuresOfPath: number, now: Instant): void {
-    this.#peers.set(peer, { state: "waiting", failures, failuresOfPath });
+    this.#peers.set(peer, { state: "waiting", failures, failuresOfPath, members: Number.POSITIVE_INFINITY });
     this.#deadlines.set(peer, now + dialBackoffMs(failures, this.#random));
   }
 
   /** Waits for the first attempt: the lower side dials once things have settled, the higher one asks much later. */
   #wait(peer: PeerId, now: Instant): void {
-    const settle = overlayLimits.settleMs * (0.5 + fraction(this.#random));
-    this.#peers.set(peer, { state: "waiting", failures: 0, failuresOfPath: 0 });
-    this.#deadlines.set(peer, now + (this.#self.id < peer ? settle : overlayLimits.askAfterMs));
+    const settleMs = spread(overlayLimits.settleMs, this.#random);
+    this.#peers.set(peer, { state: "waiting", failures: 0, failuresOfPath: 0, members: this.#rings.size });
+    this.#deadlines.set(peer, now + (this.#self.id < peer ? settleMs : overlayLimits.askAfterMs));
   }
 
   /** Whether a link to `peer` is to be attempted: it is wanted, or it would be if the pair could connect. */
@@ -287,6 +320,11 @@ export class Overlay implements Machine<OverlayInput, OverlayOutput> {
   }
 }
 
+/** `meanMs`, or up to half of it more or less. */
+function spread(meanMs: number, random: Random): number {
+  return meanMs * (0.5 + fraction(random));
+}
+
 function graceMs(link: Linked): number {
   return link.extra ? overlayLimits.extraGraceMs : overlayLimits.graceMs;
 }
@@ -298,11 +336,17 @@ type Unlinked = {
   /** Those of them that say something about the path between the two. */
   failuresOfPath: number;
 } & (
-  | { readonly state: "waiting" }
+  | {
+      readonly state: "waiting";
+      /** How many there were when the wait began; infinite after a failure, when that says nothing any more. */
+      readonly members: number;
+    }
   /** `extra`: it was not wanted when the dial began. `asked`: the peer asked for it. */
   | { readonly state: "dialing"; readonly extra: boolean; readonly asked: boolean }
   | { readonly state: "asking" }
 );
+
+type Waiting = Extract<Unlinked, { readonly state: "waiting" }>;
 
 interface Linked {
   readonly state: "linked";
@@ -330,7 +374,9 @@ export type OverlayInput =
   | { readonly type: "dial-refused"; readonly peer: PeerId }
   /** The peer asks us to dial it. */
   | { readonly type: "asked"; readonly peer: PeerId }
-  /** A member worth a dial although it may not be wanted: introduced to us, or down and due for another try. */
+  /** One of several members that we were introduced to, any of whom could tell us of all others. */
+  | { readonly type: "introduced"; readonly peer: PeerId }
+  /** A member worth a dial although it may not be wanted: down and due for another try, or an application needs it. */
   | { readonly type: "try"; readonly peer: PeerId }
   | { readonly type: "timeout" };
 

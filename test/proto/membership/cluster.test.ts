@@ -344,7 +344,7 @@ describe("a hostile member", () => {
 describe("pairs that cannot connect", () => {
   test("find other neighbours, and nobody suspects anybody for it", () => {
     // A seed that introduces everybody to somebody it can reach: here introductions are made once.
-    const world = new World({ seed: 15 });
+    const world = new World({ seed: 14 });
     // A third of all pairs, the same on both sides.
     world.connectable = (a, b) => (a.charCodeAt(3) + a.charCodeAt(9) + b.charCodeAt(3) + b.charCodeAt(9)) % 3 !== 0;
     const nodes = world.grow(30, 120_000);

@@ -3,6 +3,7 @@ import { messageIdOf, Topic } from "../../../src/proto/gossip/messages.ts";
 import { sha256 } from "../../../src/proto/hash.ts";
 import type { Instant } from "../../../src/proto/machine.ts";
 import type { MembershipInput, MembershipOutput } from "../../../src/proto/membership/effects.ts";
+import { UNSHOWN_MS } from "../../../src/proto/membership/limits.ts";
 import { Membership } from "../../../src/proto/membership/membership.ts";
 import { encodePayload } from "../../../src/proto/membership/messages.ts";
 import { encodeRecord, type MemberRecord, type RecordDraft, readRecord } from "../../../src/proto/membership/record.ts";
@@ -113,7 +114,17 @@ export class Agent {
     return this.do({ type: "delivered", from, id: messageIdOf(Topic.membership, bytes), bytes });
   }
 
+  /** Links that have been there for long enough to have shown themselves. */
   link(...peers: PeerId[]): MembershipOutput[] {
+    const { now } = this;
+    this.now = now - UNSHOWN_MS;
+    const outputs = this.linkAnew(...peers);
+    this.now = now;
+    return outputs;
+  }
+
+  /** Links that have just been made. */
+  linkAnew(...peers: PeerId[]): MembershipOutput[] {
     return peers.flatMap((peer) => this.do({ type: "link-up", peer, rttMs: 4 }));
   }
 

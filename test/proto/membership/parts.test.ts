@@ -33,10 +33,17 @@ describe("the time-out of a link", () => {
     const links = new Links();
     const near = links.open(id(1), 2, NOW);
     const far = links.open(id(2), 400, NOW);
-    expect(links.timeoutMs(near, NOW)).toBe(250);
-    expect(links.timeoutMs(far, NOW)).toBe(400 + 4 * 200 + 50);
-    for (let count = 0; count < 50; count++) links.answered(far, 400, NOW);
-    expect(Math.round(links.timeoutMs(far, NOW))).toBe(450);
+    expect(links.timeoutMs(near, LATER)).toBe(250);
+    expect(links.timeoutMs(far, LATER)).toBe(400 + 4 * 200 + 50);
+    for (let count = 0; count < 50; count++) links.answered(far, 400, LATER);
+    expect(Math.round(links.timeoutMs(far, LATER))).toBe(450);
+  });
+
+  test("has room for a stall until it has shown itself for two seconds", () => {
+    const links = new Links();
+    const link = links.open(id(1), 2, NOW);
+    expect(links.timeoutMs(link, NOW + 1_999)).toBe(1_302);
+    expect(links.timeoutMs(link, NOW + 2_000)).toBe(250);
   });
 
   test("grows by a stall where one was seen, for a minute", () => {

@@ -224,7 +224,7 @@ describe("an introduction", () => {
   test("by the server makes members that are worth a dial", () => {
     const agent = new Agent();
     const out = agent.do({ type: "introduced", standing: "present", records: [recordPayload(id(1))] });
-    expect(of(out, "retry")).toEqual([{ type: "retry", peer: id(1) }]);
+    expect(of(out, "introduced")).toEqual([{ type: "introduced", peer: id(1) }]);
     expect(agent.state(id(1))).toBe("alive");
   });
 

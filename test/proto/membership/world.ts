@@ -380,6 +380,9 @@ export class Node {
         else if (output.event === "down" || output.event === "left")
           this.overlayInput({ type: "member-gone", peer: output.peer });
         break;
+      case "introduced":
+        this.overlayInput(output);
+        break;
       case "retry":
         this.overlayInput({ type: "try", peer: output.peer });
         break;

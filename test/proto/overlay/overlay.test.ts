@@ -226,7 +226,7 @@ describe("a link that we do not want", () => {
 
   beforeEach(() => {
     begin(0, 40);
-    pass(400);
+    pass(2_000);
     link(...overlay.wanted);
     stranger = seats
       .slice(1, 40)
@@ -313,10 +313,69 @@ describe("guests", () => {
   });
 });
 
-test("a newcomer dials whom it is introduced to, whoever is lower", () => {
-  begin(5, 1);
-  expect(tell({ type: "try", peer: peer(3) })).toEqual([{ type: "dial", peer: peer(3) }]);
-  expect(tell({ type: "try", peer: peer(5) })).toEqual([]);
+describe("a newcomer", () => {
+  function introduce(...ranks: number[]): OverlayOutput[] {
+    return ranks.flatMap((rank) => tell({ type: "introduced", peer: peer(rank) }));
+  }
+
+  function dialed(outputs: readonly OverlayOutput[]): PeerId[] {
+    return outputs.filter(({ type }) => type === "dial").map(({ peer: one }) => one);
+  }
+
+  test("dials three of those whom it is introduced to, whoever is lower", () => {
+    begin(5, 1);
+    expect(dialed(introduce(3, 5, 7, 9, 11, 13))).toEqual([3, 7, 9].map(peer));
+    expect(dialed(introduce(3))).toEqual([]);
+  });
+
+  test("dials one more for each dial that fails", () => {
+    begin(5, 1);
+    introduce(3, 7, 9, 11, 13);
+    expect(dialed(tell({ type: "dial-failed", peer: peer(7), reason: "absent" }))).toEqual([peer(11)]);
+    expect(dialed(tell({ type: "dial-failed", peer: peer(11), reason: "no-path" }))).toEqual([peer(13)]);
+    expect(dialed(tell({ type: "dial-failed", peer: peer(3), reason: "absent" }))).toEqual([]);
+  });
+
+  test("dials all others when five seconds have brought no link", () => {
+    begin(5, 1);
+    introduce(3, 7, 9, 11, 13);
+    expect(dialed(pass(4_900))).toEqual([]);
+    expect(dialed(pass(200))).toEqual([11, 13].map(peer));
+  });
+
+  test("dials nobody else of an introduction once it has a link", () => {
+    begin(5, 1);
+    introduce(3, 7, 9, 11, 13);
+    link(peer(7));
+    expect(dialed(tell({ type: "dial-failed", peer: peer(3), reason: "absent" }))).toEqual([]);
+    expect(dialed(pass(10_000))).toEqual([]);
+  });
+
+  test("waits with the links that its rings ask for until it has a way in", () => {
+    begin(0, 6);
+    const [way, ...others] = [1, 2, 3, 4, 5].map(peer);
+    expect(dialed(introduce(1, 2, 3))).toEqual([1, 2, 3].map(peer));
+    expect(dialed(pass(4_000))).toEqual([]);
+    link(way as PeerId);
+    expect(new Set(dialed(pass(2_000)))).toEqual(new Set(others.slice(2)));
+  });
+
+  test("that has links dials one of those whom it is introduced to, for they may be of another mesh", () => {
+    begin(0, 20);
+    link(peer(1));
+    const strangers = [30, 31, 32];
+    expect(dialed(introduce(...strangers))).toEqual([peer(30)]);
+    expect(dialed(tell({ type: "dial-failed", peer: peer(30), reason: "absent" }))).toContain(peer(31));
+  });
+});
+
+test("a dial waits while the list is still arriving", () => {
+  begin(0, 20);
+  pass(100);
+  for (const seat of seats.slice(20, 30)) join(seat);
+  expect(pass(300)).toEqual([]);
+  const dialed = pass(2_000).flatMap(({ type, peer: one }) => (type === "dial" ? [one] : []));
+  expect(new Set(dialed)).toEqual(overlay.wanted);
 });
 
 test("no more than 16 members that are not wanted are dialed at once", () => {
