@@ -13,6 +13,7 @@ import type { TurnLimits } from "./proto/limits.ts";
 import { PeerPolicy, parseRange, type Range } from "./proto/peer-policy.ts";
 import { TurnServer } from "./proto/turn-server.ts";
 import { Relays, relayAddressesOf } from "./relays.ts";
+import { Slab } from "./slab.ts";
 import {
   defaultStreamLimits,
   Gate,
@@ -364,9 +365,11 @@ class RunningServer implements StunServer, StreamHost {
   }
 }
 
-/** How packets leave: by the path's socket. A buffer comes from Node's pool, which costs a tenth of a fresh one. */
+const slab = new Slab();
+
+/** How packets leave: by the path's socket. */
 const SINK: PacketSink<Path, UdpSocket> = {
-  packet: (length) => Buffer.allocUnsafe(length),
+  packet: (length) => slab.cut(length),
   toClient: (path, bytes, address, port, via) => path.send(bytes, address, port, via),
   toPeer: (relay, bytes, offset, length, address, port) => relay.sendPart(bytes, offset, length, address, port),
 };
