@@ -324,7 +324,8 @@ export class AgentCore {
     });
     this.#host = host;
     this.#ways = new Ways(trust.id, host.mesh.membership, () => this.connections.links());
-    host.input({ type: "introduced", standing: "remembered", records: this.prepared.remembered });
+    const { remembered: records } = this.prepared;
+    this.#upkeep.recallMembers(host.mesh, () => host.input({ type: "introduced", standing: "remembered", records }));
     this.#upkeep.seek(host.mesh, this.servers);
     this.#upkeep.lookForRelays(this.network.relays);
     this.#upkeep.remember(host.mesh, this.id, state, log);

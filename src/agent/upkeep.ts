@@ -16,6 +16,12 @@ const LONGEST_SEEK_MS = 15_000;
 const MERGE_MS = 60_000;
 /** Records of members are kept for the next start at this pace, ms: a crash loses a minute of news. */
 const REMEMBER_MS = 60_000;
+/**
+ * When an agent falls back on the members that it remembers, ms: they are held for down until they say otherwise, and that takes seconds where
+ * a member that is there tells who else is in one exchange. Alone, and once that exchange is over.
+ */
+const RECALL_ALONE_MS = 2_000;
+const RECALL_MS = 10_000;
 /** When members that relay are looked for, ms: when the first records are there, and then at the pace of people who start one. */
 const FIRST_RELAY_LOOK_MS = 1_000;
 const RELAY_LOOK_MS = 15_000;
@@ -54,6 +60,14 @@ export class Upkeep {
       this.#seekMs = linked ? SEEK_MS : Math.min(this.#seekMs * 2, LONGEST_SEEK_MS);
       if (linked) this.later(MERGE_MS - SEEK_MS, () => this.seek(mesh, servers));
       else this.seek(mesh, servers);
+    });
+  }
+
+  /** Calls `recall` when it is time for the members of an earlier life. */
+  recallMembers(mesh: Mesh, recall: () => void): void {
+    this.later(RECALL_ALONE_MS, () => {
+      if (mesh.links.size === 0) recall();
+      else this.later(RECALL_MS - RECALL_ALONE_MS, recall);
     });
   }
 

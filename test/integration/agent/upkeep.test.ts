@@ -1,0 +1,30 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Upkeep } from "../../../src/agent/upkeep.ts";
+import type { Mesh } from "../../../src/proto/mesh.ts";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+/** When an agent recalls the members of its earlier life, whose number of links is this at each moment. */
+function recalledAt(links: (at: number) => number): number[] {
+  const times: number[] = [];
+  const began = Date.now();
+  const mesh = {
+    get links() {
+      return { size: links(Date.now() - began) };
+    },
+  } as Pick<Mesh, "links"> as Mesh;
+  const upkeep = new Upkeep();
+  upkeep.recallMembers(mesh, () => times.push(Date.now() - began));
+  vi.advanceTimersByTime(60_000);
+  upkeep.stop();
+  return times;
+}
+
+test("an agent that finds nobody goes by the members that it remembers", () => {
+  expect(recalledAt(() => 0)).toEqual([2_000]);
+});
+
+test("an agent that finds a member asks it first: who is remembered counts as down until it says otherwise", () => {
+  expect(recalledAt((at) => (at > 300 ? 1 : 0))).toEqual([10_000]);
+});
