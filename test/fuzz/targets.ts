@@ -7,6 +7,7 @@ import { parseYaml } from "../../src/cli/yaml.ts";
 import { parseControlRequest } from "../../src/drivers/control.ts";
 import { createTokenVerifier } from "../../src/drivers/tokens.ts";
 import { StarlingError } from "../../src/errors.ts";
+import { decodeHave, decodeKept, decodeLines, encodeHave, encodeKept } from "../../src/proto/audit/copy-messages.ts";
 import { parseAuditHead, parseAuditLine } from "../../src/proto/audit/entry.ts";
 import { utf8 } from "../../src/proto/bytes.ts";
 import { decodeDecree, KINDS } from "../../src/proto/decrees/decree.ts";
@@ -19,6 +20,7 @@ import { decodeLetter } from "../../src/proto/session/envelope.ts";
 import { encodeClientMessage } from "../../src/proto/signaling/client-messages.ts";
 import { encodeServerMessage } from "../../src/proto/signaling/server-messages.ts";
 import { Link } from "../../src/proto/streams/link.ts";
+import { certificateCredential, certificateOf } from "../../src/proto/trust/certificate.ts";
 import { parseClusterId } from "../../src/proto/trust/cluster-id.ts";
 import { parseInvite } from "../../src/proto/trust/invite.ts";
 import { decodeIssuers, decodeSignedIssuers } from "../../src/proto/trust/issuers.ts";
@@ -300,6 +302,10 @@ function parserTarget(): Target {
     (bytes) => parseSdp(text(bytes)),
     (bytes) => parseAuditLine(text(bytes)),
     (bytes) => parseAuditHead(text(bytes)),
+    decodeHave,
+    decodeKept,
+    decodeLines,
+    (bytes) => certificateOf(text(bytes)),
   ];
   return {
     name: "parsers",
@@ -308,6 +314,9 @@ function parserTarget(): Target {
       utf8(`starling1-${"A".repeat(200)}`),
       utf8(`{"seq":1,"prev":"0","sig":"${"A".repeat(86)}"}`),
       Uint8Array.of(0x93, 1, 0xc4, 2, 1, 2, 0xa1, 0x61),
+      encodeHave({ seq: 7, hash: "a".repeat(64) }),
+      encodeKept(7),
+      utf8(certificateCredential({ certificate: new Uint8Array(300), at: 1_800_000_000_000, signature: one })),
     ],
     take(bytes) {
       for (const parse of parsers) parse(bytes.slice());
