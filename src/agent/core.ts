@@ -312,7 +312,7 @@ export class AgentCore {
         member: (event) => this.#member(event),
         present: (record) => this.servers.present(record),
         posted: (post) => this.#posted(post),
-        isolated: () => this.servers.nudge(),
+        isolated: () => this.#upkeep.isolated(this.servers),
         superseded: () => this.#fail(new StarlingError("identity-in-use", "another agent has this node key")),
         storeFailed: (error) => this.#fail(error),
         opened: (peer) => this.#opened(peer),

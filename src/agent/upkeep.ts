@@ -17,6 +17,12 @@ const MERGE_MS = 60_000;
 /** Records of members are kept for the next start at this pace, ms: a crash loses a minute of news. */
 const REMEMBER_MS = 60_000;
 /**
+ * How often, ms, and how many times servers are tried again when nobody answers any more: the network of this machine may have been gone, and back-off is for
+ * servers that were, with thousands of agents that still have each other.
+ */
+const HURRY_MS = 2_000;
+const HURRIES = 15;
+/**
  * When an agent falls back on the members that it remembers, ms: they are held for down until they say otherwise, and that takes seconds where
  * a member that is there tells who else is in one exchange. Alone, and once that exchange is over.
  */
@@ -33,6 +39,7 @@ export class Upkeep {
   readonly #timers = new Set<NodeJS.Timeout>();
   #seekMs = SEEK_MS;
   #stopped = false;
+  #hurries = 0;
 
   /** Runs `run` after `ms`, at most 2^31 - 1, unless the agent has ended. */
   later(ms: number, run: () => void): void {
@@ -60,6 +67,21 @@ export class Upkeep {
       this.#seekMs = linked ? SEEK_MS : Math.min(this.#seekMs * 2, LONGEST_SEEK_MS);
       if (linked) this.later(MERGE_MS - SEEK_MS, () => this.seek(mesh, servers));
       else this.seek(mesh, servers);
+    });
+  }
+
+  /** Nobody answers any more: finds out which servers are there, and for half a minute tries again soon while there is none. */
+  isolated(servers: Pick<Servers, "nudge" | "ready">): void {
+    servers.nudge();
+    const isHurrying = this.#hurries > 0;
+    this.#hurries = HURRIES;
+    if (!isHurrying) this.#hurry(servers);
+  }
+
+  #hurry(servers: Pick<Servers, "nudge" | "ready">): void {
+    this.later(HURRY_MS, () => {
+      if (!servers.ready) servers.nudge();
+      if (--this.#hurries > 0) this.#hurry(servers);
     });
   }
 

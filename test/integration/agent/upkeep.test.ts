@@ -28,3 +28,23 @@ test("an agent that finds nobody goes by the members that it remembers", () => {
 test("an agent that finds a member asks it first: who is remembered counts as down until it says otherwise", () => {
   expect(recalledAt((at) => (at > 300 ? 1 : 0))).toEqual([10_000]);
 });
+
+test("an agent that nobody answers tries its servers every two seconds, for half a minute, while none is there", () => {
+  const nudges: number[] = [];
+  const began = Date.now();
+  let ready = true;
+  const servers = {
+    nudge: () => void nudges.push(Date.now() - began),
+    get ready() {
+      return ready;
+    },
+  };
+  const upkeep = new Upkeep();
+  upkeep.isolated(servers);
+  vi.advanceTimersByTime(4_000);
+  expect(nudges).toEqual([0]);
+  ready = false;
+  vi.advanceTimersByTime(60_000);
+  expect(nudges.slice(1)).toEqual(Array.from({ length: 13 }, (_, index) => 6_000 + index * 2_000));
+  upkeep.stop();
+});

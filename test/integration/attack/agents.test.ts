@@ -116,7 +116,7 @@ test("of two agents with one node key the newest session wins, and the older sto
   expect(newer.id).toBe(older.id);
   expect(await older.closed).toMatchObject({ code: "identity-in-use" });
   await until("its links", () => hasLink(newer, pair.left.id) && hasLink(newer, pair.right.id));
-  expect(newer.status().self.state).toBe("joined");
+  await until("it to have joined", () => newer.status().self.state === "joined");
   expect(lab.server.counters().fenced).toBe(1);
   await pair.unharmed();
 });
