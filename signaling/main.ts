@@ -1,8 +1,9 @@
-import { KeyNotice } from "../src/agent/key-notice.ts";
 import { type AuditLog, NO_AUDIT } from "../src/audit.ts";
 import { systemClock } from "../src/drivers/clock.ts";
 import { nodeCrypto } from "../src/drivers/crypto.ts";
 import { systemRandom } from "../src/drivers/entropy.ts";
+import { KeyNotice } from "../src/host/key-notice.ts";
+import { Timers } from "../src/host/timers.ts";
 import { audited } from "../src/issuer/audited.ts";
 import { decreesOf } from "../src/issuer/decrees-of.ts";
 import { openDesk } from "../src/issuer/desk.ts";
@@ -122,14 +123,11 @@ export async function startSignalingService(options: SignalingServiceOptions): P
     });
     server = started;
     const keyEnd = () => keyEndOf(issuers(), (token) => decrees.voids(token), issuer?.kid);
-    let look: NodeJS.Timeout | undefined;
-    const later = (ms: number, run: () => void): void => {
-      look = setTimeout(run, ms).unref();
-    };
-    new KeyNotice({ end: keyEnd, now, later, log, tell: () => undefined }).begin();
+    const timers = new Timers();
+    new KeyNotice({ end: keyEnd, now, later: timers.later, log, tell: () => undefined }).begin();
     const close = started.close.bind(started);
     const closeBoth = async (): Promise<void> => {
-      clearTimeout(look);
+      timers.stop();
       grants?.stop();
       await close();
       await issuer?.close();

@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { WebSocket, type WebSocketServer } from "ws";
-import { Runner } from "../src/agent/runner.ts";
+import { Runner } from "../src/host/runner.ts";
 import type { Logger } from "../src/options.ts";
 import type { Instant } from "../src/proto/machine.ts";
 import { shortId } from "../src/proto/peer-id.ts";

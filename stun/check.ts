@@ -1,8 +1,8 @@
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, TLSSocket } from "node:tls";
-import { Runner } from "../src/agent/runner.ts";
 import { untrustedIssuerOf } from "../src/drivers/http-look.ts";
+import { Runner } from "../src/host/runner.ts";
 import type { Instant } from "../src/proto/machine.ts";
 import type { Transport } from "../src/proto/negotiation/plan.ts";
 import type { Random } from "../src/proto/random.ts";

@@ -1,3 +1,4 @@
+import { Runner } from "../host/runner.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { Random } from "../proto/random.ts";
@@ -7,7 +8,6 @@ import {
   type AdmissionOptions,
   type AdmissionOutput,
 } from "../proto/session/admission.ts";
-import { Runner } from "./runner.ts";
 import type { Trust } from "./trust.ts";
 
 /** What an agent brings to an admission beside what {@link Trust} holds. */

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
+import { Runner } from "../host/runner.ts";
 import type { Logger } from "../options.ts";
 import { assert } from "../proto/assert.ts";
 import { equalBytes } from "../proto/bytes.ts";
@@ -19,7 +20,6 @@ import type { LinkStreamHandler } from "./link-streams.ts";
 import { type AdmittedChannel, Pairing, type PairingContext } from "./pairing.ts";
 import type { Paths } from "./paths.ts";
 import { PeerLink } from "./peer-link.ts";
-import { Runner } from "./runner.ts";
 import { linkOptionsFor } from "./stacks.ts";
 import type { Trust } from "./trust.ts";
 

@@ -1,12 +1,13 @@
 import { StarlingError } from "../errors.ts";
+import { Timers } from "../host/timers.ts";
 import type { MemberEvent } from "../proto/membership/effects.ts";
 import type { Mesh } from "../proto/mesh.ts";
 import type { PeerId } from "../proto/peer-id.ts";
-import { STORE_LABEL } from "../proto/storers.ts";
 import type { StreamPriority } from "../proto/streams/events.ts";
 import type { Post } from "../proto/topics/post.ts";
 import type { SelfStatus } from "../status.ts";
 import { Buckets, bucketHost } from "./buckets.ts";
+import { Company } from "./company.ts";
 import { Connections } from "./connections.ts";
 import { member as memberCredential } from "./credential.ts";
 import { dialOutcome } from "./dial-outcome.ts";
@@ -27,22 +28,18 @@ import { reach } from "./reach.ts";
 import { RelayedLinks } from "./relayed-links.ts";
 import { mayNotRelay, mayRelay } from "./relaying.ts";
 import { RELAY_PROTOCOL } from "./relays.ts";
+import { keepRemembering, remember } from "./remember.ts";
 import { Servers } from "./servers.ts";
 import { Services } from "./services.ts";
 import { isOut, memberInfo, memberInfos } from "./status-view.ts";
 import type { MeshStream } from "./stream.ts";
+import { takeLeave } from "./take-leave.ts";
 import { Tenure } from "./tenure.ts";
-import { remember, Upkeep } from "./upkeep.ts";
+import { watchSurroundings } from "./watch-surroundings.ts";
 import { Ways } from "./ways.ts";
 
-/** How long `leave` waits for what is queued, ms. */
-const DRAIN_MS = 2_000;
 /** How long the WebRTC stack gets to let go of what it holds, ms. Nothing of ours waits for the rest. */
 const STACK_MS = 2_000;
-/** How long others get to take over what this member holds for them, ms. */
-const HAND_OVER_MS = 10_000;
-/** How long an announcement of leaving gets to spread before the links close, ms. */
-const FAREWELL_MS = 150;
 
 /**
  * What an agent is made of: its links, servers, mesh, buckets and services, and how what one of them says reaches the others. It
@@ -62,7 +59,8 @@ export class AgentCore {
   readonly #posted: (post: Post) => void;
   readonly government: Government;
   readonly #open = new OpenLinks();
-  readonly #upkeep = new Upkeep();
+  readonly #timers = new Timers();
+  readonly #company: Company;
   readonly #admitted = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<StarlingError | undefined>();
   #host: MeshHost | undefined;
@@ -85,7 +83,7 @@ export class AgentCore {
     this.tenure = new Tenure({
       ...prepared,
       face,
-      later: (ms, run) => this.#upkeep.later(ms, run),
+      later: this.#timers.later,
       held: (text) => this.#held(text),
       renewers: {
         here: (shown) => renewHere(issuing, shown, this.id, now()),
@@ -98,7 +96,7 @@ export class AgentCore {
     this.government = govern(prepared, this.services, {
       members: () => memberInfos(this.mesh),
       open: (peer, protocol, options) => this.open(peer, protocol, options),
-      later: (ms, run) => this.#upkeep.later(ms, run),
+      later: this.#timers.later,
       face,
       spread: (decree, secrets) => this.#host?.spread(decree, secrets) ?? false,
       inForce: (decree) => {
@@ -165,6 +163,7 @@ export class AgentCore {
         refused: (code, detail, everywhere) => this.#refused(code, detail, everywhere),
       },
     });
+    this.#company = new Company(this.#timers, this.servers);
     const replicated = bucketHost(
       () => this.mesh.replication,
       (request) => this.#host?.input(request),
@@ -212,7 +211,7 @@ export class AgentCore {
     if (prepared.credential.kind === "join") {
       prepared.progress(`asking for a member token at ${prepared.signaling.join(", ") || "no signaling server"}`);
       const giveUp = () => this.#admitted.reject(joinFailure(this.servers.status(), this.servers.lacksIssuer, this.id));
-      this.#upkeep.later(prepared.joinTimeoutMs, giveUp);
+      this.#timers.later(prepared.joinTimeoutMs, giveUp);
     }
     try {
       await this.#admitted.promise;
@@ -256,28 +255,15 @@ export class AgentCore {
   async leave(): Promise<void> {
     if (this.#state === "closed" || this.#state === "leaving") return void (await this.closed);
     this.#state = "leaving";
-    if (this.#host?.mesh.replication.isPlacing) await this.#handOver();
-    this.#host?.input({ type: "leave" });
-    await new Promise((resolve) => setTimeout(resolve, FAREWELL_MS));
-    await this.connections.leave(DRAIN_MS);
-    await this.servers.leave();
-    await new Promise((resolve) => setTimeout(resolve, FAREWELL_MS));
+    await takeLeave({ ...this, host: this.#host });
     await this.end(undefined);
-  }
-
-  /** Says that this member stores no more, and waits for others to hold what it has held. */
-  async #handOver(): Promise<void> {
-    const labels = [...this.prepared.labels.filter(([key]) => key !== STORE_LABEL), [STORE_LABEL, "no"] as const];
-    labels.sort(([a], [b]) => (a < b ? -1 : 1));
-    this.#host?.input({ type: "update", profile: { labels } });
-    await this.buckets.drain(HAND_OVER_MS);
   }
 
   /** Ends at once. `failure`: what ended it. Idempotent. */
   async end(failure: StarlingError | undefined): Promise<void> {
     if (this.#state === "closed") return void (await this.closed);
     this.#state = "closed";
-    this.#upkeep.stop();
+    this.#timers.stop();
     this.buckets.close();
     const { state, log } = this.prepared;
     if (this.#host) await remember(this.#host.mesh, this.id, state, log);
@@ -312,7 +298,7 @@ export class AgentCore {
         member: (event) => this.#member(event),
         present: (record) => this.servers.present(record),
         posted: (post) => this.#posted(post),
-        isolated: () => this.#upkeep.isolated(this.servers),
+        isolated: () => this.#company.isolated(),
         superseded: () => this.#fail(new StarlingError("identity-in-use", "another agent has this node key")),
         storeFailed: (error) => this.#fail(error),
         opened: (peer) => this.#opened(peer),
@@ -325,11 +311,10 @@ export class AgentCore {
     this.#host = host;
     this.#ways = new Ways(trust.id, host.mesh.membership, () => this.connections.links());
     const { remembered: records } = this.prepared;
-    this.#upkeep.recallMembers(host.mesh, () => host.input({ type: "introduced", standing: "remembered", records }));
-    this.#upkeep.seek(host.mesh, this.servers);
-    this.#upkeep.lookForRelays(this.network.relays);
-    this.#upkeep.remember(host.mesh, this.id, state, log);
-    this.#upkeep.look(this.prepared, this.servers, this.connections);
+    this.#company.begin(host.mesh, () => host.input({ type: "introduced", standing: "remembered", records }));
+    this.network.relays.begin(this.#timers);
+    keepRemembering(this.#timers, host.mesh, this.id, state, log);
+    watchSurroundings(this.#timers, this.prepared, this.servers, this.connections);
     this.tenure.begin();
     this.government.begin();
     this.#admitted.resolve();
@@ -338,7 +323,7 @@ export class AgentCore {
   /** A link may be used. */
   #opened(peer: PeerId): void {
     this.#state = this.#state === "joining" ? "joined" : this.#state;
-    this.#upkeep.linked();
+    this.#company.linked();
     this.#open.open(peer);
     this.#face.dispatchEvent(new LinkChangeEvent("linkup", peer));
   }

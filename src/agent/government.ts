@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { KeyNotice } from "../host/key-notice.ts";
 import { AUDIT_PROTOCOL } from "../proto/audit/copy-messages.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import { type KeyEnd, keyEndOf } from "../proto/trust/key-end.ts";
@@ -9,7 +10,6 @@ import { AUDIT_COPIES_FOLDER, AUDIT_LABEL, AuditKeeper } from "./audit-keeper.ts
 import { IssuingKeyExpiringEvent, type MemberInfo } from "./events.ts";
 import { Governance, type GovernanceListener } from "./governance.ts";
 import { KEYS_PROTOCOL, serveKeys, takeCensus } from "./key-census.ts";
-import { KeyNotice } from "./key-notice.ts";
 import type { Preparation } from "./prepare.ts";
 import { Rotations } from "./rotations.ts";
 import type { Services } from "./services.ts";

@@ -1,4 +1,5 @@
 import type { StarlingError } from "../errors.ts";
+import { Runner } from "../host/runner.ts";
 import type { Logger } from "../options.ts";
 import { unreachable } from "../proto/assert.ts";
 import type { Decree, SignedDecree } from "../proto/decrees/decree.ts";
@@ -10,7 +11,6 @@ import type { RowChange } from "../proto/replication/rows.ts";
 import type { Post } from "../proto/topics/post.ts";
 import type { Buckets } from "./buckets.ts";
 import type { Connections } from "./connections.ts";
-import { Runner } from "./runner.ts";
 import { type Storage, storeFailure } from "./storage.ts";
 import type { Trust } from "./trust.ts";
 import { Turns } from "./turns.ts";

@@ -1,3 +1,4 @@
+import { Runner } from "../host/runner.ts";
 import { assert, unreachable } from "../proto/assert.ts";
 import type { NegotiationInput, NegotiationOutput } from "../proto/negotiation/interface.ts";
 import { Negotiation } from "../proto/negotiation/negotiation.ts";
@@ -10,7 +11,6 @@ import type { AdmissionInput, AdmissionOutput, AdmittedPeer } from "../proto/ses
 import type { AdmittedSession, HeldSession } from "../proto/session/resumption.ts";
 import type { Role } from "../proto/session/transcript.ts";
 import { type AdmittingContext, type AdmittingOutput, admitting } from "./admitting.ts";
-import { Runner } from "./runner.ts";
 
 /** What a pairing needs of its agent. */
 export interface PairingContext extends AdmittingContext {

@@ -1,4 +1,5 @@
 import { readInterfaces } from "../drivers/interfaces.ts";
+import { Runner } from "../host/runner.ts";
 import { RecentMap } from "../proto/bounded.ts";
 import type { Instant } from "../proto/machine.ts";
 import { type GrantSource, type GrantsInput, type GrantsOutput, IceGrants } from "../proto/negotiation/ice-grants.ts";
@@ -18,7 +19,6 @@ import type { PeerId } from "../proto/peer-id.ts";
 import type { Random } from "../proto/random.ts";
 import type { IceGrant } from "../proto/signaling/messages.ts";
 import type { RtcStack } from "../rtc.ts";
-import { Runner } from "./runner.ts";
 import type { Stacks } from "./stacks.ts";
 
 /** Peers whose last dial is remembered for people who ask: more than an agent is linked with. */

@@ -1,4 +1,5 @@
 import { StarlingError } from "../errors.ts";
+import { Runner } from "../host/runner.ts";
 import { assert } from "../proto/assert.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { CandidatePair, RtcEvent } from "../proto/negotiation/rtc.ts";
@@ -15,7 +16,6 @@ import { abortedBy } from "./aborted.ts";
 import { LinkChannel } from "./link-channel.ts";
 import { LinkStreams, type StreamListener } from "./link-streams.ts";
 import type { AdmittedChannel } from "./pairing.ts";
-import { Runner } from "./runner.ts";
 import type { MeshStream, StreamCarrier } from "./stream.ts";
 
 /** What a link tells its agent. */

@@ -1,3 +1,4 @@
+import type { Timers } from "../host/timers.ts";
 import { chooseRelays, decodeRelayGrant, type RelayCandidate, type RelayMember } from "../proto/negotiation/relays.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { IceGrant } from "../proto/signaling/messages.ts";
@@ -6,6 +7,9 @@ import type { MeshStream } from "./stream.ts";
 
 /** How long a relay that was asked gets, ms: a dial and the way back. */
 const ANSWER_MS = 10_000;
+/** When members that relay are looked for, ms: when the first records are there, and then at the pace of people who start one. */
+const FIRST_LOOK_MS = 1_000;
+const LOOK_MS = 15_000;
 
 /** What the finder needs of its agent. */
 export interface RelayFinderHost {
@@ -27,6 +31,14 @@ export class RelayFinder {
 
   constructor(host: RelayFinderHost) {
     this.#host = host;
+  }
+
+  /** Looks soon, and then again and again as long as `timers` run. */
+  begin(timers: Pick<Timers, "later">, pauseMs = FIRST_LOOK_MS): void {
+    timers.later(pauseMs, () => {
+      this.look();
+      this.begin(timers, LOOK_MS);
+    });
   }
 
   /** Looks which relays there are: asks those that are to be used from here on, drops the others. */

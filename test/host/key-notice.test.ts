@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { KeyNotice } from "../../src/agent/key-notice.ts";
+import { KeyNotice } from "../../src/host/key-notice.ts";
 import type { KeyEnd } from "../../src/proto/trust/key-end.ts";
 
 /** Goal: the end of an issuing key is told once for each key, as long as the process runs. */

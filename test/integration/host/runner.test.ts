@@ -1,7 +1,7 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { afterEach, expect, test } from "vitest";
-import { Runner } from "../../../src/agent/runner.ts";
+import { Runner } from "../../../src/host/runner.ts";
 import type { Instant, Machine } from "../../../src/proto/machine.ts";
 
 const socket = createSocket("udp4");
