@@ -90,13 +90,16 @@ export const DEFAULT_WRITE_TIMEOUT_MS = 10_000;
 export const MAX_WRITE_TIMEOUT_MS = 60_000;
 
 /**
- * When a write that still lacks replicas is pushed over links directly: beyond any broadcast's travel, far within the
+ * When a write that still lacks replicas is pushed over links directly, and how often: beyond any broadcast's travel, far within the
  * time-out.
  */
 export const PUSH_AFTER_MS = 2_000;
 
-/** Links that one late write is pushed over. */
+/** Links that one late write is pushed over at a time; the others follow. */
 export const MAX_PUSHES = 8;
+
+/** Bytes pushed in that time by all late writes together, but for the last of them: 16 Mbit/s. The others are pushed after them. */
+export const MAX_PUSHED_BYTES = 4_194_304;
 
 /** Copies of a key in a bucket that is not everywhere. */
 export const MAX_COPIES = 16;

@@ -99,6 +99,11 @@ export class Peers {
     return this.#byId.keys();
   }
 
+  /** To whom a request may be sent. */
+  askable(now: Instant): readonly PeerId[] {
+    return [...this.#byId.keys()].filter((peer) => this.mayAsk(peer, now));
+  }
+
   /** Whether a request may be sent to it. */
   mayAsk(peer: PeerId, now: Instant): boolean {
     const conduct = this.#byId.get(peer);

@@ -4,7 +4,7 @@ import type { Batch } from "./batch.ts";
 import type { Outlet } from "./effects.ts";
 import type { Entry } from "./entry.ts";
 import type { Clock } from "./hlc.ts";
-import { MAX_PUSHES, MAX_REPLICAS, PUSH_AFTER_MS } from "./limits.ts";
+import { MAX_PUSHED_BYTES, MAX_PUSHES, MAX_REPLICAS, PUSH_AFTER_MS } from "./limits.ts";
 import { encodeBatchMessage } from "./messages.ts";
 import { Wheel } from "./wheel.ts";
 
@@ -13,9 +13,10 @@ import { Wheel } from "./wheel.ts";
  *
  * The author's clock never repeats, so the first clock of a batch names it, and an acknowledgement is that number
  * from an authenticated peer. Members with a link to the author acknowledge; others only as far as the batch's header
- * asks. A batch that still lacks replicas after two seconds is pushed over links directly: its broadcast may have
- * been lost. When a write's time is up it is reported with what has been reached; it keeps spreading, and is no
- * longer waited for.
+ * asks. A batch that still lacks replicas after two seconds is pushed over links directly, and again every two seconds, each time to those
+ * who have waited longest: its broadcast may have been lost, or the acknowledgement. So that what is late because links are full does
+ * not fill them, little is pushed at a time. When a write's time is up it is reported with what has been reached; it keeps spreading, and
+ * is no longer waited for.
  */
 
 /** A write that waits for replicas. */
@@ -34,7 +35,9 @@ interface Receipt {
   readonly holders: Set<PeerId>;
   readonly bytes: number;
   waiting: readonly Awaiting[];
-  pushAt: Instant | undefined;
+  pushAt: Instant;
+  /** The link with which the next push begins. */
+  next: number;
   wakeAt: Instant;
 }
 
@@ -45,6 +48,9 @@ export class Receipts {
   readonly #wheel = new Wheel<Receipt>(50);
   #size = 0;
   #bytes = 0;
+  /** Bytes that may still be pushed before more may be, at `#refillAt`. */
+  #allowance = 0;
+  #refillAt: Instant = 0;
 
   constructor(outlet: Outlet) {
     this.#outlet = outlet;
@@ -72,7 +78,7 @@ export class Receipts {
     for (const entry of entries) bytes += entry.size;
     const pushAt = now + PUSH_AFTER_MS;
     const holders = new Set<PeerId>(audience()?.includes(this.#outlet.self) === false ? [] : [this.#outlet.self]);
-    const receipt: Receipt = { batch, entries, audience, holders, bytes, waiting, pushAt, wakeAt: now };
+    const receipt: Receipt = { batch, entries, audience, holders, bytes, waiting, pushAt, next: 0, wakeAt: now };
     this.#size += waiting.length;
     this.#answer(receipt);
     if (receipt.waiting.length === 0) return;
@@ -110,7 +116,7 @@ export class Receipts {
   }
 
   #schedule(receipt: Receipt): void {
-    let wakeAt = receipt.pushAt ?? Number.POSITIVE_INFINITY;
+    let wakeAt = receipt.pushAt;
     for (const write of receipt.waiting) wakeAt = Math.min(wakeAt, write.until);
     receipt.wakeAt = wakeAt;
     this.#wheel.add(wakeAt, receipt);
@@ -120,14 +126,10 @@ export class Receipts {
     return this.#wheel.next();
   }
 
-  /** Pushes what is late over `links`, and reports what has run out of time. */
-  timeout(links: Iterable<PeerId>, now: Instant): void {
+  /** Pushes what is late over `links`, to peers that may be asked something, and reports what has run out of time. */
+  timeout(links: readonly PeerId[], now: Instant): void {
     for (let receipt = this.#wheel.take(now); receipt !== undefined; receipt = this.#wheel.take(now)) {
-      if (receipt.pushAt !== undefined && receipt.pushAt <= now) {
-        const audience = receipt.audience();
-        receipt.pushAt = audience === undefined ? undefined : now + PUSH_AFTER_MS;
-        this.#push(receipt, audience?.filter((peer) => this.#outlet.isLinked(peer)) ?? links);
-      }
+      if (receipt.pushAt <= now) this.#push(receipt, links, now);
       const replicas = receipt.holders.size;
       for (const { request, version, until } of receipt.waiting) {
         if (until > now) continue;
@@ -140,15 +142,28 @@ export class Receipts {
     }
   }
 
-  #push(receipt: Receipt, links: Iterable<PeerId>): void {
-    let left = MAX_PUSHES;
+  #push(receipt: Receipt, links: readonly PeerId[], now: Instant): void {
+    if (this.#refillAt <= now) {
+      this.#allowance = MAX_PUSHED_BYTES;
+      this.#refillAt = now + PUSH_AFTER_MS;
+    }
+    receipt.pushAt = this.#refillAt;
+    if (this.#allowance <= 0) return;
+    receipt.pushAt = now + PUSH_AFTER_MS;
+    const audience = receipt.audience();
     let message: Uint8Array | undefined;
-    for (const peer of links) {
-      if (left === 0) return;
-      if (receipt.holders.has(peer)) continue;
+    let left = MAX_PUSHES;
+    for (let looked = 0; looked < links.length && left > 0; looked++) {
+      const peer = links[receipt.next++ % links.length] as PeerId;
+      if (receipt.holders.has(peer) || audience?.includes(peer) === false) continue;
       message ??= encodeBatchMessage(receipt.batch, receipt.entries);
       this.#outlet.send(peer, message);
+      this.#allowance -= message.length;
       left--;
+    }
+    for (const peer of audience ?? []) {
+      if (peer === this.#outlet.self || receipt.holders.has(peer) || this.#outlet.isLinked(peer)) continue;
+      this.#outlet.emit({ type: "reach", peer });
     }
   }
 }

@@ -228,7 +228,7 @@ export class Replication implements Machine<ReplicationInput, ReplicationOutput>
     }
     while (this.#paused.take(now) !== undefined);
     this.#parts.writes.timeout(this.#parts.peers.size, this.#members, now);
-    this.#parts.receipts.timeout(this.#parts.peers.ids(), now);
+    this.#parts.receipts.timeout(this.#parts.peers.askable(now), now);
     this.#parts.conditions.timeout(now);
     this.#parts.judgement.timeout(now);
     this.#parts.wants.timeout(now);
