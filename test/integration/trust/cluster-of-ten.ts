@@ -66,12 +66,14 @@ export function isRidOf(agent: Agent, other: string): boolean {
   return !agent.status().links.some(({ peer }) => peer === other) && (member === undefined || member.state === "down");
 }
 
-/** Counts links that these agents lose from here on, but for those with `except`. */
-export function linksLost(agents: readonly Agent[], ...except: readonly string[]): () => number {
-  let lost = 0;
+/** The links that these agents lose from here on, but for those with `except`, each with when, who and why. */
+export function linksLost(agents: readonly Agent[], ...except: readonly string[]): () => readonly string[] {
+  const lost: string[] = [];
+  const began = performance.now();
   for (const agent of agents) {
-    agent.addEventListener("linkdown", ({ peer }) => {
-      if (!except.includes(peer)) lost++;
+    agent.addEventListener("linkdown", ({ peer, reason }) => {
+      const afterMs = Math.round(performance.now() - began);
+      if (!except.includes(peer)) lost.push(`${afterMs} ms: ${agent.id} lost ${peer}: ${reason}`);
     });
   }
   return () => lost;
