@@ -8,6 +8,7 @@ import { StarlingError } from "../errors.ts";
 import { decreesOf } from "../issuer/decrees-of.ts";
 import { issuersOf, type Mint } from "../issuer/mint.ts";
 import { openRecordedMint } from "../issuer/recorded-mint.ts";
+import type { DecreeSet } from "../proto/decrees/decree-set.ts";
 import { parsePeerId } from "../proto/peer-id.ts";
 import type { Cluster } from "../proto/trust/cluster.ts";
 import { encodeInvite } from "../proto/trust/invite.ts";
@@ -121,11 +122,16 @@ export async function readClusterOf(command: Command): Promise<Cluster> {
   const cluster = await readClusterFiles(stateDirectory, crypto);
   if (cluster) {
     // A server keeps what it hears as decrees only.
-    const kept = await readDecreeFile(join(stateDirectory, DECREES_FILE));
-    return { ...cluster, issuers: decreesOf(cluster, kept, crypto, Date.now()).signedIssuers ?? cluster.issuers };
+    return { ...cluster, issuers: (await readDecreesOf(cluster, command)).signedIssuers ?? cluster.issuers };
   }
   const hint = `${stateDirectory} holds no cluster; make one with: starling init --state ${stateDirectory}`;
   throw new StarlingError("no-cluster", hint);
+}
+
+/** What the cluster has decreed, as far as the state directory knows. */
+export async function readDecreesOf(cluster: Cluster, command: Command): Promise<DecreeSet> {
+  const kept = await readDecreeFile(join(resolveStateDirectory(flagsOf(command).state), DECREES_FILE));
+  return decreesOf(cluster, kept, nodeCrypto(), Date.now());
 }
 
 async function mintToken(

@@ -2,19 +2,17 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { nodeCrypto } from "../drivers/crypto.ts";
 import { ISSUING_KEY_FILE } from "../drivers/state/create-cluster.ts";
-import { DECREES_FILE, readDecreeFile } from "../drivers/state/decree-file.ts";
 import { readSigningKeyFile } from "../drivers/state/key-file.ts";
 import { readMinted } from "../drivers/state/minted-tokens.ts";
 import { recallUseJournal, type UseJournal } from "../drivers/state/use-journal.ts";
 import { StarlingError } from "../errors.ts";
-import { decreesOf } from "../issuer/decrees-of.ts";
 import type { DecreeSet } from "../proto/decrees/decree-set.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { IssuedToken } from "../proto/trust/issued.ts";
 import { issuerOf, kidOf } from "../proto/trust/issuers.ts";
 import type { MintedToken } from "../proto/trust/minted.ts";
 import { addStateFlag, flagsOf } from "./flags.ts";
-import { readClusterOf } from "./invite.ts";
+import { readClusterOf, readDecreesOf } from "./invite.ts";
 import { print, printJson, say, table } from "./output.ts";
 import { resolveStateDirectory } from "./settings.ts";
 
@@ -62,7 +60,7 @@ export function tokenListCommand(token: Command): void {
     .action(async (options: ListOptions, command: Command) => {
       const stateDirectory = resolveStateDirectory(flagsOf(command).state);
       const keyFile = options.issuingKey ?? join(stateDirectory, ISSUING_KEY_FILE);
-      const tokens = await listTokens(keyFile, stateDirectory, command);
+      const tokens = await listTokens(keyFile, command);
       const listed = options.all ? tokens : tokens.filter(({ state }) => state === "valid" || state === "revoked");
       if (options.json) printJson(listed);
       else print(table(HEADINGS, listed.map(cells)));
@@ -77,13 +75,12 @@ function cells({ id, kind, subject, role, uses, expiresAt, state, scopes }: List
   return [id, kind, subject?.slice(0, 8) ?? "-", role, used, expiresAt, state, scopes.join(" ")];
 }
 
-async function listTokens(keyFile: string, stateDirectory: string, command: Command): Promise<readonly ListedToken[]> {
+async function listTokens(keyFile: string, command: Command): Promise<readonly ListedToken[]> {
   const crypto = nodeCrypto();
   const key = await readSigningKeyFile(keyFile, crypto);
   if (key === undefined) throw new StarlingError("not-found", `there is no issuing key at ${keyFile}; check the path`);
   const now = Date.now();
-  const kept = await readDecreeFile(join(stateDirectory, DECREES_FILE));
-  const decrees = decreesOf(await readClusterOf(command), kept, crypto, now);
+  const decrees = await readDecreesOf(await readClusterOf(command), command);
   const journal = await recallUseJournal(`${keyFile}.uses`);
   const terms = { kid: kidOf(key.publicKey), decrees, journal, now };
   return everyToken(await readMinted(keyFile), journal).map((token) => listed(token, terms));

@@ -8,7 +8,7 @@ import { issuersOf } from "../issuer/mint.ts";
 import { parsePeerId } from "../proto/peer-id.ts";
 import { parseCompact } from "../proto/trust/compact-token.ts";
 import { addStateFlag, ask, flagsOf } from "./flags.ts";
-import { addIssuingFlags, openMintOf, readClusterOf, refused, scopesFor } from "./invite.ts";
+import { addIssuingFlags, openMintOf, readClusterOf, readDecreesOf, refused, scopesFor } from "./invite.ts";
 import { parseDuration, print, printJson, say, warn } from "./output.ts";
 import { revokeCommand } from "./revoke.ts";
 import { resolveStateDirectory } from "./settings.ts";
@@ -89,7 +89,7 @@ export function tokenCommand(program: Command): void {
     });
 }
 
-/** `valid`, why not, or `unchecked` where no cluster is at hand. */
+/** `valid`, why not (`revoked`: as far as the state directory knows), or `unchecked` where no cluster is at hand. */
 async function judge(text: string, payload: Readonly<Record<string, unknown>>, command: Command): Promise<string> {
   if (!(await hasCluster(resolveStateDirectory(flagsOf(command).state))))
     return "unchecked: no cluster in the state directory";
@@ -100,7 +100,8 @@ async function judge(text: string, payload: Readonly<Record<string, unknown>>, c
     "sub" in payload
       ? await verifier.verifyMemberToken(text, expected)
       : await verifier.verifyJoinToken(text, expected);
-  return checked.ok ? "valid" : checked.fault;
+  if (!checked.ok) return checked.fault;
+  return (await readDecreesOf(cluster, command)).voids(checked.value) ? "revoked" : "valid";
 }
 
 function times(payload: Readonly<Record<string, unknown>>): Record<string, string> {

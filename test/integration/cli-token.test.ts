@@ -91,7 +91,7 @@ test("the command lists what was issued by commands and by a server, with its us
   expect(nowhere).toMatchObject({ code: 1, stdout: "" });
 });
 
-test("tokens are judged by the key that signed them: after a rotation those of the key before are listed as they are", {
+test("tokens are judged by the key that signed them: after a rotation those of the key before are listed and read as they are", {
   timeout: 60_000,
 }, async () => {
   const state = join(await freshFolder(), "founder");
@@ -100,7 +100,11 @@ test("tokens are judged by the key that signed them: after a rotation those of t
     const { stdout } = await starling(["token", "list", "--state", state, "--json"]);
     return (JSON.parse(stdout) as Listed[]).map(({ issuedBy, state: is }) => `${issuedBy} ${is}`);
   };
-  await starling(["token", "create", "--state", state]);
+  const first = (await starling(["token", "create", "--state", state])).stdout;
+  const verdict = async (): Promise<unknown> => {
+    const { stdout } = await starling(["token", "inspect", "-", "--state", state, "--json"], { input: first });
+    return (JSON.parse(stdout) as { readonly verdict: unknown }).verdict;
+  };
   const read = async (name: string) => (await readSigningKeyFile(join(state, name), crypto)) as SigningKey;
   const old = await read("issuing.key");
   const root = crypto.authority((await read("root.key")).seed);
@@ -119,10 +123,12 @@ test("tokens are judged by the key that signed them: after a rotation those of t
   await writeClusterFiles(state, { ...cluster, issuers: signed }, crypto);
   expect(await starling(["token", "create", "--state", state])).toMatchObject({ code: 0 });
   expect(await list()).toEqual([`${names[0]} valid`, `${names[1]} valid`]);
+  expect(await verdict()).toBe("valid");
 
   const revocation = encodeRevocation({ target: { of: "issuer", kid: names[0] }, since: Date.now() - 1_000, until: 0 });
   await writeDecreeFile(decreesFile, [newer, encodeDecree(signDecree("revocation", revocation, root))]);
   expect(await list()).toEqual([`${names[0]} revoked`, `${names[1]} valid`]);
+  expect(await verdict()).toBe("revoked");
   const without = encodeIssuers({ version: 3, issuers: issuers.slice(0, 1) });
   await writeDecreeFile(decreesFile, [encodeDecree(signDecree("issuers", without, root))]);
   expect(await list()).toEqual([`${names[0]} valid`, `${names[1]} revoked`]);
