@@ -6,7 +6,7 @@ interface Entry {
   readonly run: () => void;
 }
 
-/** Rare things that happen once: the end of a dial, a fault, an answer of the bootstrap service. One source of the heap. */
+/** Rare things that happen once: the end of a dial, a fault, an answer of the signaling server. One source of the heap. */
 export class Agenda {
   readonly #heap: EventHeap;
   readonly #source: number;

@@ -18,8 +18,6 @@ export interface Member<Command extends Typed, Event extends Typed> {
   state: MemberState;
   boot: number;
   node: SimNode<Command, Event> | undefined;
-  /** What it presents at the bootstrap service. */
-  record: Uint8Array | undefined;
   /** What came while it was frozen. */
   inbox: (SimInput | Command)[];
   /** Messages handed to links in all its lives. */
@@ -44,7 +42,6 @@ export function newMember<Command extends Typed, Event extends Typed>(
     state: "idle",
     boot: 0,
     node: undefined,
-    record: undefined,
     inbox: [],
     messagesSent: 0,
     timeoutAt: 0,

@@ -44,7 +44,7 @@ export type SimInput =
   | MessageInput
   /** `peer` wishes that we dial it. */
   | { readonly type: "asked"; readonly peer: PeerId }
-  /** What a few members presented of themselves: after each login at the bootstrap service, and the answer to `introduce`. */
+  /** What a few members presented of themselves: after each login at the signaling server, and the answer to `introduce`. */
   | { readonly type: "introduced"; readonly standing: "present"; readonly records: readonly Uint8Array[] }
   | Verified<unknown>
   /** The answer to `verify` when something in it does not hold. */
@@ -61,9 +61,9 @@ export type SimOutput =
   | { readonly type: "ask"; readonly peer: PeerId }
   /** End the link to `peer` at once. */
   | { readonly type: "drop"; readonly peer: PeerId; readonly reason: string }
-  /** What the bootstrap service may tell others of us; kept, and presented again after each login. */
+  /** What the signaling server may tell others of us; kept, and presented again after each login. */
   | { readonly type: "present"; readonly record: Uint8Array }
-  /** Ask the bootstrap service for some members. */
+  /** Ask the signaling server for some members. */
   | { readonly type: "introduce" }
   | Verify<unknown>
   | Sign<unknown>;

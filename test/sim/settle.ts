@@ -46,3 +46,16 @@ export function isTogether(run: MeshRun): boolean {
   }
   return true;
 }
+
+/** Whether every node that runs has the links that it wants, up on both sides. */
+export function isLinked(run: MeshRun): boolean {
+  const { world } = run;
+  for (let index = 0; index < run.size; index++) {
+    if (run.stateOf(index) !== "running") continue;
+    for (const peer of run.mesh(index)?.overlay.wanted ?? []) {
+      const other = world.indexOf(peer);
+      if (other === undefined || !world.linked(index, other)) return false;
+    }
+  }
+  return true;
+}

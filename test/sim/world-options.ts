@@ -11,6 +11,8 @@ export interface WorldOptions<Command extends Typed, Event extends Typed> {
   /** Sees every message that is delivered, for counting. */
   readonly tap?: (message: MessageInput, to: number) => void;
   readonly network?: NetworkOptions;
+  /** Whether there is a signaling server from the start. Default true. */
+  readonly server?: boolean;
   /** Clocks of nodes differ from the world's by up to this when the world begins, ms. Default 0. */
   readonly clockSkewMs?: number;
   /** Clocks of nodes run faster or slower than the world's by up to this, constant per node, millionths. Default 0. */

@@ -2,7 +2,6 @@ import { assert } from "../../src/proto/assert.ts";
 import { type PeerId, peerIdOf } from "../../src/proto/peer-id.ts";
 import { fraction, randomBytes, SeededRandom } from "../../src/proto/random.ts";
 import { Agenda } from "./agenda.ts";
-import { Bootstrap } from "./bootstrap.ts";
 import { Clock } from "./clock.ts";
 import { Digest } from "./digest.ts";
 import { EPOCH_MS } from "./epoch.ts";
@@ -11,6 +10,7 @@ import { type End, type LinkHost, Links } from "./links.ts";
 import { type Member, type MemberState, newMember } from "./member.ts";
 import { Network } from "./network.ts";
 import type { LinkDownReason, MessageInput, SimInput, SimNode, SimOutput, Typed } from "./node.ts";
+import type { Signaling } from "./signaling.ts";
 import { FakeSigner } from "./signer.ts";
 import { Surroundings, type SurroundingsHost } from "./surroundings.ts";
 import type { WorldOptions, WorldStats } from "./world-options.ts";
@@ -21,7 +21,7 @@ const MAX_TIMEOUTS_AT_ONCE = 1_000;
 const TIMEOUT: SimInput = { type: "timeout" };
 
 /**
- * A deterministic world of nodes, links and a bootstrap service under one virtual clock.
+ * A deterministic world of nodes, links and a signaling server under one virtual clock.
  *
  * Everything that happens comes from one queue, every random choice from one seed, and the digest covers every input that
  * any node was given: two runs of a seed are equal, or a machine is not deterministic. Nothing here reads a clock.
@@ -33,7 +33,6 @@ export class World<Command extends Typed = never, Event extends Typed = never>
   now = EPOCH_MS;
   readonly heap = new EventHeap();
   readonly network: Network;
-  readonly bootstrap: Bootstrap;
   readonly signer: FakeSigner;
   readonly stats: WorldStats = { events: 0, messages: 0, bytes: 0, timeouts: 0, dials: 0, forgeries: 0 };
   /** Probability that a dial between reachable nodes fails all the same, 0 to 1. */
@@ -55,12 +54,11 @@ export class World<Command extends Typed = never, Event extends Typed = never>
     this.#options = options;
     this.#random = new SeededRandom(seed);
     this.network = new Network(nodes, this.#random.fork("network"), options.network ?? {});
-    this.bootstrap = new Bootstrap(this.#random.fork("bootstrap"));
     this.signer = new FakeSigner(seed);
     // Heap sources: 0 is the agenda, then the nodes, then the links.
     this.#agenda = new Agenda(this.heap, 0);
     this.#links = new Links(this, this.network, this.#random.fork("links"), nodes + 1);
-    this.#surroundings = new Surroundings(this, this.#random.fork("surroundings"));
+    this.#surroundings = new Surroundings(this, this.#random.fork("surroundings"), options.server ?? true);
     const keys = this.#random.fork("keys");
     const drifts = this.#random.fork("drifts");
     const { clockSkewMs: skew = 0, clockDriftPpm: drift = 0 } = options;
@@ -81,6 +79,11 @@ export class World<Command extends Typed = never, Event extends Typed = never>
   /** Virtual time since the begin, ms. */
   get elapsedMs(): number {
     return this.now - EPOCH_MS;
+  }
+
+  /** The signaling server: it can go down, and come back with an empty memory. */
+  get signaling(): Signaling<Member<Command, Event>> {
+    return this.#surroundings.signaling;
   }
 
   /** The most messages that one direction of a link has ever held. */
@@ -141,7 +144,7 @@ export class World<Command extends Typed = never, Event extends Typed = never>
     const random = this.#random.fork(`node ${index} boot ${boot}`);
     member.node = this.#options.create({ index, id, boot, random, disk, now: member.clock.at(this.now) });
     this.#arm(member);
-    this.#surroundings.login(member);
+    this.signaling.begin(member);
   }
 
   /** The node's process is killed: its links fall silent and nobody is told. */
@@ -149,7 +152,7 @@ export class World<Command extends Typed = never, Event extends Typed = never>
     const member = this.#member(index);
     if (member.node === undefined) return;
     for (const end of member.ends.values()) this.#links.vanish(end);
-    this.#end(member);
+    this.#end(member, false);
   }
 
   /** The node's process ends in order: its links are closed. */
@@ -157,7 +160,7 @@ export class World<Command extends Typed = never, Event extends Typed = never>
     const member = this.#member(index);
     if (member.node === undefined) return;
     for (const end of [...member.ends.values()]) this.#links.close(end, "dropped");
-    this.#end(member);
+    this.#end(member, true);
   }
 
   /** The node stands still (a debugger, a suspended laptop): nothing reaches it before {@link thaw}. */
@@ -204,14 +207,6 @@ export class World<Command extends Typed = never, Event extends Typed = never>
   change(edit: (network: Network) => void): void {
     edit(this.network);
     this.#links.refresh();
-  }
-
-  /** The bootstrap service goes down, or comes back with an empty memory and everybody who runs logs in. */
-  setSignaling(up: boolean): void {
-    if (this.bootstrap.up === up) return;
-    this.bootstrap.up = up;
-    this.bootstrap.forget();
-    for (const member of this.#members) if (member.node !== undefined) this.#surroundings.login(member);
   }
 
   /** Lets `forMs` of virtual time pass, with everything that happens in it. */
@@ -275,15 +270,14 @@ export class World<Command extends Typed = never, Event extends Typed = never>
     return member;
   }
 
-  #end(member: Member<Command, Event>): void {
+  #end(member: Member<Command, Event>, orderly: boolean): void {
     member.ends.clear();
     member.dialing.clear();
     member.inbox = [];
     member.state = "crashed";
     member.node = undefined;
-    member.record = undefined;
     this.heap.clear(1 + member.index);
-    this.bootstrap.lost(member.id, this.now);
+    this.signaling.end(member, orderly);
   }
 
   #timeout(member: Member<Command, Event>): void {
