@@ -7,7 +7,7 @@ import type { StreamPriority } from "../proto/streams/events.ts";
 import type { Post } from "../proto/topics/post.ts";
 import type { SelfStatus } from "../status.ts";
 import { Buckets, bucketHost } from "./buckets.ts";
-import { Company } from "./company.ts";
+import { keepCompany } from "./company.ts";
 import { Connections } from "./connections.ts";
 import { member as memberCredential } from "./credential.ts";
 import { dialOutcome } from "./dial-outcome.ts";
@@ -60,7 +60,7 @@ export class AgentCore {
   readonly government: Government;
   readonly #open = new OpenLinks();
   readonly #timers = new Timers();
-  readonly #company: Company;
+  #company: ReturnType<typeof keepCompany> | undefined;
   readonly #admitted = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<StarlingError | undefined>();
   #host: MeshHost | undefined;
@@ -163,7 +163,6 @@ export class AgentCore {
         refused: (code, detail, everywhere) => this.#refused(code, detail, everywhere),
       },
     });
-    this.#company = new Company(this.#timers, this.servers);
     const replicated = bucketHost(
       () => this.mesh.replication,
       (request) => this.#host?.input(request),
@@ -264,6 +263,7 @@ export class AgentCore {
     if (this.#state === "closed") return void (await this.closed);
     this.#state = "closed";
     this.#timers.stop();
+    this.#company?.close();
     this.buckets.close();
     const { state, log } = this.prepared;
     if (this.#host) await remember(this.#host.mesh, this.id, state, log);
@@ -298,7 +298,7 @@ export class AgentCore {
         member: (event) => this.#member(event),
         present: (record) => this.servers.present(record),
         posted: (post) => this.#posted(post),
-        isolated: () => this.#company.isolated(),
+        isolated: () => this.#company?.input({ type: "isolated" }),
         superseded: () => this.#fail(new StarlingError("identity-in-use", "another agent has this node key")),
         storeFailed: (error) => this.#fail(error),
         opened: (peer) => this.#opened(peer),
@@ -311,7 +311,9 @@ export class AgentCore {
     this.#host = host;
     this.#ways = new Ways(trust.id, host.mesh.membership, () => this.connections.links());
     const { remembered: records } = this.prepared;
-    this.#company.begin(host.mesh, () => host.input({ type: "introduced", standing: "remembered", records }));
+    this.#company = keepCompany(host.mesh.links, this.servers, this.prepared.now, () =>
+      host.input({ type: "introduced", standing: "remembered", records }),
+    );
     this.network.relays.begin(this.#timers);
     keepRemembering(this.#timers, host.mesh, this.id, state, log);
     watchSurroundings(this.#timers, this.prepared, this.servers, this.connections);
@@ -323,7 +325,7 @@ export class AgentCore {
   /** A link may be used. */
   #opened(peer: PeerId): void {
     this.#state = this.#state === "joining" ? "joined" : this.#state;
-    this.#company.linked();
+    this.#company?.input({ type: "link-up" });
     this.#open.open(peer);
     this.#face.dispatchEvent(new LinkChangeEvent("linkup", peer));
   }

@@ -1,10 +1,10 @@
-import { Deadlines } from "../../src/proto/deadlines.ts";
 import type { Instant } from "../../src/proto/machine.ts";
 import type { MemberToken } from "../../src/proto/membership/effects.ts";
 import type { Membership } from "../../src/proto/membership/membership.ts";
 import { encodePayload } from "../../src/proto/membership/messages.ts";
 import type { MemberProfile, MemberRecord, RecordShelf } from "../../src/proto/membership/record.ts";
 import { Mesh, type MeshInput, type MeshOutput } from "../../src/proto/mesh.ts";
+import { Company, type CompanyInput } from "../../src/proto/overlay/company.ts";
 import type { PeerId } from "../../src/proto/peer-id.ts";
 import { fraction, randomBytes, SeededRandom } from "../../src/proto/random.ts";
 import type { TokenFacts } from "../../src/proto/signed.ts";
@@ -13,10 +13,6 @@ import type { NodeContext, SimInput, SimNode, SimOutput } from "./node.ts";
 import { RowDisk } from "./row-disk.ts";
 import type { FakeSigner } from "./signer.ts";
 
-/** Introductions are asked for as the agent does (`src/agent.ts`): ever more slowly while no link stands, rarely with links. */
-const SEEK_MS = 1_000;
-const LONGEST_SEEK_MS = 15_000;
-const MERGE_MS = 60_000;
 /** Records are kept for the next start six times as often as the agent keeps them: runs are short. */
 const REMEMBER_MS = 10_000;
 const MAX_REMEMBERED = 512;
@@ -24,6 +20,8 @@ const MAX_REMEMBERED = 512;
 const TOKEN_LIFE_MS = 86_400_000;
 const SCOPES = ["mesh:join", "kv:*", "topic:*"];
 const MEMORY = "members";
+const NEVER = Number.POSITIVE_INFINITY;
+const TIMEOUT = { type: "timeout" } as const;
 
 /** What a scenario asks of a node. */
 export type MeshCommand = Extract<
@@ -54,19 +52,21 @@ export interface MeshNodeOptions {
 }
 
 /**
- * The mesh as an agent runs it, in the world: {@link Mesh} itself, and around it what the agent does for it without a
- * machine of its own. It seeks introductions, gives up links that have fallen silent, and remembers members for the next start.
+ * The mesh as an agent runs it, in the world: {@link Mesh} and {@link Company} themselves, and around them what the agent does for it without a
+ * machine of its own. It gives up links that have fallen silent, and remembers members for the next start.
  */
 export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
   readonly mesh: Mesh;
   readonly #self: PeerId;
   readonly #disk: Map<string, unknown>;
+  /** The members of an earlier life. */
+  readonly #earlier: readonly MemberRecord[];
   /** As of when members were last remembered. */
   #remembered = -1;
   readonly #store: RowDisk;
   readonly #broken: ((output: MeshOutput) => boolean) | undefined;
-  readonly #chores = new Deadlines<"begin" | "seek" | "remember">();
-  #seekMs = SEEK_MS;
+  readonly #company: Company;
+  #rememberAt: Instant;
   /** Links of this node that died of a full queue. */
   overflows = 0;
   /** Links that this side has given up: their end is no farewell. */
@@ -77,6 +77,7 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
     const { signer, shelf, like, broken, localHealth = true } = options;
     this.#self = id;
     this.#disk = disk;
+    this.#earlier = (disk.get(MEMORY) ?? []) as readonly MemberRecord[];
     this.#store = new RowDisk(disk);
     this.#broken = broken;
     this.mesh = new Mesh(
@@ -93,9 +94,8 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
       },
       now,
     );
-    this.#chores.set("begin", now);
-    this.#chores.set("seek", now + SEEK_MS);
-    this.#chores.set("remember", now + REMEMBER_MS * fraction(random.fork("chores")));
+    this.#company = new Company(this.mesh.links, now);
+    this.#rememberAt = now + REMEMBER_MS * fraction(random.fork("chores"));
   }
 
   handle(input: SimInput | MeshCommand, now: Instant): readonly (SimOutput | MeshEvent)[] {
@@ -103,7 +103,7 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
       case "timeout":
         return this.#timeout(now);
       case "link-up":
-        this.#seekMs = SEEK_MS;
+        this.#company.handle(input, now);
         this.#silent.delete(input.peer);
         return this.#carry(this.mesh.handle(input, now), now);
       case "link-down": {
@@ -118,42 +118,38 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
   }
 
   deadline(): Instant | undefined {
-    const chore = Math.min(
-      this.#chores.next() ?? Number.POSITIVE_INFINITY,
-      this.#store.deadline() ?? Number.POSITIVE_INFINITY,
-    );
+    const chore = this.#choreAt();
     return Math.min(this.mesh.deadline() ?? chore, chore);
+  }
+
+  /** When anything but the mesh wants a time-out. */
+  #choreAt(): Instant {
+    return Math.min(this.#rememberAt, this.#company.deadline() ?? NEVER, this.#store.deadline() ?? NEVER);
   }
 
   #timeout(now: Instant): readonly (SimOutput | MeshEvent)[] {
     const sequence = this.#store.take(now);
     if (sequence !== undefined) return this.#carry(this.mesh.handle({ type: "stored", sequence }, now), now);
-    if ((this.#chores.next() ?? now + 1) > now) return this.#carry(this.mesh.handle({ type: "timeout" }, now), now);
+    if (this.#choreAt() > now) return this.#carry(this.mesh.handle(TIMEOUT, now), now);
     const outputs: (SimOutput | MeshEvent)[] = [];
-    if ((this.mesh.deadline() ?? now + 1) <= now)
-      outputs.push(...this.#carry(this.mesh.handle({ type: "timeout" }, now), now));
-    for (let chore = this.#chores.take(now); chore !== undefined; chore = this.#chores.take(now)) {
-      if (chore === "begin") {
-        const remembered = (this.#disk.get(MEMORY) ?? []) as readonly MemberRecord[];
-        const records = remembered.map((record) => encodePayload("record", record));
-        outputs.push(
-          ...this.#carry(this.mesh.handle({ type: "introduced", standing: "remembered", records }, now), now),
-        );
-      } else if (chore === "seek") {
-        outputs.push({ type: "introduce" });
-        this.#chores.set("seek", now + this.#nextSeekMs());
-      } else {
-        this.#remember();
-        this.#chores.set("remember", now + REMEMBER_MS);
-      }
+    if ((this.mesh.deadline() ?? now + 1) <= now) outputs.push(...this.#carry(this.mesh.handle(TIMEOUT, now), now));
+    outputs.push(...this.#keepCompany(TIMEOUT, now));
+    if (now >= this.#rememberAt) {
+      this.#remember();
+      this.#rememberAt = now + REMEMBER_MS;
     }
     return outputs;
   }
 
-  #nextSeekMs(): number {
-    const linked = this.mesh.links.size > 0;
-    this.#seekMs = linked ? SEEK_MS : Math.min(this.#seekMs * 2, LONGEST_SEEK_MS);
-    return linked ? MERGE_MS : this.#seekMs;
+  #keepCompany(input: CompanyInput, now: Instant): (SimOutput | MeshEvent)[] {
+    return this.#company
+      .handle(input, now)
+      .flatMap((output) => (output.type === "recall" ? this.#recall(now) : output));
+  }
+
+  #recall(now: Instant): readonly (SimOutput | MeshEvent)[] {
+    const records = this.#earlier.map((record) => encodePayload("record", record));
+    return this.#carry(this.mesh.handle({ type: "introduced", standing: "remembered", records }, now), now);
   }
 
   #remember(): void {
@@ -185,7 +181,7 @@ export class MeshNode implements SimNode<MeshCommand, MeshEvent> {
       else if (output.type === "link-silent") {
         this.#silent.add(output.peer);
         carried.push({ type: "drop", peer: output.peer, reason: "silent" });
-      } else if (output.type === "isolated") carried.push({ type: "introduce" });
+      } else if (output.type === "isolated") carried.push(...this.#keepCompany(output, now));
       else carried.push(output);
     }
     return carried;

@@ -65,6 +65,8 @@ export type SimOutput =
   | { readonly type: "present"; readonly record: Uint8Array }
   /** Ask the signaling server for some members. */
   | { readonly type: "introduce" }
+  /** Find out whether it is there, and ask for some; `unlessReady`: only if it does not seem to be. */
+  | { readonly type: "nudge"; readonly unlessReady: boolean }
   | Verify<unknown>
   | Sign<unknown>;
 

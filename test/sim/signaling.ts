@@ -139,6 +139,13 @@ export class Signaling<Member extends Caller> {
     if (this.isReady(member)) this.#order(member, { type: "introduce", count: INTRODUCTIONS });
   }
 
+  /** As the agent nudges its servers. */
+  nudge(member: Member, unlessReady: boolean): void {
+    if (unlessReady && this.isReady(member)) return;
+    this.#order(member, { type: "nudge" });
+    this.introduce(member);
+  }
+
   /** Whether `member` is logged in, as far as it knows. */
   isReady(member: Member): boolean {
     return this.#lines.get(member.id)?.client.state === "ready";

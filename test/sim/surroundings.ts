@@ -108,14 +108,6 @@ export class Surroundings<Command extends Typed, Event extends Typed> implements
     this.#throughMesh(member, to, letter);
   }
 
-  present(member: Member<Command, Event>, record: Uint8Array): void {
-    this.signaling.present(member, record);
-  }
-
-  introduce(member: Member<Command, Event>): void {
-    this.signaling.introduce(member);
-  }
-
   sign(member: Member<Command, Event>, { label, body, resume }: Sign<unknown>): void {
     const signature = this.#host.signer.sign(member.id, label, body);
     this.#host.feed(member, { type: "signed", signature, resume });

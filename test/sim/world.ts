@@ -363,10 +363,13 @@ export class World<Command extends Typed = never, Event extends Typed = never>
         return;
       }
       case "present":
-        this.#surroundings.present(member, output.record);
+        this.signaling.present(member, output.record);
         return;
       case "introduce":
-        this.#surroundings.introduce(member);
+        this.signaling.introduce(member);
+        return;
+      case "nudge":
+        this.signaling.nudge(member, output.unlessReady);
         return;
       case "sign":
         this.#surroundings.sign(member, output);
