@@ -9,6 +9,7 @@ import type { MemberEvent, MembershipInput, MembershipOutput } from "./membershi
 import { Membership } from "./membership/membership.ts";
 import { scopesOf, seatOf } from "./membership/standing.ts";
 import { credentials, deliveryOf, type MeshInput, type MeshOptions, type MeshOutput } from "./mesh-effects.ts";
+import { Outputs } from "./outputs.ts";
 import { Overlay, type OverlayInput, type OverlayOutput } from "./overlay/overlay.ts";
 import { Part } from "./part.ts";
 import type { PeerId } from "./peer-id.ts";
@@ -46,7 +47,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   readonly #decrees: Part<DecreesInput, DecreesOutput>;
   /** What a link may be used for by the parts that ask "is there a link?". */
   readonly #links = new Set<PeerId>();
-  #out: MeshOutput[] = [];
+  readonly #out = new Outputs<MeshOutput>();
   #size = 0;
 
   constructor(options: MeshOptions, now: Instant) {
@@ -77,9 +78,8 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   }
 
   deadline(): Instant | undefined {
-    const { dueAt } = this.#membership;
     const next = Math.min(
-      dueAt,
+      this.#membership.dueAt,
       this.#overlay.dueAt,
       this.#dissemination.dueAt,
       this.#replication.dueAt,
@@ -92,7 +92,7 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
   handle(input: MeshInput, now: Instant): readonly MeshOutput[] {
     switch (input.type) {
       case "message":
-        this.#message(input.peer, input.lane, input.bytes, now);
+        this.#message(input, now);
         break;
       case "timeout":
         this.#timeout(now);
@@ -149,20 +149,19 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
         this.#toMembership(input, now);
         break;
     }
-    const out = this.#out;
-    this.#out = [];
-    return out;
+    return this.#out.take();
   }
 
-  #message(peer: PeerId, lane: Lane, bytes: Uint8Array, now: Instant): void {
+  #message(message: Extract<MeshInput, { type: "message" }>, now: Instant): void {
+    const { peer, lane, bytes } = message;
     const isDecree = lane === Lane.gossip && (bytes[1] ?? 0) >= FIRST_DECREE_KIND;
-    if (isDecree || !this.#links.has(peer)) this.#toDecrees({ type: "message", peer, lane, bytes }, now);
+    if (isDecree || !this.#links.has(peer)) this.#toDecrees(message, now);
     else if (lane === Lane.data) this.#toReplication({ type: "message", peer, bytes }, now);
     else if (lane === Lane.signal) this.#toRouting({ type: "message", peer, bytes }, now);
     // A message is an array that begins with its kind, and kinds are small: the second byte tells whose it is.
     else if (lane === Lane.gossip && (bytes[1] ?? 0) >= FIRST_BROADCAST_KIND) {
       this.#toBroadcast({ type: "message", peer, bytes }, now);
-    } else this.#toMembership({ type: "message", peer, lane, bytes }, now);
+    } else this.#toMembership(message, now);
   }
 
   #timeout(now: Instant): void {
@@ -213,7 +212,8 @@ export class Mesh implements Machine<MeshInput, MeshOutput> {
       case "open":
         this.#out.push({ type: "opened", peer: output.peer });
         this.#linkUp(output.peer, output.rttMs, now);
-        for (const { lane, bytes } of output.held) this.#message(output.peer, lane, bytes, now);
+        for (const { lane, bytes } of output.held)
+          this.#message({ type: "message", peer: output.peer, lane, bytes }, now);
         break;
       case "shut":
         this.#out.push({ type: "drop", peer: output.peer, reason: output.revoked ? "gone" : "unwanted" });

@@ -1,5 +1,6 @@
 import { RecentMap } from "../bounded.ts";
 import type { Instant } from "../machine.ts";
+import { Outputs } from "../outputs.ts";
 import type { PeerId } from "../peer-id.ts";
 import type { Random } from "../random.ts";
 import { Lane } from "../streams/lanes.ts";
@@ -26,7 +27,7 @@ export interface Context {
 
 /** The outputs of one input, in order, and the counts of all. */
 export class Outbox {
-  #items: MembershipOutput[] = [];
+  readonly #items = new Outputs<MembershipOutput>();
   readonly counts = { frames: 0, broadcasts: 0, checks: 0, faults: new Map<MembershipFault, number>() };
 
   push(output: MembershipOutput): void {
@@ -64,12 +65,8 @@ export class Outbox {
     this.#items.push(peer === undefined ? { type: "fault", fault } : { type: "fault", peer, fault });
   }
 
-  /** Takes what has gathered. */
-  take(): MembershipOutput[] | undefined {
-    if (this.#items.length === 0) return undefined;
-    const items = this.#items;
-    this.#items = [];
-    return items;
+  take(): readonly MembershipOutput[] {
+    return this.#items.take();
   }
 }
 

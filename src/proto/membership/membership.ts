@@ -1,5 +1,5 @@
 import { earlier } from "../deadlines.ts";
-import { type Instant, type Machine, NOTHING } from "../machine.ts";
+import type { Instant, Machine } from "../machine.ts";
 import type { RingView } from "../overlay/rings.ts";
 import { type RingSeat, seatOf } from "../overlay/seat.ts";
 import type { PeerId } from "../peer-id.ts";
@@ -102,7 +102,7 @@ export class Membership implements Machine<MembershipInput, MembershipOutput> {
     for (const finding of findings) this.#accusations.found(finding, now);
     if (!probes || findings.length > 0 || pace === "frozen") this.#othersAt = this.#nextOfOthers();
     if (this.#begun) this.#deadline = this.#own.hasLeft ? NEVER : Math.min(this.#prober.deadline(), this.#othersAt);
-    return this.#context.out.take() ?? NOTHING;
+    return this.#context.out.take();
   }
 
   deadline(): Instant | undefined {

@@ -1,4 +1,4 @@
-import type { Instant } from "../machine.ts";
+import { type Instant, NOTHING } from "../machine.ts";
 import { wantedLinks } from "../overlay/neighbours.ts";
 import type { PeerId } from "../peer-id.ts";
 import { fraction } from "../random.ts";
@@ -7,7 +7,6 @@ import { helpersFor } from "./helpers.ts";
 import {
   INDIRECT_LEAST_MS,
   MAX_ASKERS,
-  MAX_PROBES,
   PROBE_INTERVAL_MS,
   REPEAT_MS,
   REPEATS,
@@ -19,7 +18,7 @@ import {
   SWEEP_SPACING_MS,
 } from "./limits.ts";
 import type { Link } from "./links.ts";
-import { newProbe, type Probe } from "./open-probe.ts";
+import { newProbe, OpenProbes, type Probe } from "./open-probe.ts";
 import { decodeProbeFrame, encodeProbe, encodeReport, encodeRequest, type Verdict } from "./probe-frames.ts";
 import { Rotation } from "./rotation.ts";
 import { isThere, isUnheard } from "./table.ts";
@@ -41,7 +40,7 @@ import { isThere, isUnheard } from "./table.ts";
 export class Prober {
   readonly #context: Context;
   readonly #rotation: Rotation;
-  readonly #probes = new Map<PeerId, Probe>();
+  readonly #probes = new OpenProbes();
   readonly #routedRate = new Meter(REQUEST_RATE);
   #sequence: number;
   #tickAt: Instant;
@@ -61,36 +60,34 @@ export class Prober {
 
   /** What was found since the last call. */
   take(): readonly Finding[] {
-    if (this.#findings.length === 0) return NONE;
+    if (this.#findings.length === 0) return NOTHING;
     const findings = this.#findings;
     this.#findings = [];
     return findings;
   }
 
   deadline(): Instant {
-    let next = this.#stopped ? Number.POSITIVE_INFINITY : this.#tickAt;
-    for (const { dueAt, repeatAt } of this.#probes.values()) next = Math.min(next, dueAt, repeatAt);
-    return next;
+    return Math.min(this.#probes.nextAt(), this.#stopped ? Number.POSITIVE_INFINITY : this.#tickAt);
   }
 
   /** The link is new or another: what was tried without it says nothing. */
   linkUp(peer: PeerId): void {
     this.#linksChanged = true;
-    const probe = this.#probes.get(peer);
+    const probe = this.#probes.of(peer);
     if (probe !== undefined) this.#end(probe, "no-link");
   }
 
   /** The path of a probe that may be under way is gone. */
   linkDown(peer: PeerId): void {
     this.#linksChanged = true;
-    const probe = this.#probes.get(peer);
+    const probe = this.#probes.of(peer);
     if (probe !== undefined) this.#end(probe, "no-link");
   }
 
   /** Probes a member at once: a closed channel, a suspicion or a dispute is a hint, and no more than that. */
   investigate(peer: PeerId, now: Instant): void {
     if (this.#stopped || !this.#isProbed(peer)) return;
-    const probe = this.#probes.get(peer);
+    const probe = this.#probes.of(peer);
     if (probe !== undefined) {
       if (probe.stage === "errand") probe.stage = "urgent";
       return;
@@ -114,16 +111,16 @@ export class Prober {
   }
 
   timeout(now: Instant): void {
-    for (const probe of this.#probes.values()) {
+    for (const probe of this.#probes.due(now)) {
       if (probe.dueAt <= now) this.#expire(probe, now);
-      else if (probe.repeatAt <= now) this.#repeat(probe, now);
+      else this.#repeat(probe, now);
     }
     if (this.#tickAt > now || this.#stopped) return;
     this.#tickAt = now + PROBE_INTERVAL_MS * this.#context.health.stretch;
     this.#retarget();
     for (let tries = this.#rotation.size; tries > 0; tries--) {
       const target = this.#rotation.next() as PeerId;
-      if (this.#probes.has(target)) continue;
+      if (this.#probes.of(target) !== undefined) continue;
       const link = this.#context.links.of(target);
       if (link === undefined) this.#widen(target, now);
       else this.#probe(link, "direct", 0, now);
@@ -161,7 +158,7 @@ export class Prober {
     if (frame?.type === "probe") {
       if (this.#routedRate.admits(from, now)) this.#context.out.route(from, encodeProbe("answer", frame.sequence));
     } else if (frame?.type === "answer") {
-      const probe = this.#probes.get(from);
+      const probe = this.#probes.of(from);
       if (probe?.routedSequence === frame.sequence) this.#reached(probe);
     } else this.#context.out.fault("malformed", from);
   }
@@ -184,10 +181,10 @@ export class Prober {
   }
 
   #probe(link: Link, stage: "direct" | "urgent" | "errand", spreadMs: number, now: Instant): Probe | undefined {
-    if (this.#probes.size >= MAX_PROBES) return undefined;
+    if (this.#probes.isFull) return undefined;
     const dueAt = now + spreadMs + this.#timeoutMs(link, now);
     const probe = newProbe(link.peer, stage, link, now, dueAt);
-    this.#probes.set(link.peer, probe);
+    this.#probes.put(probe);
     this.#sendProbe(probe, link, now);
     return probe;
   }
@@ -208,8 +205,8 @@ export class Prober {
   /** The second stage, or the first for a target without a link. */
   #widen(target: PeerId, now: Instant): void {
     const { links, out, random } = this.#context;
-    const old = this.#probes.get(target);
-    if ((old === undefined && this.#probes.size >= MAX_PROBES) || this.#stopped) return;
+    const old = this.#probes.of(target);
+    if ((old === undefined && this.#probes.isFull) || this.#stopped) return;
     const link = links.of(target);
     const directMs = link === undefined ? 0 : this.#timeoutMs(link, now);
     const waitMs = Math.max(INDIRECT_LEAST_MS * this.#context.health.stretch, 2 * directMs);
@@ -217,7 +214,7 @@ export class Prober {
     const startedAt = old?.startedAt ?? now;
     const probe = newProbe(target, "wide", link, startedAt, dueAt);
     probe.directUntil = now + directMs;
-    this.#probes.set(target, probe);
+    this.#probes.put(probe);
     if (link !== undefined) {
       this.#sendProbe(probe, link, now);
       probe.repeatAt = now + REPEAT_MS;
@@ -255,7 +252,7 @@ export class Prober {
     link.misses = 0;
     link.deaf = false;
     this.#isolated = false;
-    const probe = this.#probes.get(link.peer);
+    const probe = this.#probes.of(link.peer);
     if (probe !== undefined && probe.link === link && probe.sequence === sequence) {
       links.answered(link, now - probe.sentAt, now);
       if (now <= probe.dueAt) health.better();
@@ -273,14 +270,14 @@ export class Prober {
       return;
     }
     const path = links.of(target);
-    const probe = this.#probes.get(target) ?? (path && this.#probe(path, "errand", 0, now));
+    const probe = this.#probes.of(target) ?? (path && this.#probe(path, "errand", 0, now));
     if (path === undefined || probe === undefined || probe.askers.length >= MAX_ASKERS)
       out.probe(link.peer, encodeReport(sequence, "no-link"));
     else probe.askers.push({ peer: link.peer, sequence });
   }
 
   #reported(from: PeerId, sequence: number, verdict: Verdict, now: Instant): void {
-    for (const probe of this.#probes.values()) {
+    for (const probe of this.#probes.all()) {
       const helper = probe.helpers.find((other) => other.peer === from && other.sequence === sequence);
       if (helper === undefined) continue;
       helper.verdict = verdict;
@@ -339,7 +336,7 @@ export class Prober {
   #sweep(now: Instant): void {
     this.#sweptAt = now;
     for (const link of this.#context.links.all()) {
-      if (!this.#probes.has(link.peer) && this.#isProbed(link.peer)) this.#probe(link, "direct", 0, now);
+      if (this.#probes.of(link.peer) === undefined && this.#isProbed(link.peer)) this.#probe(link, "direct", 0, now);
     }
   }
 
@@ -361,7 +358,7 @@ export class Prober {
   }
 
   #end(probe: Probe, verdict: Verdict): void {
-    this.#probes.delete(probe.target);
+    this.#probes.remove(probe.target);
     for (const { peer, sequence } of probe.askers) {
       if (this.#context.links.has(peer)) this.#context.out.probe(peer, encodeReport(sequence, verdict));
     }
@@ -388,5 +385,3 @@ export type Finding =
       readonly startedAt: Instant;
       readonly by: "link" | "helper" | "route" | "no-path";
     };
-
-const NONE: readonly never[] = Object.freeze([]);
