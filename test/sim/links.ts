@@ -46,21 +46,26 @@ export class End {
   }
 }
 
-/** The messages on their way from one side of a link to the other, in order. Parallel arrays: a message costs no object. */
+/** A message under way, or the notice that the sending side has closed: `undefined`. */
+interface Flight {
+  readonly input: MessageInput | undefined;
+  readonly sentAt: number;
+  /** When it arrives unless something before it does later; infinite while nothing gets through. */
+  arrivesAt: number;
+  next: Flight | undefined;
+}
+
+/** The messages on their way from one side of a link to the other, in order: mostly none or one. */
 export class Direction {
   /** The source of this direction in the event heap. */
   readonly source: number;
   readonly from: number;
   readonly to: number;
-  /** From {@link head} up to {@link tail}; `undefined` is the notice that the sending side has closed. */
-  inputs: (MessageInput | undefined)[] = [];
-  /** When each arrives unless something before it does later; infinite while nothing gets through. */
-  arrivals: number[] = [];
-  sent: number[] = [];
-  head = 0;
-  tail = 0;
-  /** The message whose loss the next packet will report; -1 for none. */
-  lost = -1;
+  first: Flight | undefined;
+  #last: Flight | undefined;
+  length = 0;
+  /** The message whose loss the next packet will report. */
+  lost: Flight | undefined;
   latencyMs = 0;
   loss = 0;
   /** Since when the path lets nothing through; infinite while it does. */
@@ -76,42 +81,38 @@ export class Direction {
     this.to = to;
   }
 
-  get length(): number {
-    return this.tail - this.head;
+  push(input: MessageInput | undefined, sentAt: number, arrivesAt: number): Flight {
+    const flight: Flight = { input, sentAt, arrivesAt, next: undefined };
+    if (this.#last === undefined) this.first = flight;
+    else this.#last.next = flight;
+    this.#last = flight;
+    this.length++;
+    return flight;
   }
 
-  push(input: MessageInput | undefined, sentAt: number, arrival: number): void {
-    const tail = this.tail++;
-    this.inputs[tail] = input;
-    this.sent[tail] = sentAt;
-    this.arrivals[tail] = arrival;
-  }
-
-  /** Takes the first message. The arrays keep their length: most links carry one message at a time, in place 0. */
-  shift(): MessageInput | undefined {
-    const input = this.inputs[this.head];
-    this.inputs[this.head++] = undefined;
-    if (this.head === this.tail) {
-      this.head = this.tail = 0;
-      this.lost = -1;
-    } else if (this.head >= 64 && this.head * 2 > this.tail) {
-      this.inputs = this.inputs.slice(this.head, this.tail);
-      this.arrivals = this.arrivals.slice(this.head, this.tail);
-      this.sent = this.sent.slice(this.head, this.tail);
-      this.lost = Math.max(-1, this.lost - this.head);
-      this.tail -= this.head;
-      this.head = 0;
-    }
-    return input;
+  /** Takes the first message, `first`, out of the queue. */
+  shift(first: Flight): void {
+    if (first === this.lost) this.lost = undefined;
+    this.first = first.next;
+    if (this.first === undefined) this.#last = undefined;
+    // To the collector, what is old keeps alive what came after it.
+    first.next = undefined;
+    this.length--;
   }
 
   /** Forgets what was to arrive after `instant`, and everything behind it. */
   cut(instant: number): void {
-    let kept = this.head;
-    while (kept < this.tail && (this.arrivals[kept] as number) <= instant) kept++;
-    this.inputs.length = kept;
-    this.tail = kept;
-    this.lost = -1;
+    let kept: Flight | undefined;
+    let length = 0;
+    for (let flight = this.first; flight !== undefined && flight.arrivesAt <= instant; flight = flight.next) {
+      kept = flight;
+      length++;
+    }
+    if (kept === undefined) this.first = undefined;
+    else kept.next = undefined;
+    this.#last = kept;
+    this.length = length;
+    this.lost = undefined;
   }
 }
 
@@ -170,7 +171,7 @@ export class Links {
       return;
     }
     const rescheduled = this.#reportLoss(direction, now);
-    direction.push(input, now, this.#arrival(direction, input.bytes.length, now));
+    this.#launch(direction, input, now);
     if (direction.length > this.deepest) this.deepest = direction.length;
     if (direction.length === 1 || rescheduled) heap.set(direction.source, this.#due(direction));
   }
@@ -210,23 +211,22 @@ export class Links {
     const { heap, now } = this.#host;
     const receiver = direction.receiver as End;
     const sender = direction.sender as End;
-    if (!receiver.open || direction.length === 0) {
+    const { first } = direction;
+    if (!receiver.open || first === undefined) {
       this.#kill(sender.open ? sender : receiver, "stalled");
       return;
     }
-    const head = direction.head;
-    const waits = (direction.arrivals[head] as number) > now || this.#host.isFrozen(direction.to);
-    if (waits) {
+    if (first.arrivesAt > now || this.#host.isFrozen(direction.to)) {
       const diesAt = this.#diesAt(direction);
       if (now >= diesAt) this.#kill(sender.open ? sender : receiver, "stalled");
       else heap.set(source, diesAt);
       return;
     }
-    const input = direction.shift();
+    direction.shift(first);
     if (direction.length > 0) heap.set(source, this.#due(direction));
     else if (direction.blockedSince !== NEVER) heap.set(source, this.#diesAt(direction));
-    if (input === undefined) this.#shut(receiver, "closed");
-    else this.#host.deliver(direction.to, input);
+    if (first.input === undefined) this.#shut(receiver, "closed");
+    else this.#host.deliver(direction.to, first.input);
   }
 
   /** A node runs again after a freeze: what has arrived in the meantime is there. */
@@ -254,16 +254,19 @@ export class Links {
       else heap.set(direction.source, now + LINK_DIES_AFTER_MS);
       return;
     }
-    for (let index = direction.head; index < direction.tail; index++) {
-      if (direction.arrivals[index] !== NEVER) continue;
-      direction.arrivals[index] = nextRetransmission(direction.sent[index] as number, now) + direction.latencyMs;
+    for (let flight = direction.first; flight !== undefined; flight = flight.next) {
+      if (flight.arrivesAt === NEVER) flight.arrivesAt = nextRetransmission(flight.sentAt, now) + direction.latencyMs;
     }
     heap.set(direction.source, this.#due(direction));
   }
 
-  /** When a packet of this many bytes, sent at `now`, arrives if nothing follows it. */
-  #arrival(direction: Direction, bytes: number, now: number): number {
-    if (direction.blockedSince !== NEVER) return NEVER;
+  /** Puts a message on the path: when it arrives if nothing follows it. */
+  #launch(direction: Direction, input: MessageInput, now: number): void {
+    if (direction.blockedSince !== NEVER) {
+      direction.push(input, now, NEVER);
+      return;
+    }
+    const bytes = input.bytes.length;
     let left = now;
     if (this.#network.bytesPerMs !== NEVER) {
       left = Math.max(now, direction.freeAt) + bytes / this.#network.bytesPerMs;
@@ -271,42 +274,48 @@ export class Links {
     }
     const jitter = this.#network.jitterMs === 0 ? 0 : this.#network.jitterMs * fraction(this.#random);
     let arrival = left + direction.latencyMs + jitter;
-    if (direction.loss === 0) return arrival;
+    if (direction.loss === 0) {
+      direction.push(input, now, arrival);
+      return;
+    }
     const packets = Math.ceil(bytes / PACKET_BYTES);
     for (let packet = 1; packet < packets; packet++) {
       // A packet of the same message follows and reports the loss.
       if (fraction(this.#random) < direction.loss) arrival += FAST_RETRANSMISSION_RTTS * 2 * direction.latencyMs;
     }
-    if (fraction(this.#random) >= direction.loss) return arrival;
-    direction.lost = direction.tail;
+    if (fraction(this.#random) >= direction.loss) direction.push(input, now, arrival);
+    else direction.lost = direction.push(input, now, this.#retransmitted(direction, arrival, now));
+  }
+
+  /** When what was lost arrives, by time-outs alone: it would have come at `arrival`. */
+  #retransmitted(direction: Direction, arrival: number, now: number): number {
+    let again = arrival;
     for (let wait = RETRANSMISSION_MS; ; wait *= 2) {
-      arrival += wait;
-      if (arrival - now >= LINK_DIES_AFTER_MS) return NEVER;
-      if (fraction(this.#random) >= direction.loss) return arrival;
+      again += wait;
+      if (again - now >= LINK_DIES_AFTER_MS) return NEVER;
+      if (fraction(this.#random) >= direction.loss) return again;
     }
   }
 
   /** What is being sent now reports the last loss: the lost message comes earlier. True when that was the head. */
   #reportLoss(direction: Direction, now: number): boolean {
-    const lost = direction.lost;
-    if (lost < direction.head || direction.blockedSince !== NEVER) return false;
-    direction.lost = -1;
+    const { lost } = direction;
+    if (lost === undefined || direction.blockedSince !== NEVER) return false;
+    direction.lost = undefined;
     const resent = now + FAST_RETRANSMISSION_RTTS * 2 * direction.latencyMs;
-    if (resent >= (direction.arrivals[lost] as number)) return false;
-    direction.arrivals[lost] = resent;
-    return lost === direction.head;
+    if (resent >= lost.arrivesAt) return false;
+    lost.arrivesAt = resent;
+    return lost === direction.first;
   }
 
   #due(direction: Direction): number {
-    const arrival = direction.arrivals[direction.head] as number;
-    if (arrival === NEVER) return this.#diesAt(direction);
-    return arrival > this.#host.now ? arrival : this.#host.now;
+    const arrival = direction.first?.arrivesAt ?? NEVER;
+    return arrival === NEVER ? this.#diesAt(direction) : Math.max(arrival, this.#host.now);
   }
 
   /** When the link dies if nothing on it moves. */
   #diesAt(direction: Direction): number {
-    const since =
-      direction.blockedSince === NEVER ? (direction.sent[direction.head] as number) : direction.blockedSince;
+    const since = direction.blockedSince === NEVER ? (direction.first?.sentAt ?? NEVER) : direction.blockedSince;
     return since + LINK_DIES_AFTER_MS;
   }
 

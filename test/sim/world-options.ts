@@ -23,6 +23,7 @@ export interface WorldOptions<Command extends Typed, Event extends Typed> {
 export interface WorldStats {
   /** Inputs given to nodes, all kinds. */
   events: number;
+  /** Messages that links have delivered, and what they took on the links with their frames. */
   messages: number;
   bytes: number;
   timeouts: number;

@@ -6,6 +6,7 @@ import { Clock } from "./clock.ts";
 import { Digest } from "./digest.ts";
 import { EPOCH_MS } from "./epoch.ts";
 import { EventHeap } from "./event-heap.ts";
+import { frameBytes } from "./frame-bytes.ts";
 import { type End, type LinkHost, Links } from "./links.ts";
 import { type Member, type MemberState, newMember } from "./member.ts";
 import { Network } from "./network.ts";
@@ -230,7 +231,7 @@ export class World<Command extends Typed = never, Event extends Typed = never>
   deliver(index: number, message: MessageInput): void {
     const member = this.#member(index);
     this.stats.messages++;
-    this.stats.bytes += message.bytes.length;
+    this.stats.bytes += frameBytes(message.lane, message.bytes.length);
     this.#options.tap?.(message, index);
     this.feed(member, message);
   }
