@@ -6,7 +6,7 @@ import type { Random } from "../random.ts";
 import type { Outlet, ReplicationFault, ReplicationInput } from "./effects.ts";
 import { type Entry, encodeKey, pathOf } from "./entry.ts";
 import { Handoff } from "./handoff.ts";
-import { EXCHANGE_INTERVAL_MS, HANDOFF_RETRY_MS, MAX_DECIDERS, SETTLE_MS, START_MS } from "./limits.ts";
+import { ARRIVAL_MS, EXCHANGE_INTERVAL_MS, HANDOFF_RETRY_MS, MAX_DECIDERS, SETTLE_MS, START_MS } from "./limits.ts";
 import { VIEW_BYTES } from "./messages.ts";
 import type { Peers } from "./peers.ts";
 import { Placement, type Storer } from "./placement.ts";
@@ -52,6 +52,7 @@ export class Copies {
   #lookAt: Instant | undefined;
   /** When this member moves copies for the first time. */
   #startsAt: Instant | undefined;
+  #changedAt: Instant = 0;
   #isDraining = false;
 
   constructor(tools: CopiesTools) {
@@ -89,8 +90,23 @@ export class Copies {
   members(now: Instant): void {
     this.#startsAt ??= this.isPlacing ? now + START_MS : now;
     if (!this.isPlacing) return;
-    if (this.#placement.update(this.#tools.storers(), now)) this.handoff.look(now + SETTLE_MS);
+    const change = this.#placement.update(this.#tools.storers(), now);
+    if (change !== "none") {
+      this.#changedAt = now;
+      this.handoff.look(now + (change === "loss" ? SETTLE_MS : ARRIVAL_MS));
+    }
     this.#lookAt ??= now + LOOK_EVERY_MS;
+  }
+
+  /**
+   * From when on what this member holds may be compared. One that has just come back and knows some of the others only takes for its own, and for
+   * theirs, much that belongs to those of whom it has not heard: compared with anybody all of that would differ.
+   * @param members how many it knows, this one included.
+   */
+  comparesFrom(members: number): Instant {
+    if (!this.isPlacing || this.#startsAt === undefined) return 0;
+    const knowsLinked = members > this.#tools.peers.size;
+    return knowsLinked ? Math.min(this.#startsAt, this.#changedAt + SETTLE_MS) : this.#startsAt;
   }
 
   /** A version is stored: a policy changes what belongs where, and a guest is to be handed over. */

@@ -114,6 +114,12 @@ export const REPLACE_AFTER_MS = 2_000;
 /** How long after a change of the members copies are moved: a member that starts hears of the others one after the other. */
 export const SETTLE_MS = 500;
 
+/**
+ * The same where a member has come and none has gone: nothing is missing, and by then it has most of what is its own by exchanges, which cost less than to
+ * be asked about every key.
+ */
+export const ARRIVAL_MS = 3_000;
+
 /** How long a member that comes back moves no copies: by then it has heard who is there. */
 export const START_MS = 5_000;
 

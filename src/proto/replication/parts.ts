@@ -203,7 +203,8 @@ export class Parts {
         stored: (batch, isBroadcast, now) => this.applying.acknowledge(batch, isBroadcast, now),
       },
     );
-    this.rounds = new Rounds(tools, this.peers, this.following, options.random.fork("exchanges"));
+    const comparesFrom = (): Instant => this.copies.comparesFrom(owner.members());
+    this.rounds = new Rounds(tools, this.peers, this.following, options.random.fork("exchanges"), comparesFrom);
     this.conversation = new Conversation({
       tools,
       peers: this.peers,

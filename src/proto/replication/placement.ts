@@ -41,6 +41,9 @@ interface Seat {
   readonly draws: number;
 }
 
+/** What has become of the ranking: the same as before; a member has come, or has another weight; one has gone, so that copies are missing. */
+export type PlacementChange = "none" | "arrival" | "loss";
+
 /** The ranking of the members that store. */
 export class Placement {
   readonly #gone = new Map<PeerId, Instant>();
@@ -72,15 +75,15 @@ export class Placement {
     return best.map(({ id }) => id);
   }
 
-  /** Takes the members that store as of now; true when the ranking has changed. */
-  update(storers: Iterable<Storer>, now: Instant): boolean {
+  /** Takes the members that store as of now. */
+  update(storers: Iterable<Storer>, now: Instant): PlacementChange {
     const seats = new Map<PeerId, Seat>();
-    let isChanged = false;
+    let change: PlacementChange = "none";
     for (const { id, capacity } of storers) {
       const known = this.#seats.get(id);
       const draws = Math.max(1, Math.min(MAX_DRAWS, Math.round(capacity / CAPACITY_PER_DRAW)));
       seats.set(id, known?.draws === draws ? known : { id, seed: known?.seed ?? seedOf(id), draws });
-      if (known?.draws !== draws) isChanged = true;
+      if (known?.draws !== draws) change = "arrival";
       this.#gone.delete(id);
     }
     for (const [id, seat] of this.#seats) {
@@ -91,12 +94,12 @@ export class Placement {
         seats.set(id, seat);
       } else {
         this.#gone.delete(id);
-        isChanged = true;
+        change = "loss";
       }
     }
     this.#seats = seats;
-    if (isChanged) this.#ranked = [];
-    return isChanged;
+    if (change !== "none") this.#ranked = [];
+    return change;
   }
 
   /** When a member that is gone loses its place: {@link update} is due. */

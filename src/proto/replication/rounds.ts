@@ -26,8 +26,8 @@ import { fingerprint, ROOT_BYTES, SALT_BYTES } from "./sum.ts";
  * either side, and answers `busy` to others until what it lacks has arrived: a member that comes up with many links
  * is told of everything by one of them, and the others then find it equal. What an exchange brings that is too old to
  * be on its way by broadcast makes a replica compare its other links at once, so news crosses a mesh that was cut hop
- * by hop. A side that is busy is asked again soon. Nobody can keep a replica for itself: a lease ends after 20 s, and
- * its own turn comes next.
+ * by hop. A side that is busy is asked again soon; a member that has just come back is busy, and asks nobody, until it knows the others
+ * (`copies.ts`). Nobody can keep a replica for itself: a lease ends after 20 s, and its own turn comes next.
  */
 
 type Phase =
@@ -50,6 +50,7 @@ export class Rounds {
   readonly #peers: Peers;
   readonly #random: Random;
   readonly #following: Following;
+  readonly #comparesFrom: () => Instant;
   /** When each peer's turn is. */
   readonly #due = new Deadlines<PeerId>();
   /** The links, and first that with which we have begun nothing for longest. */
@@ -60,7 +61,9 @@ export class Rounds {
   /** An exchange has brought what a broadcast had missed. */
   #hasNews = false;
 
-  constructor(tools: ExchangeTools, peers: Peers, following: Following, random: Random) {
+  /** @param comparesFrom from when on what is held here may be compared. */
+  constructor(tools: ExchangeTools, peers: Peers, following: Following, random: Random, comparesFrom: () => Instant) {
+    this.#comparesFrom = comparesFrom;
     this.#following = following;
     this.#tools = tools;
     this.#peers = peers;
@@ -154,7 +157,7 @@ export class Rounds {
   /** Whether a replica that differs from us may go on: we are in no other exchange. */
   admit(peer: PeerId, now: Instant): boolean {
     const relation = this.relation(peer);
-    if (relation === "wait" || relation === "we-follow") return false;
+    if (relation === "wait" || relation === "we-follow" || this.#comparesFrom() > now) return false;
     if (this.#phase.type === "comparing") return false;
     if (this.#phase.type === "asking" && this.#phase.peer === peer) {
       // Both have asked at once: the lower id goes on.
@@ -251,7 +254,7 @@ export class Rounds {
       exchange.pump(now);
       if (exchange.isOver) return this.#finish(exchange, now);
     }
-    if (!this.#isFree() || this.#tools.wants.flowsUntil() > now) return undefined;
+    if (!this.#isFree() || Math.max(this.#tools.wants.flowsUntil(), this.#comparesFrom()) > now) return undefined;
     if (this.#hasNews) this.#ripple(now);
     this.#start(now);
     return undefined;
@@ -290,6 +293,6 @@ export class Rounds {
   deadline(): Instant | undefined {
     const next = earlier(this.#periodicAt, this.#lease?.until);
     const due = this.#isFree() ? (this.#hasNews ? 0 : this.#due.next()) : undefined;
-    return due === undefined ? next : earlier(next, Math.max(due, this.#tools.wants.flowsUntil()));
+    return due === undefined ? next : earlier(next, Math.max(due, this.#tools.wants.flowsUntil(), this.#comparesFrom()));
   }
 }

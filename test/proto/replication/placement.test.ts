@@ -45,9 +45,9 @@ test("the same members rank the same, a member that goes moves only what it had,
   for (const share of shares) expect(share).toBeLessThan(110);
   const gone = storers[4]?.id;
   const rest = storers.filter(({ id }) => id !== gone);
-  expect(one.update(rest, START)).toBe(false);
+  expect(one.update(rest, START)).toBe("none");
   expect(one.replicas(0, 3)).toEqual(before[0]);
-  expect(one.update(rest, START + 2_000)).toBe(true);
+  expect(one.update(rest, START + 2_000)).toBe("loss");
   for (let slot = 0; slot < SLOTS; slot++) {
     const after = one.replicas(slot, 3);
     for (const id of before[slot] ?? []) if (id !== gone) expect(after).toContain(id);

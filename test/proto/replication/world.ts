@@ -105,6 +105,8 @@ export class World {
   durable = false;
   /** Members that the others take for down. */
   readonly gone = new Set<PeerId>();
+  /** Members that a node has not heard of yet since it started. */
+  readonly strangers = new Map<PeerId, ReadonlySet<PeerId>>();
   /** Whether tokens of other members are known from their records. */
   recordsKnown = true;
   readonly #byId = new Map<PeerId, Node>();
@@ -160,7 +162,9 @@ export class World {
       voids: (author, token, at) => this.#isVoid(this.#byId.get(id), author, token, at),
       scopesOf: (member) => factsOf(this.#byId.get(member)?.token ?? "", this.now)?.scopes,
       storers: () =>
-        this.nodes.filter(({ id: other }) => !this.gone.has(other)).map((node) => ({ id: node.id, capacity: 100 })),
+        this.nodes
+          .filter(({ id: other }) => !this.gone.has(other) && !this.strangers.get(id)?.has(other))
+          .map((node) => ({ id: node.id, capacity: 100 })),
     });
   }
 
@@ -182,8 +186,7 @@ export class World {
   declare(node: Node, isGone: boolean): void {
     if (isGone) this.gone.add(node.id);
     else this.gone.delete(node.id);
-    const count = this.nodes.length - this.gone.size;
-    for (const other of this.nodes) this.input(other, { type: "members", count });
+    for (const other of this.nodes) this.#tellCount(other);
   }
 
   /** A node that has crashed starts again with what its disk has. It has no links yet. */
@@ -195,7 +198,12 @@ export class World {
     node.wakeAt = undefined;
     this.#begin(node);
     this.input(node, { type: "judge" });
-    this.input(node, { type: "members", count: this.nodes.length });
+    this.#tellCount(node);
+  }
+
+  #tellCount(node: Node): void {
+    const strangers = this.strangers.get(node.id)?.size ?? 0;
+    this.input(node, { type: "members", count: this.nodes.length - this.gone.size - strangers });
   }
 
   /** Makes a mesh of `count` nodes, numbered from 0, all linked to all. */
