@@ -13,7 +13,8 @@ import { DatabaseSync } from "node:sqlite";
 import { parseArgs } from "node:util";
 import { openKeyRing } from "../../src/drivers/store/key-ring.ts";
 import type { Change, Store } from "../../src/store.ts";
-import { type FileKind, openIn, put, remove, secretFile } from "../contract/store/stores.ts";
+import { churn } from "../contract/store/churn.ts";
+import { type FileKind, openIn, put, secretFile } from "../contract/store/stores.ts";
 
 const SINGLES = 500;
 const TOGETHER = 20_000;
@@ -131,33 +132,13 @@ async function figures(store: Store, folder: string): Promise<object> {
   };
 }
 
-/** Overwrites and deletes `count` rows over a tenth as many names, and compacts. */
-async function churn(store: Store, count: number): Promise<object> {
-  const names = Math.max(10, Math.floor(count / 10));
+/** What many overwrites and deletions leave: fails when that is more than twice what is live. */
+async function churned(store: Store, folder: string, changes: number): Promise<object> {
   const began = performance.now();
-  for (let start = 0; start < count; start += 1_000) {
-    const changes = Array.from({ length: 1_000 }, (_, offset): Change => {
-      const index = start + offset;
-      const name = `key ${(Math.imul(index, 0x9e3779b1) >>> 0) % names}`;
-      return index % 3 === 2 ? remove(name) : put(name, value(index, 100 + (index % 400)));
-    });
-    await store.commit(changes);
-  }
-  const seconds = round((performance.now() - began) / 1_000, 1);
-  const before = await store.size();
-  const compacted = performance.now();
-  await store.compact();
-  const after = await store.size();
-  return {
-    changes: count,
-    seconds,
-    rows: after.rows,
-    liveBytes: after.bytes,
-    fileBytesBefore: before.fileBytes,
-    fileBytesAfter: after.fileBytes,
-    ratio: round(after.fileBytes / after.bytes, 2),
-    compactMs: Math.round(performance.now() - compacted),
-  };
+  const left = await churn(store, folder, changes);
+  const ratio = round(left.diskBytesAfter / left.liveBytes, 2);
+  if (ratio > 2) process.exitCode = 1;
+  return { changes, ...left, ratio, seconds: round((performance.now() - began) / 1_000, 1) };
 }
 
 const folder = await mkdtemp(join(tmpdir(), "starling-bench-"));
@@ -165,7 +146,9 @@ try {
   await using store = await openIn(kind, join(folder, "store"), await openKeyRing(secretFile()));
   const report = {
     store: kind,
-    ...(values.churn === undefined ? await figures(store, folder) : await churn(store, Number(values.churn))),
+    ...(values.churn === undefined
+      ? await figures(store, folder)
+      : await churned(store, join(folder, "store"), Number(values.churn))),
   };
   if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`);
   else for (const [name, figure] of Object.entries(report)) console.log(name.padEnd(16), JSON.stringify(figure));

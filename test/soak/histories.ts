@@ -6,7 +6,7 @@
  *
  *     npm run soak:histories -- --seeds 1000 [--first 1] [--json]
  *
- * 1,000 of each take a quarter of an hour of one core. What has gone wrong once is repeated by `--first SEED --seeds 1`.
+ * 1,000 of each take three minutes of one core. What has gone wrong once is repeated by `--first SEED --seeds 1`.
  */
 import { parseArgs } from "node:util";
 import { runAuthorship } from "../proto/replication/authorship-history.ts";
