@@ -293,6 +293,8 @@ export class Rounds {
   deadline(): Instant | undefined {
     const next = earlier(this.#periodicAt, this.#lease?.until);
     const due = this.#isFree() ? (this.#hasNews ? 0 : this.#due.next()) : undefined;
-    return due === undefined ? next : earlier(next, Math.max(due, this.#tools.wants.flowsUntil(), this.#comparesFrom()));
+    return due === undefined
+      ? next
+      : earlier(next, Math.max(due, this.#tools.wants.flowsUntil(), this.#comparesFrom()));
   }
 }
