@@ -32,7 +32,7 @@ test("faults come in order, and at the end everything works again but for the de
         expect(world.network.reaches(a, (a + 1) % world.size)).toBe(true);
         expect(world.network.lossBetween(a, (a + 1) % world.size)).toBe(0);
       }
-      expect(world.signaling.up).toBe(true);
+      expect(world.signaling.server.up).toBe(true);
       expect(world.dialFailure).toBe(0);
     }),
     { numRuns: 100 },

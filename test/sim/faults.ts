@@ -228,7 +228,7 @@ export function applyFault<Command extends Typed, Event extends Typed>(
       world.change((network) => network.setStretch(fault.factor));
       break;
     case "signaling":
-      world.signaling.set(fault.up);
+      world.signaling.server.set(fault.up);
       break;
     case "dial-failure":
       world.dialFailure = fault.share;

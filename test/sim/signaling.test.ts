@@ -11,9 +11,9 @@ function recorders(nodes: number): World<Ask> {
 test("3,000 who come at once are all let in, though the server lets no more than 2,048 try at a time", () => {
   const world = recorders(3_000);
   world.run(150);
-  expect(world.signaling.counters.logins).toBeLessThan(2_049);
+  expect(world.signaling.server.counters.logins).toBeLessThan(2_049);
   world.run(5_000);
-  expect(world.signaling.counters.logins).toBe(3_000);
+  expect(world.signaling.server.counters.logins).toBe(3_000);
 });
 
 test("members come back to a server that was away by their own back-off, and present themselves again", () => {
@@ -22,15 +22,15 @@ test("members come back to a server that was away by their own back-off, and pre
   for (let index = 0; index < 20; index++)
     world.command(index, { type: "do", outputs: [{ type: "present", record: Uint8Array.of(index + 1) }] });
   world.run(1_000);
-  world.signaling.set(false);
+  world.signaling.server.set(false);
   world.run(10_000);
-  expect(world.signaling.counters.logins).toBe(0);
-  world.signaling.set(true);
+  expect(world.signaling.server.counters.logins).toBe(0);
+  world.signaling.server.set(true);
   world.run(200);
-  const soon = world.signaling.counters.logins;
+  const soon = world.signaling.server.counters.logins;
   expect(soon).toBeLessThan(20);
   world.run(31_000);
-  expect(world.signaling.counters.logins).toBe(20);
+  expect(world.signaling.server.counters.logins).toBe(20);
   world.command(0, { type: "do", outputs: [{ type: "introduce" }] });
   world.run(1_000);
   const node = world.node(0);

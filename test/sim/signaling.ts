@@ -1,13 +1,11 @@
-import type { ConnectionId, RoomsInput, RoomsOutput } from "../../signaling/proto/events.ts";
-import { defaultRoomsLimits } from "../../signaling/proto/limits.ts";
-import { Rooms } from "../../signaling/proto/rooms.ts";
+import type { ConnectionId } from "../../signaling/proto/events.ts";
 import { RecentMap } from "../../src/proto/bounded.ts";
 import type { PeerId } from "../../src/proto/peer-id.ts";
 import { fraction, type Random, randomBytes } from "../../src/proto/random.ts";
 import { SignalingClient } from "../../src/proto/signaling/client.ts";
 import type { SignalingInput, SignalingOutput } from "../../src/proto/signaling/client-events.ts";
 import type { Clock } from "./clock.ts";
-import { EPOCH_MS } from "./epoch.ts";
+import { SERVER_NAME, SESSION_ENDS_AT, SignalingServer } from "./signaling-server.ts";
 
 /** From a member to the server, ms: 10 to 40, the same as long as a connection stands. */
 const LEAST_MS = 10;
@@ -15,9 +13,6 @@ const SPAN_MS = 30;
 /** Ways to and fro until a WebSocket over TLS is open: TCP, TLS, upgrade. */
 const OPENING_WAYS = 6;
 const CLUSTER = "simulated";
-const SERVER = "server.invalid";
-/** Beyond any run. */
-const SESSION_MS = 86_400_000;
 /** As many as agents ask for. */
 const INTRODUCTIONS = 8;
 /** Signals that may still be handed back. */
@@ -58,56 +53,73 @@ interface Line<Member extends Caller> {
 }
 
 /**
- * The signaling server and everybody's connection to it: the production cores of both sides, {@link Rooms} and
- * {@link SignalingClient}, with their patience, back-off and limits. Between them is time and no loss. All members come from
- * addresses of their own, all logins are good, and signatures are not checked.
+ * Everybody's connection to the signaling server: the production core of that side too, {@link SignalingClient}, with its patience and
+ * back-off. Between the two is time and no loss. All members come from addresses of their own.
  */
 export class Signaling<Member extends Caller> {
+  readonly server: SignalingServer;
   readonly #host: SignalingHost<Member>;
   readonly #random: Random;
   readonly #lines = new Map<PeerId, Line<Member>>();
   readonly #connected = new Map<ConnectionId, Line<Member>>();
-  #up: boolean;
-  #rooms: Rooms;
-  #connections = 0;
   #signals = 0;
-  #alarmAt = Number.POSITIVE_INFINITY;
-  /** Messages that the server was sent, by all its clients. */
-  messages = 0;
 
   constructor(host: SignalingHost<Member>, random: Random, up: boolean) {
     this.#host = host;
     this.#random = random;
-    this.#up = up;
-    this.#rooms = this.#open();
-  }
-
-  get up(): boolean {
-    return this.#up;
-  }
-
-  /** Logins that have succeeded and signals that were handed on, since the server's last start. */
-  get counters(): { readonly logins: number; readonly signals: number } {
-    const { welcomes, signals } = this.#rooms.counters;
-    return { logins: welcomes, signals };
+    const connected = this.#connected;
+    const later = (connection: ConnectionId, ways: number, run: (line: Line<Member>) => void): void => {
+      const line = connected.get(connection);
+      if (line !== undefined) host.after(ways * line.oneWayMs, () => run(line));
+    };
+    const input = (line: Line<Member>, event: SignalingInput): void => this.#input(line, event);
+    this.server = new SignalingServer(
+      {
+        get now() {
+          return host.now;
+        },
+        after: (delayMs, run) => host.after(delayMs, run),
+        send: (connection, bytes) =>
+          later(connection, 1, (line) => {
+            if (line.connection === connection) input(line, { type: "received", attempt: line.attempt, bytes });
+          }),
+        ping: (connection) =>
+          later(connection, 2, (line) => {
+            if (!line.dead) this.server.ponged(connection);
+          }),
+        closed: (connection) => {
+          later(connection, 1, (line) => {
+            if (line.connection === connection) this.#lost(line, line.attempt);
+          });
+          connected.delete(connection);
+        },
+      },
+      random.fork("server"),
+      up,
+    );
   }
 
   /** A process starts, and connects. */
   begin(member: Member): void {
     const random = this.#random.fork(`client ${member.index} boot ${member.boot}`);
-    const instance = randomBytes(random, 16);
     const client = new SignalingClient({
-      serverName: SERVER,
+      serverName: SERVER_NAME,
       peer: member.id,
       cluster: CLUSTER,
-      run: { instance, startedAt: member.clock.at(this.#host.now) },
-      credential: { kind: "member", token: "token", expiresAt: EPOCH_MS + SESSION_MS },
+      run: { instance: randomBytes(random, 16), startedAt: member.clock.at(this.#host.now) },
+      credential: { kind: "member", token: "token", expiresAt: SESSION_ENDS_AT },
       random,
     });
-    const oneWayMs = LEAST_MS + SPAN_MS * fraction(random);
-    const alarmAt = Number.POSITIVE_INFINITY;
-    const sent: Line<Member>["sent"] = new RecentMap(MAX_UNDECIDED);
-    const line = { member, client, sent, dead: false, connection: undefined, attempt: 0, oneWayMs, alarmAt };
+    const line: Line<Member> = {
+      member,
+      client,
+      sent: new RecentMap(MAX_UNDECIDED),
+      dead: false,
+      connection: undefined,
+      attempt: 0,
+      oneWayMs: LEAST_MS + SPAN_MS * fraction(random),
+      alarmAt: Number.POSITIVE_INFINITY,
+    };
     this.#lines.set(member.id, line);
     this.#input(line, { type: "timeout" });
   }
@@ -119,16 +131,6 @@ export class Signaling<Member extends Caller> {
     if (orderly) this.#input(line, { type: "leave" });
     line.dead = true;
     this.#lines.delete(member.id);
-  }
-
-  /** The server goes down, or comes back and remembers nobody. */
-  set(up: boolean): void {
-    if (this.#up === up) return;
-    this.#up = up;
-    const lines = [...this.#connected.values()];
-    this.#connected.clear();
-    this.#rooms = this.#open();
-    for (const line of lines) this.#lose(line, line.attempt);
   }
 
   present(member: Member, record: Uint8Array): void {
@@ -162,34 +164,25 @@ export class Signaling<Member extends Caller> {
     if (line !== undefined) this.#input(line, order);
   }
 
-  #open(): Rooms {
-    const random = this.#random.fork(`server ${this.#host.now}`);
-    return new Rooms({ names: [SERVER], random, limits: defaultRoomsLimits });
-  }
-
-  // A member's side
-
   #input(line: Line<Member>, input: SignalingInput): void {
     if (line.dead) return;
     const { client, member } = line;
-    for (const output of client.handle(input, member.clock.at(this.#host.now))) this.#output(line, output);
+    for (const output of client.handle(input, member.clock.at(this.#host.now))) this.#perform(line, output);
     this.#arm(line);
   }
 
-  #output(line: Line<Member>, output: SignalingOutput): void {
-    const { member, sent } = line;
+  #perform(line: Line<Member>, output: SignalingOutput): void {
+    const { member, sent, connection, oneWayMs } = line;
     switch (output.type) {
       case "connect":
         this.#connect(line, output.attempt, output.hello);
         break;
       case "transmit":
-        this.#later(line.oneWayMs, line.connection, (connection) => {
-          this.#toServer({ type: "message", connection, bytes: output.bytes });
-        });
+        if (connection !== undefined) this.#host.after(oneWayMs, () => this.server.message(connection, output.bytes));
         break;
       case "disconnect":
-        this.#later(line.oneWayMs, line.connection, (connection) => this.#hangUp(connection));
         line.connection = undefined;
+        if (connection !== undefined) this.#host.after(oneWayMs, () => this.server.disconnect(connection));
         break;
       case "sign":
         this.#input(line, { type: "signed", signature: new Uint8Array(64), resume: output.resume });
@@ -215,26 +208,24 @@ export class Signaling<Member extends Caller> {
 
   #connect(line: Line<Member>, attempt: number, hello: Uint8Array): void {
     line.attempt = attempt;
-    const openMs = OPENING_WAYS * line.oneWayMs;
-    this.#host.after(openMs - line.oneWayMs, () => {
-      if (line.dead) return;
-      if (!this.#up) {
-        this.#lose(line, attempt);
+    this.#host.after((OPENING_WAYS - 1) * line.oneWayMs, () => {
+      if (line.dead || line.attempt !== attempt) return;
+      if (!this.server.up) {
+        this.#host.after(line.oneWayMs, () => this.#lost(line, attempt));
         return;
       }
-      const connection = ++this.#connections;
+      const connection = this.server.number();
       this.#connected.set(connection, line);
       line.connection = connection;
       this.#host.after(line.oneWayMs, () => this.#input(line, { type: "opened", attempt, heard: true }));
-      this.#toServer({ type: "connected", connection, address: addressOf(line.member) });
-      if (this.#connected.has(connection)) this.#toServer({ type: "message", connection, bytes: hello });
+      this.server.connect(connection, addressOf(line.member), hello);
     });
   }
 
-  /** The connection of an attempt is gone, and the member hears of it. */
-  #lose(line: Line<Member>, attempt: number): void {
+  /** The connection of an attempt is gone, or did not come about. */
+  #lost(line: Line<Member>, attempt: number): void {
     line.connection = undefined;
-    this.#host.after(line.oneWayMs, () => this.#input(line, { type: "closed", attempt, reason: "gone" }));
+    this.#input(line, { type: "closed", attempt, reason: "gone" });
   }
 
   #arm(line: Line<Member>): void {
@@ -247,63 +238,6 @@ export class Signaling<Member extends Caller> {
       line.alarmAt = Number.POSITIVE_INFINITY;
       this.#input(line, { type: "timeout" });
     });
-  }
-
-  // The server's side
-
-  #later(ms: number, connection: ConnectionId | undefined, run: (connection: ConnectionId) => void): void {
-    if (connection === undefined) return;
-    this.#host.after(ms, () => {
-      if (this.#connected.has(connection)) run(connection);
-    });
-  }
-
-  #hangUp(connection: ConnectionId): void {
-    this.#connected.delete(connection);
-    this.#toServer({ type: "disconnected", connection });
-  }
-
-  #toServer(input: RoomsInput): void {
-    if (input.type === "message") this.messages++;
-    for (const output of this.#rooms.handle(input, this.#host.now)) this.#fromServer(output);
-    const at = this.#rooms.deadline() ?? Number.POSITIVE_INFINITY;
-    if (at >= this.#alarmAt) return;
-    this.#alarmAt = at;
-    this.#host.after(Math.max(0, at - this.#host.now), () => {
-      if (this.#alarmAt !== at) return;
-      this.#alarmAt = Number.POSITIVE_INFINITY;
-      this.#toServer({ type: "timeout" });
-    });
-  }
-
-  #fromServer(output: RoomsOutput): void {
-    if (!("connection" in output)) return;
-    const { connection } = output;
-    const line = this.#connected.get(connection);
-    if (line === undefined) return;
-    const { attempt, oneWayMs } = line;
-    switch (output.type) {
-      case "send":
-        this.#host.after(oneWayMs, () => this.#input(line, { type: "received", attempt, bytes: output.bytes }));
-        break;
-      case "ping":
-        this.#host.after(2 * oneWayMs, () => {
-          if (!line.dead && this.#connected.has(connection)) this.#toServer({ type: "ponged", connection });
-        });
-        break;
-      case "close":
-        this.#hangUp(connection);
-        this.#lose(line, attempt);
-        break;
-      case "authenticate": {
-        const { peer } = output.request;
-        const expiresAt = EPOCH_MS + SESSION_MS;
-        const verdict = { ok: true, subject: peer, expiresAt, scopes: [], issuers: new Uint8Array(0) } as const;
-        this.#toServer({ type: "authenticated", connection, verdict });
-        break;
-      }
-      default:
-    }
   }
 }
 

@@ -90,7 +90,7 @@ test.each([
       rig.world.dialFailure = 1;
     },
   ],
-  ["a stranger when signaling is down", "absent", (rig: Rig) => rig.world.signaling.set(false)],
+  ["a stranger when signaling is down", "absent", (rig: Rig) => rig.world.signaling.server.set(false)],
 ])("a dial to %s fails after ten seconds", (_, reason, spoil) => {
   const rig = new Rig(2).start();
   rig.world.run(1_000);
@@ -106,7 +106,7 @@ test("members with links pair through the mesh while signaling is down", () => {
   const rig = new Rig(3).start();
   rig.world.connect(0, 1);
   rig.world.connect(1, 2);
-  rig.world.signaling.set(false);
+  rig.world.signaling.server.set(false);
   rig.ask(0, { type: "ask", peer: rig.id(2) });
   rig.ask(0, { type: "dial", peer: rig.id(2) });
   rig.world.run(1_000);
@@ -127,8 +127,8 @@ test("who logs in at the signaling server is told what others presented", () => 
   expect(told?.input.records).toHaveLength(8);
   // A dead member is introduced until the service notices; a service that restarts knows who logs in again.
   rig.world.crash(0);
-  rig.world.signaling.set(false);
-  rig.world.signaling.set(true);
+  rig.world.signaling.server.set(false);
+  rig.world.signaling.server.set(true);
   rig.world.run(100);
   rig.world.start(11);
   rig.world.run(1_000);

@@ -27,9 +27,9 @@ export const blackout: Scenario = {
     const { world } = run;
     const failures = settle(run, 5_000);
     for (let index = 0; index < nodes; index++) world.crash(index);
-    world.signaling.set(false);
+    world.signaling.server.set(false);
     world.run(AWAY_MS);
-    world.signaling.set(true);
+    world.signaling.server.set(true);
     for (let index = 0; index < nodes; index++) world.after(below(random, RETURN_MS), () => world.start(index));
     world.run(RETURN_MS);
     const backMs = runUntil(run, BACK_WITHIN_MS, () => isTogether(run));

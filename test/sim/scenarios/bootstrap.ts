@@ -34,8 +34,8 @@ export const bootstrap: Scenario = {
     };
     const togetherMs = runUntil(run, LONGEST_MS, isDone) ?? Number.POSITIVE_INFINITY;
     const { messages, bytes, dials } = world.stats;
-    const { signaling } = world;
-    const requests = signaling.messages / nodes;
+    const { server } = world.signaling;
+    const requests = server.messages / nodes;
     const mostMs = nodes <= FEW_NODES ? FEW_MS : MANY_MS;
     const failures: string[] = [];
     if (togetherMs > mostMs) failures.push(`everybody knows everybody and has all links after ${togetherMs} ms only`);
@@ -44,10 +44,10 @@ export const bootstrap: Scenario = {
     const figures = {
       togetherMs,
       knownMs: knownMs ?? -1,
-      signalingMessages: signaling.messages,
+      signalingMessages: server.messages,
       signalingMessagesPerNode: Math.round(requests * 10) / 10,
-      signalsPerNode: Math.round((signaling.counters.signals / nodes) * 10) / 10,
-      loginsPerNode: Math.round((signaling.counters.logins / nodes) * 10) / 10,
+      signalsPerNode: Math.round((server.counters.signals / nodes) * 10) / 10,
+      loginsPerNode: Math.round((server.counters.logins / nodes) * 10) / 10,
       dialsPerNode: Math.round((dials / nodes) * 10) / 10,
       messagesPerNode: Math.round(messages / nodes),
       kibPerNode: Math.round(bytes / nodes / 1_024),
