@@ -23,13 +23,14 @@ test("members come back to a server that was away by their own back-off, and pre
     world.command(index, { type: "do", outputs: [{ type: "present", record: Uint8Array.of(index + 1) }] });
   world.run(1_000);
   world.signaling.server.set(false);
-  world.run(10_000);
+  world.run(2_000);
   expect(world.signaling.server.counters.logins).toBe(0);
   world.signaling.server.set(true);
   world.run(200);
   const soon = world.signaling.server.counters.logins;
   expect(soon).toBeLessThan(20);
-  world.run(31_000);
+  // Nobody waits longer than three times the outage and half a second.
+  world.run(7_000);
   expect(world.signaling.server.counters.logins).toBe(20);
   world.command(0, { type: "do", outputs: [{ type: "introduce" }] });
   world.run(1_000);
