@@ -14,6 +14,7 @@ import {
   MAX_METERED,
   MAX_PAST_CHARGES,
   OWN_ACCUSATION_RATE,
+  QUESTION_RATE,
   REFUTATION_WINDOW_MS,
   ROUTED_LEAST_MS,
   ROUTED_UNPROVEN_MS,
@@ -51,7 +52,8 @@ import { isThere, type Member } from "./table.ts";
  * of the cluster for down, so more than one would be a storm.
  *
  * That view may differ from everybody else's for a moment, and what only some believe is not carried to the accused. So before
- * somebody is down on the word of few, the accusers must still be its observers, and the accused is asked in an envelope.
+ * somebody is down on the word of few, the accusers must still be its observers, and the accused is asked in an envelope. When
+ * many are silent at once most are not asked: half a cluster would look for the other half, each for each.
  *
  * Nobody honest is ever at fault for what it says. Each member keeps its own accusations within a rate, and others take
  * so much more from it that even what comes late and all at once is within theirs; what exceeds that is hostile, and for a
@@ -70,6 +72,7 @@ export class Accusations {
   /** Accusers that have said more than anybody honest says, and until when nothing that they say counts. */
   readonly #void = new RecentMap<PeerId, Instant>(MAX_METERED);
   readonly #own: TokenBucket;
+  readonly #questions: TokenBucket;
   /** Whom we have accused, at which start, and have heard nothing of since. */
   readonly #unanswered = new RecentMap<PeerId, number>(MAX_PAST_CHARGES);
 
@@ -77,6 +80,7 @@ export class Accusations {
     this.#context = context;
     this.#prober = prober;
     this.#own = new TokenBucket(OWN_ACCUSATION_RATE, now);
+    this.#questions = new TokenBucket(QUESTION_RATE, now);
     const { table, links } = context;
     this.#cases = new CaseBook({
       members: () => table.rings.size,
@@ -278,8 +282,11 @@ export class Accusations {
     if (accusers.includes(self)) return 0;
     const tell = encodeTell(encodePayload("suspicion", first));
     if (links.has(first.accused)) out.send(first.accused, tell);
-    else if (routing) out.route(first.accused, tell);
-    else return 0;
+    else if (!routing) return 0;
+    else if (this.#questions.level(QUESTION_RATE, now) >= 1) {
+      this.#questions.spend(1, QUESTION_RATE, now);
+      out.route(first.accused, tell);
+    }
     return Math.max(ROUTED_LEAST_MS, links.windowMs(now));
   }
 

@@ -91,6 +91,13 @@ export const SOLE_ACCUSER_MS = 1_500;
 /** Envelopes that ask an accused for an answer before it is down on the word of few: one in five may pass a member that drops it. */
 export const MAX_QUESTIONS = 3;
 
+/**
+ * Envelopes that ask, of all accused together; beyond, it is only waited. A search for what is gone costs two dozen transmissions,
+ * and after a cut in halves one in three of those on the other side is accused by few: each member of 80 would ask 37 times, and
+ * of 1,000 until its envelopes are spent, which it needs to make links anew.
+ */
+export const QUESTION_RATE = { perSecond: 2, burst: 16 } as const;
+
 /** A member without a link that has given no sign may be accused after this; a dial ladder takes less. */
 export const UNPROVEN_MS = 60_000;
 

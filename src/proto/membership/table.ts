@@ -115,7 +115,8 @@ export class MemberTable {
       this.#shelf.atlas.release(old);
       columns.set(number, vouched, state, false, since);
       const cleared = same ? clearedAt : Number.NEGATIVE_INFINITY;
-      this.#date(number, same ? knownSince : now, stayed ? seatedSince : now, cleared, provenBoot);
+      // Of the links of one that was down nothing is known.
+      this.#date(number, same ? knownSince : now, stayed ? seatedSince : now, cleared, stayed ? provenBoot : 0);
     }
     if (before === undefined) this.#size++;
     this.#hook(number);

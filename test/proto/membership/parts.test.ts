@@ -258,6 +258,16 @@ describe("the table", () => {
     expect(members.get(id(3))).toMatchObject({ state: "alive", provenBoot: 0 });
   });
 
+  test("knows nothing of the links of a member that was down and comes back by its own word", () => {
+    const members = table(10);
+    members.proven(id(3), 1);
+    members.put(record(id(3), { incarnation: 1 }), facts(id(3)), "alive", NOW, NOW + 1);
+    expect(members.get(id(3))).toMatchObject({ provenBoot: 1, knownSince: NOW });
+    members.move(id(3), "down", NOW + 2);
+    members.put(record(id(3), { incarnation: 2 }), facts(id(3)), "alive", NOW + 3, NOW + 3);
+    expect(members.get(id(3))).toMatchObject({ provenBoot: 0, knownSince: NOW + 3 });
+  });
+
   test("takes an expired token out of the rings and out of what is told, and keeps its member for a retry", () => {
     const members = table(3);
     members.put(record(id(5)), facts(id(5), NOW + HOUR), "alive", NOW, NOW);

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { messageIdOf, Topic } from "../../../src/proto/gossip/messages.ts";
 import { soleAccuserMs } from "../../../src/proto/membership/cases.ts";
 import type { MembershipInput, MembershipResume } from "../../../src/proto/membership/effects.ts";
-import { ACCUSER_RATE, OWN_ACCUSATION_RATE, VOID_MS } from "../../../src/proto/membership/limits.ts";
+import { ACCUSER_RATE, OWN_ACCUSATION_RATE, QUESTION_RATE, VOID_MS } from "../../../src/proto/membership/limits.ts";
 import { encodePayload, encodeTell } from "../../../src/proto/membership/messages.ts";
 import { decodeProbeFrame, encodeProbe } from "../../../src/proto/membership/probe-frames.ts";
 import { encodeRefutation } from "../../../src/proto/membership/statements.ts";
@@ -372,6 +372,24 @@ describe("the word of few", () => {
     asking.deliver(encodePayload("suspicion", suspicion(observers[0] as PeerId, accused)));
     asking.pass(soleAccuserMs(MEMBERS + 1) + 3_100);
     expect(asking.state(accused)).toBe("down");
+  });
+
+  test("is put to few of many who are silent at once, and all of them go down in their time", () => {
+    const asking = new Agent({ members: MEMBERS, routing: true });
+    asking.pass(SETTLE_MS);
+    const { rings } = asking.machine;
+    const silent = new Set<PeerId>();
+    for (const peer of [...rings.ids()].slice(1)) {
+      const [first] = [...observersOf(rings, rings.seat(peer) as RingSeat)].filter((it) => it !== asking.self);
+      silent.add(peer);
+      asking.deliver(encodePayload("suspicion", suspicion(first as PeerId, peer, { id: silent.size })));
+    }
+    const out = asking.pass(soleAccuserMs(MEMBERS + 1) + 3_100);
+    const questions = of(out, "route").filter(({ bytes }) => (bytes[0] ?? 0) >= 0x90);
+    const { burst, perSecond } = QUESTION_RATE;
+    expect(questions.length).toBeLessThanOrEqual(burst + perSecond * 4);
+    expect(questions.length).toBeGreaterThanOrEqual(burst);
+    expect([...silent].filter((peer) => asking.state(peer) !== "down")).toEqual([]);
   });
 
   test("put to ourselves in an envelope is answered in one, each time", () => {
