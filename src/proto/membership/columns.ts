@@ -98,13 +98,14 @@ export class Columns {
     return note;
   }
 
-  /** The rows become those of `other`, which shares the atlas. */
+  /** The rows become those of `other`, which shares the atlas: each seat is held once more. */
   copy(other: Columns): void {
     this.vouched = other.vouched.slice();
     this.#standings = other.#standings.slice();
     this.#since = other.#since.slice();
     this.notes.clear();
     for (const [number, note] of other.notes) this.notes.set(number, { ...note });
+    for (let number = 0; number < this.length; number++) if (this.has(number)) this.atlas.share(number);
   }
 
   #grow(size: number): void {

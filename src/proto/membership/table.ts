@@ -82,7 +82,6 @@ export class MemberTable {
   /** Begins as another list that shares the shelf; this one must be new. */
   copy(other: MemberTable): void {
     assert(this.#size === 0 && other.#shelf === this.#shelf, "a new list begins with another one of the same shelf");
-    for (const number of other.#numbers()) this.#shelf.atlas.hold(this.#shelf.atlas.seat(number));
     this.#columns.copy(other.#columns);
     this.#rings.copy(other.#rings);
     this.#digest.copy(other.#digest);

@@ -41,8 +41,13 @@ export class Atlas {
   hold(seat: RingSeat): number {
     let number = this.#numberOf(seat);
     if (number < 0) number = this.#take(seat);
-    this.#holders[number] = (this.#holders[number] as number) + 1;
+    this.share(number);
     return number;
+  }
+
+  /** One view more holds a number that is held. */
+  share(number: number): void {
+    this.#holders[number] = (this.#holders[number] as number) + 1;
   }
 
   release(number: number): void {

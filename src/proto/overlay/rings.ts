@@ -86,11 +86,19 @@ export class Rings implements RingView {
     return true;
   }
 
-  /** Everybody in `rings`, which share our atlas, is in these too. */
+  /** Everybody in `rings`, which share our atlas, is in these too, where only oneself has been so far. */
   copy(rings: Rings): void {
+    const self = this.#atlas.seat(this.#there.indexOf(1)).id;
+    const seat = rings.seat(self);
+    if (seat !== undefined) this.insert(seat);
+    if (rings.#there.length > this.#there.length) this.#there = grown(this.#there, this.#atlas.size);
     for (let number = 0; number < rings.#there.length; number++) {
-      if (rings.#there[number] === 1) this.insert(this.#atlas.seat(number));
+      if (rings.#there[number] !== 1 || this.#there[number] === 1) continue;
+      this.#atlas.share(number);
+      this.#there[number] = 1;
+      this.#size++;
     }
+    this.#version++;
   }
 
   step(ring: number, from: RingSeat, steps: number): PeerId | undefined {
