@@ -4,8 +4,11 @@
  *     npm run sim -- --scenario NAME [--nodes N] [--seed S] [--runs K] [--check] [--json]
  *     npm run sim -- --list
  *
- * With `--check` the time and the memory of the run count as well. With `--runs K` the seeds S, S + 1, ... are run until one fails. Exit 0: all held; 1: something did not, and the command
- * that repeats it is printed on stderr; 2: usage.
+ * With `--check` the time and the memory of the run count as well. With `--runs K` the seeds S, S + 1, ... are run until one
+ * fails. Exit 0: all held; 1: something did not, and the command that repeats it is printed on stderr; 2: usage.
+ *
+ * The script of `package.json` asks for one core and for room for young objects, and has the engine not guess which objects will live for
+ * long: at the start of a run many messages are alive at once, and it would put all later ones among the old.
  */
 import { parseArgs } from "node:util";
 import { scenarios } from "./scenarios/index.ts";
