@@ -11,6 +11,15 @@ export function auditedAuthority(authority: Authority, audit: AuditLog): Authori
     checkDesk: (claim) => authority.checkDesk(claim),
     decree: (notice) => authority.decree(notice),
     renew: (request) => authority.renew(request),
+    sealTicket: (request) => authority.sealTicket(request),
+    resume(request) {
+      const verdict = authority.resume(request);
+      const { peer, address } = request;
+      // A ticket that is not taken is no denial: a login follows.
+      if (verdict !== undefined)
+        audit.record({ action: "signaling.login", actor: peer, target: address, outcome: "ok", reason: "ticket" });
+      return verdict;
+    },
     async authenticate(request) {
       const verdict = await authority.authenticate(request);
       const { peer, address } = request;

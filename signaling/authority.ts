@@ -9,10 +9,10 @@ import { equalBytes } from "../src/proto/bytes.ts";
 import { decodeDecree } from "../src/proto/decrees/decree.ts";
 import type { DecreeSet } from "../src/proto/decrees/decree-set.ts";
 import type { Instant } from "../src/proto/machine.ts";
-import { publicKeyOf } from "../src/proto/peer-id.ts";
+import { type PeerId, publicKeyOf } from "../src/proto/peer-id.ts";
 import { signalingLimits } from "../src/proto/signaling/limits.ts";
 import { type Statement, signedBytes } from "../src/proto/signed.ts";
-import type { TokenFault } from "../src/proto/trust/claims.ts";
+import { claimsFault, type Expectation, type TokenFault } from "../src/proto/trust/claims.ts";
 import type { Cluster } from "../src/proto/trust/cluster.ts";
 import type { Crypto } from "../src/proto/trust/crypto.ts";
 import { acceptDesk } from "../src/proto/trust/desk.ts";
@@ -30,7 +30,11 @@ import type {
   Refusal,
   Renewal,
   RenewalRequest,
+  ResumeRequest,
+  Ticket,
+  TicketRequest,
 } from "./proto/events.ts";
+import type { TicketClaims, TicketOffice } from "./ticket-office.ts";
 
 /** Who may log in. All answer in the end; a rejection counts as `unavailable`, or as no answer. */
 export interface Authority {
@@ -42,6 +46,10 @@ export interface Authority {
   checkDesk(claim: DeskClaim): Promise<KnownDesk | undefined>;
   /** Checks the statement's signature, then the member token, which must be bound to `peer`. */
   authenticate(request: LoginRequest): Promise<Admission | Refusal>;
+  /** Lets somebody back in by a ticket; undefined when it does not hold. At once, so that the answer leaves with that to the request. */
+  resume(request: ResumeRequest): Admission | undefined;
+  /** Seals a ticket for a member token that holds and is bound to `peer`; undefined when there is none to be had. */
+  sealTicket(request: TicketRequest): Promise<Ticket | undefined>;
   /** Takes what a member says that the cluster has decreed. */
   decree(notice: DecreeNotice): Promise<DecreeVerdict>;
   /** Issues another token in place of `request.token`. */
@@ -55,6 +63,8 @@ export interface AuthorityOptions {
   /** Absent: a server that only checks tokens, and hands requests to the desks of members. */
   readonly issuing?: { readonly issuer: Issuer; readonly desk: IssuerDesk };
   readonly now: () => Instant;
+  /** Default: nobody comes back without a login. */
+  readonly tickets?: TicketOffice;
   /** What the cluster has decreed; grows by what members say. Default: its own list of issuers. */
   readonly decrees?: DecreeSet;
   /** The set has changed: to be kept. */
@@ -68,6 +78,7 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
     crypto,
     issuing,
     now,
+    tickets,
     decrees = decreesOf(options.cluster, [], options.crypto, options.now()),
   } = options;
   const issuersInForce = (): { readonly list: IssuerList; readonly signed: SignedIssuers } => {
@@ -80,6 +91,21 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
   const isSigned = ({ signer, label, body, signature }: Statement): Promise<boolean> =>
     verifyAside(publicKeyOf(signer), signedBytes(label, body), signature);
   const encoded = encodedOnce();
+  const expected = (expectedSubject: PeerId, at: Instant): Expectation => ({
+    issuers: issuersInForce().list,
+    clusterId: cluster.clusterId,
+    now: at,
+    expectedSubject,
+    requiredScope: SCOPE_JOIN,
+  });
+  const admit = (subject: PeerId, { expiresAt, scopes, id, kid, lineage }: TicketClaims): Admission => ({
+    ok: true,
+    subject,
+    expiresAt,
+    scopes,
+    names: { id, kid, ...(lineage && { lineage }) },
+    issuers: encoded(issuersInForce().signed),
+  });
   const refuse = (fault: TokenFault, at: Instant): Refusal => ({ ok: false, ...refusalOf(fault, at) });
 
   return {
@@ -91,25 +117,26 @@ export function clusterAuthority(options: AuthorityOptions): Authority {
       if (request.cluster !== cluster.clusterId) return { ok: false, code: "cluster-unknown" };
       if (!(await isSigned(request.statement))) return { ok: false, code: "signature-invalid" };
       const at = now();
-      const { list: issuers, signed } = issuersInForce();
-      const checked = await verifier.verifyMemberToken(request.token, {
-        issuers,
-        clusterId: cluster.clusterId,
-        now: at,
-        expectedSubject: request.peer,
-        requiredScope: SCOPE_JOIN,
-      });
+      const checked = await verifier.verifyMemberToken(request.token, expected(request.peer, at));
       if (!checked.ok) return refuse(checked.fault, at);
-      const { subject, expiresAt, scopes, id, kid, lineage } = checked.value;
       if (decrees.voids(checked.value)) return refuse("revoked", at);
-      return {
-        ok: true,
-        subject,
-        expiresAt,
-        scopes,
-        names: { id, kid, ...(lineage && { lineage }) },
-        issuers: encoded(signed),
-      };
+      return admit(request.peer, checked.value);
+    },
+    resume(request) {
+      if (request.cluster !== cluster.clusterId) return undefined;
+      const at = now();
+      const claims = tickets?.open(request, at);
+      if (claims === undefined) return undefined;
+      const token = { ...claims, cluster: cluster.clusterId, subject: request.peer };
+      if (claimsFault(token, claims.kid, expected(request.peer, at)) !== undefined) return undefined;
+      return decrees.voids(token) ? undefined : admit(request.peer, claims);
+    },
+    async sealTicket(request) {
+      if (tickets === undefined || request.cluster !== cluster.clusterId) return undefined;
+      const at = now();
+      const checked = await verifier.verifyMemberToken(request.token, expected(request.peer, at));
+      if (!checked.ok || decrees.voids(checked.value)) return undefined;
+      return tickets.seal(request, checked.value, at);
     },
     async renew(request) {
       if (!issuing) {

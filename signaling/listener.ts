@@ -78,9 +78,9 @@ async function secured(files: TlsFiles, log: Logger) {
   return { server: server as Server, certificateEndsAt: () => endsAt, stop };
 }
 
-/** Where a connection comes from: no two that stand at a time share it. */
-export function originOf(socket: Duplex): string {
-  return socket instanceof Socket ? `${socket.remoteAddress} ${socket.remotePort}` : "";
+/** What a connection is known by from its first byte to its request: its socket, or under TLS, which wraps that, where it comes from. */
+export function originOf(socket: Duplex, { secure }: Pick<Listener, "secure">): Duplex | string {
+  return secure && socket instanceof Socket ? `${socket.remoteAddress} ${socket.remotePort}` : socket;
 }
 
 /** What goes with every answer over HTTP: it is for programs, and not to be kept, framed or guessed at. */

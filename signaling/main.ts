@@ -22,6 +22,8 @@ import { clusterAuthority } from "./authority.ts";
 import { type TurnOptions, turnGrants } from "./grants.ts";
 import type { RoomsLimits } from "./proto/limits.ts";
 import { type SignalingServer, startSignalingServer } from "./server.ts";
+import { type TicketKey, TicketKeys } from "./ticket-keys.ts";
+import { TicketOffice } from "./ticket-office.ts";
 import type { TlsFiles } from "./tls.ts";
 
 export interface SignalingServiceOptions {
@@ -46,6 +48,11 @@ export interface SignalingServiceOptions {
   readonly decrees?: readonly Uint8Array[];
   /** Keeps all that are in force, when some have come. */
   readonly keep?: (decrees: readonly Uint8Array[]) => void;
+  /** Keys of tickets that were kept, the newest first, and what keeps them when there is another. Default: those of this process alone. */
+  readonly ticketKeys?: {
+    readonly kept: readonly TicketKey[];
+    readonly keep: (keys: readonly TicketKey[]) => Promise<void> | void;
+  };
 }
 
 /** A signaling server, and what it knows of its cluster's trust. */
@@ -61,6 +68,10 @@ export async function startSignalingService(options: SignalingServiceOptions): P
   const { cluster, listen, names, tls, issuingKeyFile: keyFile, log, audit = NO_AUDIT, waysIn = [] } = options;
   const crypto = nodeCrypto();
   const now = systemClock();
+  const { kept = [], keep: keepKeys = () => undefined } = options.ticketKeys ?? {};
+  const ticketKeys = new TicketKeys(kept, keepKeys);
+  await ticketKeys.prepare(now());
+  const tickets = new TicketOffice(ticketKeys, crypto);
   const grants = options.turn && (await turnGrants(options.turn, log));
   const decrees = decreesOf(cluster, options.decrees ?? [], crypto, now());
   const issuers = (): IssuerList => decrees.issuers?.list ?? issuersOf(cluster, crypto);
@@ -108,6 +119,7 @@ export async function startSignalingService(options: SignalingServiceOptions): P
           now,
           decrees,
           keep,
+          tickets,
           ...(issuing && { issuing }),
         }),
         audit,

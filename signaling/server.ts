@@ -13,12 +13,13 @@ import type { Authority } from "./authority.ts";
 import { headersOf, type Listener, listenHttp, MAX_HEADER_BYTES, originOf } from "./listener.ts";
 import { answerPage } from "./pages.ts";
 import type { Counters } from "./proto/counters.ts";
-import type { ConnectionId, Grants, Proclamation, Refusal, RoomsInput, RoomsOutput } from "./proto/events.ts";
+import type { ConnectionId, Grants, Proclamation, RoomsInput, RoomsOutput } from "./proto/events.ts";
 import type { RoomsLimits } from "./proto/limits.ts";
 import { LogThrottle } from "./proto/log-throttle.ts";
 import { Rooms } from "./proto/rooms.ts";
+import { answerTo } from "./questions.ts";
 import type { TlsFiles } from "./tls.ts";
-import { helloIn, isOversize, webSockets } from "./web-sockets.ts";
+import { helloIn, isOversize, resumptionIn, webSockets } from "./web-sockets.ts";
 
 /** Drives {@link Rooms} over `ws` on `node:http`: sockets, one timer, the authority's answers, a log line now and then. */
 
@@ -90,12 +91,6 @@ export async function startSignalingServer(options: SignalingServerOptions): Pro
   return new RunningServer(listener, options);
 }
 
-const UNAVAILABLE: Refusal = {
-  ok: false,
-  code: "unavailable",
-  detail: "the server cannot check tokens at the moment",
-};
-
 const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** One TCP connection, from its first byte. */
@@ -106,7 +101,8 @@ interface Link {
   /** Once it speaks WebSocket. */
   web: WebSocket | undefined;
   /** Watches for bytes before the login. */
-  watch: (() => void) | undefined;
+  watch: ((chunk?: Buffer) => void) | undefined;
+  isMember: boolean;
 }
 
 class RunningServer implements SignalingServer {
@@ -119,8 +115,7 @@ class RunningServer implements SignalingServer {
   readonly #rooms: Rooms;
   readonly #runner: Runner<RoomsInput, RoomsOutput>;
   readonly #links = new Map<ConnectionId, Link>();
-  /** Connections by where they come from, which is the same for a TCP connection and the TLS within. */
-  readonly #origins = new Map<string, Link>();
+  readonly #origins = new Map<Duplex | string, Link>();
   readonly #listener: Listener;
   readonly #throttle = new LogThrottle();
   #lastId = 0;
@@ -156,7 +151,7 @@ class RunningServer implements SignalingServer {
     http.on("request", (request, response) => this.#answer(request, response));
     http.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
     if (options.addressOf === undefined)
-      http.on("connection", (socket) => this.#open(socket, originOf(socket), sourceOf(socket.remoteAddress)));
+      http.on("connection", (socket) => this.#open(socket, originOf(socket, listener), sourceOf(socket.remoteAddress)));
     options.logger?.info("the signaling server listens", { host: this.host, port: this.port, names: this.names });
   }
 
@@ -219,9 +214,9 @@ class RunningServer implements SignalingServer {
 
   // Connections
 
-  #open(socket: Duplex, origin: string, address: string): void {
+  #open(socket: Duplex, origin: Duplex | string, address: string): void {
     const id = ++this.#lastId;
-    const link: Link = { id, socket, web: undefined, watch: undefined };
+    const link: Link = { id, socket, web: undefined, watch: undefined, isMember: false };
     this.#links.set(id, link);
     this.#origins.set(origin, link);
     socket.once("close", () => {
@@ -245,31 +240,29 @@ class RunningServer implements SignalingServer {
         socket.destroy();
         return;
       }
-      this.#open(socket, originOf(socket), sourceOf(address));
+      this.#open(socket, originOf(socket, this.#listener), sourceOf(address));
     }
-    const link = this.#origins.get(originOf(socket));
+    const link = this.#origins.get(originOf(socket, this.#listener));
     if (link === undefined || socket.destroyed) return;
     link.socket = socket;
     const hello = helloIn(request);
+    const resumption = hello && resumptionIn(request);
     // The answer to the request and that to the hello leave together.
     socket.cork();
     this.#web.handleUpgrade(request, socket, head, (web) => {
       this.#listen(link, web);
-      if (hello !== undefined) this.#runner.input({ type: "message", connection: link.id, bytes: hello });
+      if (hello !== undefined) {
+        const came = { type: "message", connection: link.id, bytes: hello } as const;
+        this.#runner.input(resumption === undefined ? came : { ...came, resumption });
+      }
+      if (!link.isMember) this.#watch(link);
     });
     socket.uncork();
   }
 
   #listen(link: Link, web: WebSocket): void {
     const connection = link.id;
-    let received = MAX_HEADER_BYTES;
-    const watch = (chunk?: Buffer): void => {
-      received += chunk?.length ?? 0;
-      if (received > MAX_BYTES_BEFORE_LOGIN) this.#runner.input({ type: "broken", connection, fault: "oversize" });
-    };
     link.web = web;
-    link.watch = watch;
-    link.socket.on("data", watch);
     web.on("message", (data, isBinary) => {
       if (isBinary && data instanceof Uint8Array) {
         // A view that is no Buffer, whose `slice` differs.
@@ -282,6 +275,17 @@ class RunningServer implements SignalingServer {
     web.on("error", (error) => {
       this.#runner.input({ type: "broken", connection, fault: isOversize(error) ? "oversize" : "protocol" });
     });
+  }
+
+  /** Counts what comes before the login. */
+  #watch(link: Link): void {
+    let received = MAX_HEADER_BYTES;
+    link.watch = (chunk?: Buffer): void => {
+      received += chunk?.length ?? 0;
+      if (received <= MAX_BYTES_BEFORE_LOGIN) return;
+      this.#runner.input({ type: "broken", connection: link.id, fault: "oversize" });
+    };
+    link.socket.on("data", link.watch);
   }
 
   // Effects
@@ -300,43 +304,27 @@ class RunningServer implements SignalingServer {
       case "close":
         this.#close(output.connection, output.code, output.abrupt);
         return;
-      case "authenticate": {
+      case "resume": {
         const { connection, request } = output;
-        void this.#ask(() => this.#options.authority.authenticate(request), UNAVAILABLE).then((verdict) =>
-          this.#runner.input({ type: "authenticated", connection, verdict }),
-        );
+        this.#runner.input({ type: "resumed", connection, verdict: this.#options.authority.resume(request) });
         return;
       }
-      case "renew": {
-        const { connection, request } = output;
-        void this.#ask(() => this.#options.authority.renew(request), UNAVAILABLE).then((verdict) =>
-          this.#runner.input({ type: "renewed", connection, verdict }),
-        );
-        return;
-      }
-      case "exchange": {
-        const { connection, request } = output;
-        void this.#ask(() => this.#options.authority.exchange(request), undefined).then((bytes) =>
-          this.#runner.input({ type: "exchanged", connection, bytes }),
-        );
-        return;
-      }
+      case "authenticate":
+      case "seal-ticket":
+      case "renew":
+      case "exchange":
       case "decree":
-        void this.#ask(() => this.#options.authority.decree(output.notice), {}).then((verdict) =>
-          this.#runner.input({ type: "decreed", connection: output.connection, verdict }),
+      case "check-desk":
+        void answerTo(output, this.#options.authority, this.#authorityFailed).then((input) =>
+          this.#runner.input(input),
         );
         return;
-      case "check-desk": {
-        const { connection, claim } = output;
-        void this.#ask(() => this.#options.authority.checkDesk(claim), undefined).then((desk) =>
-          this.#runner.input({ type: "desk-checked", connection, desk }),
-        );
-        return;
-      }
       case "joined": {
         const link = this.#links.get(output.connection);
-        if (link?.watch !== undefined) link.socket.off("data", link.watch);
-        if (link !== undefined) link.watch = undefined;
+        if (link === undefined) return;
+        link.isMember = true;
+        if (link.watch !== undefined) link.socket.off("data", link.watch);
+        link.watch = undefined;
         return;
       }
       case "left":
@@ -370,16 +358,10 @@ class RunningServer implements SignalingServer {
     else link.web.close(code);
   }
 
-  async #ask<T, F>(question: () => Promise<T>, failed: F): Promise<T | F> {
-    try {
-      return await question();
-    } catch (error) {
-      // The message may quote what was being checked; the name of the failure does not.
-      const name = error instanceof Error ? error.name : typeof error;
-      this.#warn("the authority failed", { error: name });
-      return failed;
-    }
-  }
+  readonly #authorityFailed = (error: unknown): void => {
+    // The message may quote what was being checked; the name of the failure does not.
+    this.#warn("the authority failed", { error: error instanceof Error ? error.name : typeof error });
+  };
 
   #warn(message: string, fields: Readonly<Record<string, unknown>>): void {
     const suppressed = this.#throttle.admit(this.#options.now());

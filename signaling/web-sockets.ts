@@ -3,14 +3,18 @@ import { type ServerOptions, WebSocketServer } from "ws";
 import { fromBase64url } from "../src/proto/base64.ts";
 import { signalingLimits } from "../src/proto/signaling/limits.ts";
 import { HELLO_HEADER, HELLO_TAKEN } from "../src/proto/signaling/messages.ts";
+import { TICKET_HEADER, TICKETS_OFFERED } from "../src/proto/signaling/resumption.ts";
 
-/** How `ws` is set up for strangers, and the hello that a request may bring along. */
+/** How `ws` is set up for strangers, and what a request may bring along: a hello, and with that what is needed to come back. */
 
 /** How long the closing handshake may take before the socket is destroyed, ms. */
 const CLOSE_TIMEOUT_MS = 1_000;
 
 /** A hello in base64url, characters: one of full size has 560. A longer header is not looked at. */
 const MAX_HELLO_LENGTH = 1_024;
+
+/** The same of a resumption: two thirds are left of the head for the rest. */
+const MAX_RESUMPTION_LENGTH = Math.ceil((signalingLimits.resumptionBytes * 4) / 3);
 
 const OPTIONS: ServerOptions & { readonly closeTimeout: number; readonly autoPong: boolean } = {
   noServer: true,
@@ -37,7 +41,7 @@ const OVERSIZE_ERRORS: ReadonlySet<unknown> = new Set([
 export function webSockets(): WebSocketServer {
   const server = new WebSocketServer(OPTIONS);
   server.on("headers", (headers, request) => {
-    if (helloIn(request) !== undefined) headers.push(`${HELLO_HEADER}: ${HELLO_TAKEN}`);
+    if (TAKEN.has(request)) headers.push(`${HELLO_HEADER}: ${HELLO_TAKEN}`, `${TICKET_HEADER}: ${TICKETS_OFFERED}`);
   });
   return server;
 }
@@ -47,7 +51,21 @@ export function helloIn(request: IncomingMessage): Uint8Array | undefined {
   const header = request.headers[HELLO_HEADER];
   if (typeof header !== "string" || header.length > MAX_HELLO_LENGTH) return undefined;
   const hello = fromBase64url(header);
-  return hello?.length ? hello : undefined;
+  if (!hello?.length) return undefined;
+  TAKEN.add(request);
+  return hello;
+}
+
+/** Requests whose hello was taken: the answer says so. */
+const TAKEN = new WeakSet<IncomingMessage>();
+
+/** What a request brings along to come back with, unchecked; undefined where it brings none. */
+export function resumptionIn(request: IncomingMessage): Uint8Array | undefined {
+  const header = request.headers[TICKET_HEADER];
+  if (typeof header !== "string" || header.length > MAX_RESUMPTION_LENGTH) return undefined;
+  // A view that is no Buffer, whose `slice` differs. What it holds proves itself: it need not be canonical.
+  const raw = Buffer.from(header, "base64url");
+  return raw.length === 0 ? undefined : new Uint8Array(raw.buffer, raw.byteOffset, raw.length);
 }
 
 /** Whether a WebSocket failed because a message was larger than allowed. */

@@ -12,10 +12,14 @@ export const COUNTERS = [
   "loginTimeouts",
   /** Logins handed to the authority. */
   "logins",
-  /** Logins that it accepted. */
+  /** Sessions that have begun, by a login or a ticket. */
   "welcomes",
   /** Logins that it refused. */
   "loginsRefused",
+  /** Tickets sealed for members to come back with, those who came back with one, and tickets that were not taken or not given. */
+  "tickets",
+  "resumed",
+  "ticketsRefused",
   /** Sealed requests handed to a desk, the server's own or a member's. */
   "exchanges",
   /** Requests for a desk that is not here, or is asked too much. */

@@ -1,6 +1,7 @@
 import type { Instant } from "../../src/proto/machine.ts";
 import type { PeerId } from "../../src/proto/peer-id.ts";
 import type { IceGrant, LoginProof, RefusalCode } from "../../src/proto/signaling/messages.ts";
+import type { Resumption, ResumptionParty } from "../../src/proto/signaling/resumption.ts";
 import type { Statement } from "../../src/proto/signed.ts";
 import type { TokenBucket } from "../../src/proto/token-bucket.ts";
 import type { Alarmed } from "./alarms.ts";
@@ -28,6 +29,31 @@ export interface LoginRequest {
   readonly token: string;
   /** Where the connection comes from, for logs and rate limits; never for trust. */
   readonly address: string;
+}
+
+/** Somebody comes back with a ticket. All of it is unchecked. */
+export interface ResumeRequest extends ResumptionParty, Resumption {
+  /** Where the connection comes from, for logs; never for trust. */
+  readonly address: string;
+}
+
+/** A member that is logged in as this run of `peer` wants a ticket. */
+export interface TicketRequest {
+  readonly cluster: string;
+  readonly peer: PeerId;
+  readonly instance: Uint8Array;
+  /** The X25519 key that `instance` is a hash of. */
+  readonly share: Uint8Array;
+  /** A member token; unchecked. */
+  readonly token: string;
+}
+
+/** What brings a member back. */
+export interface Ticket {
+  /** The server's X25519 key. */
+  readonly share: Uint8Array;
+  readonly ticket: Uint8Array;
+  readonly lifeMs: number;
 }
 
 /** A member that is logged in asks for a new token. */
@@ -134,7 +160,13 @@ export type RoomsInput =
   | { readonly type: "proclaimed"; readonly proclamation: Proclamation }
   | { readonly type: "connected"; readonly connection: ConnectionId; readonly address: string }
   /** One whole binary message; its bytes are not touched by the driver for the duration of the call. */
-  | { readonly type: "message"; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  | {
+      readonly type: "message";
+      readonly connection: ConnectionId;
+      readonly bytes: Uint8Array;
+      /** With a hello that came in the request: what it carried besides, to come back with. */
+      readonly resumption?: Uint8Array;
+    }
   /** A WebSocket ping from the client, to be answered. */
   | { readonly type: "pinged"; readonly connection: ConnectionId; readonly bytes: Uint8Array }
   /** The answer to a `ping`. */
@@ -149,6 +181,10 @@ export type RoomsInput =
   | { readonly type: "congested"; readonly connection: ConnectionId }
   | { readonly type: "disconnected"; readonly connection: ConnectionId }
   | { readonly type: "authenticated"; readonly connection: ConnectionId; readonly verdict: Admission | Refusal }
+  /** The answer to `resume`; undefined when the ticket does not hold. */
+  | { readonly type: "resumed"; readonly connection: ConnectionId; readonly verdict: Admission | undefined }
+  /** The answer to `seal-ticket`; undefined when there is none to be had. */
+  | { readonly type: "ticket-sealed"; readonly connection: ConnectionId; readonly ticket: Ticket | undefined }
   | { readonly type: "renewed"; readonly connection: ConnectionId; readonly verdict: Renewal | Refusal }
   /** The answer of the server's own desk; undefined when it has none to give. */
   | { readonly type: "exchanged"; readonly connection: ConnectionId; readonly bytes: Uint8Array | undefined }
@@ -177,6 +213,8 @@ export type RoomsOutput =
       readonly abrupt: boolean;
     }
   | { readonly type: "authenticate"; readonly connection: ConnectionId; readonly request: LoginRequest }
+  | { readonly type: "resume"; readonly connection: ConnectionId; readonly request: ResumeRequest }
+  | { readonly type: "seal-ticket"; readonly connection: ConnectionId; readonly request: TicketRequest }
   | { readonly type: "renew"; readonly connection: ConnectionId; readonly request: RenewalRequest }
   | { readonly type: "exchange"; readonly connection: ConnectionId; readonly request: ExchangeRequest }
   | { readonly type: "decree"; readonly connection: ConnectionId; readonly notice: DecreeNotice }
@@ -197,12 +235,11 @@ export type RoomsOutput =
 /** WebSocket close codes (RFC 6455, section 7.4.1): normal, going away, policy violation. */
 export type CloseCode = 1000 | 1001 | 1008;
 
-/** What a connection has said in its hello, and what it was challenged with. */
-export interface Greeting {
-  readonly cluster: string;
-  readonly peer: PeerId;
-  readonly instance: Uint8Array;
-  readonly serverName: string;
+/** What a connection has said in its hello. */
+export type Introduced = ResumptionParty;
+
+/** And what it was challenged with. */
+export interface Greeting extends Introduced {
   readonly nonce: Uint8Array;
 }
 
@@ -215,6 +252,8 @@ export type Stage =
       /** A desk was asked already. */
       readonly exchanged: boolean;
     } & Greeting)
+  /** The authority is asked about a ticket, which says that it was shown at `madeAt`. */
+  | ({ readonly at: "resuming"; readonly loginBy: Instant; readonly madeAt: Instant } & Introduced)
   /** A desk is asked: the server's own, or that of the member on the connection `holder`. */
   | ({
       readonly at: "exchanging";

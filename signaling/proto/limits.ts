@@ -34,6 +34,8 @@ export interface RoomsLimits {
   readonly messages: Rate;
   /** What a renewal costs, in messages. */
   readonly renewCost: number;
+  /** What a question for a ticket costs, in messages. */
+  readonly ticketCost: number;
   /** What a decree that a member hands over costs of its messages. */
   readonly decreeCost: number;
   /** Bytes queued to one connection; the driver reports a connection that has more. */
@@ -80,6 +82,8 @@ export const defaultRoomsLimits: RoomsLimits = {
   messages: { perSecond: 100, burst: 400 },
   // A renewal costs two Ed25519 operations, about 20 relayed signals.
   renewCost: 20,
+  // One Diffie-Hellman, and for a token that was not seen before one Ed25519 operation.
+  ticketCost: 10,
   // Most decrees are known, and cost a hash; a fresh one costs one Ed25519 operation.
   decreeCost: 0.25,
   // Sixteen signals of full size: more is a reader that has stopped.

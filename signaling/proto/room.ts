@@ -11,6 +11,8 @@ export interface Session {
   readonly peer: PeerId;
   /** The 32 bytes that `peer` names. */
   readonly key: Uint8Array;
+  /** Which run of the agent it is: the `instance` of its hello, in hexadecimal. */
+  readonly run: string;
   expiresAt: Instant;
   scopes: readonly string[];
   /** By what its token can be revoked, besides its subject. */
@@ -25,9 +27,14 @@ export interface Session {
 }
 
 /** The session of a login that the authority has allowed. */
-export function beginSession(connection: ConnectionId, peer: PeerId, { expiresAt, scopes, names }: Admission): Session {
+export function beginSession(
+  connection: ConnectionId,
+  peer: PeerId,
+  run: string,
+  { expiresAt, scopes, names }: Admission,
+): Session {
   const key = publicKeyOf(peer);
-  return { connection, peer, key, expiresAt, scopes, record: NOTHING, slot: -1, ...(names && { names }) };
+  return { connection, peer, key, run, expiresAt, scopes, record: NOTHING, slot: -1, ...(names && { names }) };
 }
 
 /**

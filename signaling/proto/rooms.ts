@@ -1,22 +1,22 @@
 import { assert } from "../../src/proto/assert.ts";
 import { type Instant, type Machine, NOTHING } from "../../src/proto/machine.ts";
-import { type Random, randomBytes } from "../../src/proto/random.ts";
+import type { Random } from "../../src/proto/random.ts";
 import { decodeClientMessage } from "../../src/proto/signaling/client-messages.ts";
 import { signalingLimits } from "../../src/proto/signaling/limits.ts";
-import { loginStatement } from "../../src/proto/signaling/login.ts";
-import { type ClientMessage, type LoginProof, SIGNALING_VERSION } from "../../src/proto/signaling/messages.ts";
+import type { ClientMessage } from "../../src/proto/signaling/messages.ts";
 import { encodeRelayed } from "../../src/proto/signaling/server-messages.ts";
 import { SIGNALING_RIGHTS } from "../../src/proto/trust/rights.ts";
 import type { Counters } from "./counters.ts";
 import { Desks } from "./desks.ts";
-import type { Admission, Connection, Grants, OwnDesk, Refusal, RoomsInput, RoomsOutput, Stage } from "./events.ts";
+import type { Connection, Grants, OwnDesk, RoomsInput, RoomsOutput, Stage } from "./events.ts";
 import { defaultRoomsLimits, type RoomsLimits } from "./limits.ts";
+import { Logins } from "./logins.ts";
 import { Notices } from "./notices.ts";
 import { Presence } from "./presence.ts";
 import { Renewals } from "./renewals.ts";
-import { beginSession, type Session } from "./room.ts";
+import type { Session } from "./room.ts";
 import { Switchboard } from "./switchboard.ts";
-import { checked } from "./verdict.ts";
+import { Tickets } from "./tickets.ts";
 
 /**
  * The signaling server: one room for each cluster, where members that have proved their key and shown a valid token hand
@@ -24,7 +24,8 @@ import { checked } from "./verdict.ts";
  *
  * A connection is *connected*, then *challenged* (it has said who it is and holds a nonce), then, if it has no member
  * token yet, *exchanging* (an issuer's desk is asked, `desks.ts`), then *verifying* (the authority checks signature and
- * token, outside), then *present* in its cluster's room, and *closing* in the end.
+ * token, outside), then *present* in its cluster's room, and *closing* in the end. One that shows a ticket of an earlier login with its hello is
+ * *resuming* and then present, or challenged where the ticket is not taken (`logins.ts`).
  * A message that does not belong to its stage closes it. Each stage has a deadline; bytes before the login reach nobody
  * else and cost no more than one challenge and one check of a signature.
  *
@@ -35,7 +36,6 @@ import { checked } from "./verdict.ts";
  */
 export class Rooms implements Machine<RoomsInput, RoomsOutput> {
   readonly limits: RoomsLimits;
-  readonly #names: readonly string[];
   readonly #random: Random;
   readonly #presence: Presence;
   readonly #board: Switchboard;
@@ -43,6 +43,8 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
   readonly #renewals: Renewals;
   readonly #grants: Grants;
   readonly #notices: Notices;
+  readonly #logins: Logins;
+  readonly #tickets: Tickets;
   #draining = false;
 
   /**
@@ -58,7 +60,6 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
   }) {
     assert(options.names.length > 0, "a signaling server has a name");
     this.limits = { ...defaultRoomsLimits, ...options.limits };
-    this.#names = options.names;
     this.#random = options.random;
     this.#presence = new Presence(this.limits.recordBytes);
     this.#board = new Switchboard(this.limits, this.#presence);
@@ -66,6 +67,16 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     this.#notices = new Notices(this.#board, this.limits);
     this.#grants = options.grants ?? (() => []);
     this.#renewals = new Renewals(this.#board, this.limits, this.#grants);
+    this.#tickets = new Tickets(this.#board, this.limits);
+    this.#logins = new Logins({
+      names: options.names,
+      random: this.#random,
+      limits: this.limits,
+      board: this.#board,
+      presence: this.#presence,
+      desks: this.#desks,
+      grants: this.#grants,
+    });
   }
 
   /** How often each thing has happened; the object is live. */
@@ -117,7 +128,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     switch (input.type) {
       case "message":
         board.hear(connection, now);
-        this.#message(connection, input.bytes, now);
+        this.#message(connection, input.bytes, input.resumption, now);
         return;
       case "pinged":
         board.hear(connection, now);
@@ -143,7 +154,13 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
         this.#notices.answered(connection, input.verdict);
         return;
       case "authenticated":
-        this.#authenticated(connection, input.verdict, now);
+        this.#logins.authenticated(connection, input.verdict, now);
+        return;
+      case "resumed":
+        this.#logins.resumed(connection, input.verdict, now);
+        return;
+      case "ticket-sealed":
+        this.#tickets.sealed(connection, input.ticket);
         return;
       case "renewed":
         this.#renewals.answered(connection, input.verdict, now);
@@ -176,7 +193,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
   #overdue(connection: Connection, now: Instant): void {
     const { stage } = connection;
     if (stage.at === "connected") this.#board.cut(connection, "loginTimeouts");
-    else if (stage.at === "challenged")
+    else if (stage.at === "challenged" || stage.at === "resuming")
       this.#board.refuse(connection, "loginTimeouts", "login-timeout", "no login came in time");
     else if (stage.at === "exchanging") this.#desks.unanswered(connection);
     else if (stage.at === "verifying")
@@ -210,7 +227,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
 
   // Logging in
 
-  #message(connection: Connection, bytes: Uint8Array, now: Instant): void {
+  #message(connection: Connection, bytes: Uint8Array, resumption: Uint8Array | undefined, now: Instant): void {
     const { stage } = connection;
     if (stage.at !== "present" && bytes.length > signalingLimits.loginMessageBytes) {
       this.#board.refuse(connection, "oversize", "malformed", "a message before the login is too large");
@@ -230,8 +247,8 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     } else if (stage.at === "present") {
       if (standing === "within") this.#serve(connection, stage, message, now);
       else this.#slow(connection, message, now);
-    } else if (stage.at === "connected") this.#greet(connection, stage, message, now);
-    else if (stage.at === "challenged" && message.type === "login") this.#login(connection, stage, message, now);
+    } else if (stage.at === "connected") this.#logins.greet(connection, stage, message, resumption, now);
+    else if (stage.at === "challenged" && message.type === "login") this.#logins.login(connection, stage, message, now);
     else if (stage.at === "challenged" && message.type === "exchange" && !stage.exchanged)
       this.#desks.ask(connection, stage, message, now);
     else this.#outOfTurn(connection, message);
@@ -239,90 +256,6 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
 
   #outOfTurn(connection: Connection, message: ClientMessage): void {
     this.#board.refuse(connection, "unexpected", "unexpected", `${message.type} is out of turn`);
-  }
-
-  #greet(
-    connection: Connection,
-    stage: Extract<Stage, { at: "connected" }>,
-    message: ClientMessage,
-    now: Instant,
-  ): void {
-    if (message.type === "foreign-hello") {
-      const detail = `this server speaks version ${SIGNALING_VERSION}`;
-      this.#board.refuse(connection, "loginsRefused", "version", detail);
-      return;
-    }
-    if (message.type !== "hello") {
-      this.#outOfTurn(connection, message);
-      return;
-    }
-    const { cluster, peer, serverName } = message;
-    if (!this.#names.includes(serverName)) {
-      const detail = `this server goes by the name ${this.#names[0]}: use it in the URL, or start the server with the other name too`;
-      this.#board.refuse(connection, "loginsRefused", "server-name", detail);
-      return;
-    }
-    const nonce = randomBytes(this.#random, signalingLimits.nonceBytes);
-    // Copied: the message is a view of a buffer that the driver shares with others.
-    const instance = new Uint8Array(message.instance);
-    const { loginBy } = stage;
-    connection.stage = { at: "challenged", loginBy, exchanged: false, cluster, peer, instance, serverName, nonce };
-    const version = SIGNALING_VERSION;
-    const desks = this.#desks.listed(cluster);
-    this.#board.send(connection, { type: "challenge", version, nonce, serverName, serverTime: now, desks });
-  }
-
-  #login(
-    connection: Connection,
-    stage: Extract<Stage, { at: "challenged" }>,
-    message: Extract<ClientMessage, { type: "login" }>,
-    now: Instant,
-  ): void {
-    const { cluster, peer, nonce, serverName, instance } = stage;
-    const proof = { nonce, serverName, instance, at: message.at, signature: new Uint8Array(message.signature) };
-    connection.stage = { at: "verifying", verifyBy: now + this.limits.verifyMs, cluster, peer, proof };
-    this.#board.arm(connection);
-    this.#board.count("logins");
-    const statement = loginStatement(cluster, peer, proof);
-    const request = { cluster, peer, statement, token: message.token, address: connection.address };
-    this.#board.put({ type: "authenticate", connection: connection.id, request });
-  }
-
-  #authenticated(connection: Connection, answer: Admission | Refusal, now: Instant): void {
-    const { stage } = connection;
-    assert(stage.at === "verifying", "the authority answers once for each login");
-    const verdict = checked(answer, stage.peer);
-    if (!verdict.ok) {
-      const { code, detail } = verdict;
-      // The server's own trouble is no mark against the address.
-      if (code !== "unavailable") this.#board.blame(connection, now);
-      this.#board.refuse(connection, "loginsRefused", code, detail ?? "");
-      return;
-    }
-    const { expiresAt, issuers } = verdict;
-    const { cluster, peer } = stage;
-    const session = beginSession(connection.id, peer, verdict);
-    const rival = this.#presence.session(cluster, peer);
-    if (rival !== undefined) this.#fence(rival, stage.proof);
-    const room = this.#presence.join(cluster, session);
-    connection.stage = { at: "present", room, session, noticed: false, renewing: false };
-    this.#board.settle(connection);
-    this.#board.hear(connection, now);
-    this.#board.arm(connection);
-    this.#board.count("welcomes");
-    this.#board.put({ type: "joined", connection: connection.id, cluster, peer });
-    const introductions = room.introductions(this.limits.welcomeIntroductions, session, this.#random);
-    const iceServers = this.#grants(peer, now);
-    this.#board.send(connection, { type: "welcome", expiresAt, issuers, introductions, iceServers });
-  }
-
-  /** The newest session of a key wins; the other is shown the login that ended it. */
-  #fence(rival: Session, proof: LoginProof): void {
-    const connection = this.#board.connection(rival.connection);
-    assert(connection !== undefined, "a session in a room has its connection");
-    this.#board.fault("fenced", connection.address, rival.peer);
-    this.#board.send(connection, { type: "fenced", rival: proof });
-    this.#board.close(connection, 1008);
   }
 
   // What members ask
@@ -362,6 +295,9 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
         return;
       case "answer":
         this.#desks.answeredBy(connection, message, now);
+        return;
+      case "seek":
+        this.#tickets.ask(connection, stage, message, now);
         return;
       default:
         this.#outOfTurn(connection, message);

@@ -187,6 +187,7 @@ export class Switchboard {
     switch (stage.at) {
       case "connected":
       case "challenged":
+      case "resuming":
         return stage.loginBy;
       case "exchanging":
         return stage.exchangeBy;

@@ -9,9 +9,10 @@ import { RecentMap } from "../proto/bounded.ts";
 import { type DecreeSet, differing } from "../proto/decrees/decree-set.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
-import { type Random, randomBytes } from "../proto/random.ts";
+import type { Random } from "../proto/random.ts";
 import type { HeldCredential } from "../proto/signaling/client-events.ts";
 import type { IceGrant, RefusalCode } from "../proto/signaling/messages.ts";
+import { instanceOf } from "../proto/signaling/resumption.ts";
 import type { SignalingStatus } from "../status.ts";
 import { askDesk } from "./ask-desk.ts";
 import { member } from "./credential.ts";
@@ -106,7 +107,9 @@ export class Servers {
     this.#trust = trust;
     this.#decrees = trust.decrees;
     this.#log = options.log;
-    const run = { instance: randomBytes(random, 16), startedAt: now() };
+    const { publicKey, secretKey } = trust.crypto.boxKeyPair();
+    const share = { publicKey, agree: (other: Uint8Array) => trust.crypto.agree(other, secretKey) };
+    const run = { instance: instanceOf(publicKey), share, startedAt: now() };
     for (const url of options.urls) {
       const connection = connectSignaling(
         {

@@ -9,6 +9,7 @@ import { REFRESH_KEYS_FILE } from "../drivers/state/refresh-keys.ts";
 import { Sealer } from "../drivers/state/sealed-text.ts";
 import { askPassphrase, readPassphraseFile, resealSecretText } from "../drivers/state/secret-text.ts";
 import { SUCCESSOR_FILE } from "../drivers/state/successor.ts";
+import { TICKET_KEYS_FILE } from "../drivers/state/ticket-key-file.ts";
 import { NODE_KEY_FILE } from "../drivers/state-directory.ts";
 import { StarlingError } from "../errors.ts";
 import { addStateFlag, flagsOf } from "./flags.ts";
@@ -27,6 +28,7 @@ const KEY_FILES = [
   CLUSTER_KEY_FILE,
   KEYRING_FILE,
   FORMER_KEYS_FILE,
+  TICKET_KEYS_FILE,
 ];
 
 /** `starling passphrase set | remove`: whether keys lie sealed on the disk, and under what. */

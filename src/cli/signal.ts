@@ -13,6 +13,7 @@ import { DECREES_FILE, readDecreeFile, writeDecreeFile } from "../drivers/state/
 import { createSigningKeyFile, readSigningKeyFile } from "../drivers/state/key-file.ts";
 import { acquireLock, LOCK_FILE } from "../drivers/state/lock.ts";
 import { ensurePrivateFolder, exists } from "../drivers/state/private-files.ts";
+import { readTicketKeys, TICKET_KEYS_FILE, writeTicketKeys } from "../drivers/state/ticket-key-file.ts";
 import { StarlingError } from "../errors.ts";
 import { apiKeyWay } from "../issuer/api-key-way.ts";
 import { certificateWay } from "../issuer/certificate-way.ts";
@@ -101,6 +102,7 @@ export function signalCommand(program: Command): void {
       const log = commandLogger(options.log);
       await using audit = await openSignalAudit(stateDirectory, options.audit, log);
       const decreesFile = join(stateDirectory, DECREES_FILE);
+      const ticketsFile = join(stateDirectory, TICKET_KEYS_FILE);
       await using server = await startSignalingService({
         cluster,
         audit,
@@ -113,6 +115,13 @@ export function signalCommand(program: Command): void {
         ...(options.publicName && { names: options.publicName }),
         ...(issuingKeyFile !== undefined && { issuingKeyFile }),
         decrees: await readDecreeFile(decreesFile),
+        ticketKeys: {
+          kept: await readTicketKeys(ticketsFile),
+          keep: (keys) =>
+            writeTicketKeys(ticketsFile, keys).catch((error: unknown) =>
+              log.error("keys of tickets cannot be kept on the disk", { error: String(error) }),
+            ),
+        },
         keep: (decrees) =>
           void writeDecreeFile(decreesFile, decrees).catch((error: unknown) =>
             log.error("decrees cannot be kept on the disk", { error: String(error) }),

@@ -1,7 +1,6 @@
 import { rootCertificates } from "node:tls";
 import { type ClientOptions, WebSocket } from "ws";
 import { StarlingError } from "../errors.ts";
-import { base64url } from "../proto/base64.ts";
 import type { Instant } from "../proto/machine.ts";
 import type { PeerId } from "../proto/peer-id.ts";
 import type { Random } from "../proto/random.ts";
@@ -15,12 +14,13 @@ import type {
 } from "../proto/signaling/client-events.ts";
 import { clientLimits, signalingLimits } from "../proto/signaling/limits.ts";
 import { HELLO_HEADER, HELLO_TAKEN } from "../proto/signaling/messages.ts";
+import { TICKET_HEADER, TICKETS_OFFERED } from "../proto/signaling/resumption.ts";
 import type { SignatureLabel, Statement } from "../proto/signed.ts";
 
 /** Drives a {@link SignalingClient} over `ws`: one WebSocket at a time, one timer, signatures through the agent's key. */
 
 /** The effects that this driver carries out itself; everything else is for the agent. */
-type Internal = "connect" | "transmit" | "disconnect" | "sign" | "verify" | "seek-desk" | "unseal";
+type Internal = "connect" | "transmit" | "disconnect" | "sign" | "verify" | "seek-desk" | "unseal" | "agree";
 
 /** What the agent hears of a server. */
 export type SignalingEvent = Exclude<SignalingOutput, { type: Internal }>;
@@ -175,6 +175,7 @@ class Connection implements SignalingConnection {
   #busy = false;
   #closed = false;
   #timer: NodeJS.Timeout | undefined;
+  #armedFor: Instant | undefined;
 
   constructor(options: SignalingOptions, notify: (event: SignalingEvent) => void) {
     const { url, serverName, plaintext } = parseSignalingUrl(options.url);
@@ -233,17 +234,24 @@ class Connection implements SignalingConnection {
   }
 
   #arm(): void {
+    const deadline = this.#closed ? undefined : this.#machine.deadline();
+    if (deadline === this.#armedFor) return;
     clearTimeout(this.#timer);
-    const deadline = this.#machine.deadline();
-    if (deadline === undefined || this.#closed) return;
+    this.#armedFor = deadline;
+    if (deadline === undefined) return;
     const waitMs = Math.max(0, Math.ceil(deadline - this.#options.now()));
-    this.#timer = setTimeout(() => this.#input({ type: "timeout" }), waitMs);
+    this.#timer = setTimeout(this.#fire, waitMs);
   }
+
+  readonly #fire = (): void => {
+    this.#armedFor = undefined;
+    this.#input({ type: "timeout" });
+  };
 
   #perform(output: SignalingOutput): void {
     switch (output.type) {
       case "connect":
-        this.#connect(output.attempt, output.hello);
+        this.#connect(output);
         return;
       case "transmit":
         this.#transmit(output.attempt, output.bytes);
@@ -283,22 +291,33 @@ class Connection implements SignalingConnection {
         if (answer !== undefined) this.#input({ type: "unsealed", attempt: output.attempt, answer });
         return;
       }
+      case "agree": {
+        const { share, ticket, lifeMs } = output;
+        const agreed = this.#options.run.share?.agree(share);
+        if (agreed !== undefined) this.#input({ type: "agreed", share, ticket, lifeMs, agreed });
+        return;
+      }
       default:
         if (!this.#closed) this.#notify(output);
     }
   }
 
-  #connect(attempt: Attempt, hello: Uint8Array): void {
-    const headers = { [HELLO_HEADER]: base64url(hello) };
+  #connect({ attempt, hello, resumption }: Extract<SignalingOutput, { type: "connect" }>): void {
+    const headers = {
+      [HELLO_HEADER]: Buffer.from(hello).toString("base64url"),
+      ...(resumption && { [TICKET_HEADER]: Buffer.from(resumption).toString("base64url") }),
+    };
     const socket = new WebSocket(this.url, { ...this.#socketOptions, headers });
     let reason = "";
     let heard = false;
+    let tickets = false;
     this.#sockets.add(socket);
     this.#current = { attempt, socket };
     socket.on("upgrade", (response) => {
       heard = response.headers[HELLO_HEADER] === HELLO_TAKEN;
+      tickets = response.headers[TICKET_HEADER] === TICKETS_OFFERED;
     });
-    socket.on("open", () => this.#input({ type: "opened", attempt, heard }));
+    socket.on("open", () => this.#input({ type: "opened", attempt, heard, tickets }));
     socket.on("message", (data, isBinary) => {
       // Copied: what the agent keeps of it must not hold on to a buffer of the network, nor be a Buffer, whose `slice` differs.
       if (isBinary && data instanceof Uint8Array)

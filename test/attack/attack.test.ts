@@ -3,6 +3,7 @@ import { Field, HonestPair } from "./field.ts";
 import { badToken, JWT_CASES } from "./jwt-cases.ts";
 import { SIGNALING_CASES } from "./signaling-cases.ts";
 import type { Measure } from "./target.ts";
+import { TICKET_CASES } from "./ticket-cases.ts";
 
 /**
  * Goal: whatever anybody sends to a signaling server ends its sender's own connection, and nobody else notices.
@@ -66,7 +67,7 @@ describe("a token with", () => {
 });
 
 describe("a connection with", () => {
-  test.each(SIGNALING_CASES)(
+  test.each([...SIGNALING_CASES, ...TICKET_CASES])(
     "$name costs nobody else anything, once and again and again",
     { timeout: PATIENCE_MS },
     async (attack) => {

@@ -9,9 +9,9 @@ import { type Answer, crypto, type Field, publicKeyOf } from "./field.ts";
 /** Connections that break the rules, each with how the server ends it. */
 
 /** `closed`: by the server, of its own accord. `refused`: with a word. `served`: borne, and the connection goes on. */
-type Ending = "closed" | "refused" | "served";
+export type Ending = "closed" | "refused" | "served";
 
-interface SignalingCase {
+export interface SignalingCase {
   readonly name: string;
   readonly ending: Ending;
   /** What must have been counted, once for each attack. */
@@ -32,7 +32,7 @@ async function ending(client: RawClient): Promise<Ending> {
 }
 
 /** The connection still answers, and before that `awaited` has come, if something has to. */
-async function served(client: RawClient, awaited?: ServerMessage["type"]): Promise<Ending> {
+export async function served(client: RawClient, awaited?: ServerMessage["type"]): Promise<Ending> {
   if (awaited !== undefined) {
     let answer: Answer;
     do answer = await client.next();

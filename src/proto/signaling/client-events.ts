@@ -7,10 +7,24 @@ import type { IceGrant, RefusalCode, ServerMessage, UndeliveredReason } from "./
 
 /** One run of an agent, shared by its clients of all servers. */
 export interface AgentRun {
-  /** 16 random bytes, drawn at the start. */
+  /** 16 bytes that no other run has: `instanceOf` of the share, or random where there is none. */
   readonly instance: Uint8Array;
+  /** Default: none, so that each connection is a login. */
+  readonly share?: RunShare;
   /** When it started, by the agent's own clock. */
   readonly startedAt: Instant;
+}
+
+/** The X25519 key of one run, for tickets of servers (`resumption.ts`). */
+export interface RunShare {
+  readonly publicKey: Uint8Array;
+  /** The 32 bytes that both shares have in common; undefined for a share that is unusable. */
+  agree(share: Uint8Array): Uint8Array | undefined;
+}
+
+/** A ticket as it came, and what the two shares have in common. */
+export interface AgreedShare extends Omit<Extract<ServerMessage, { type: "ticket" }>, "type"> {
+  readonly agreed: Uint8Array;
 }
 
 /** What the agent holds for its admission. */
@@ -32,8 +46,8 @@ export interface LoginResume {
 
 export type SignalingInput =
   | { readonly type: "timeout" }
-  /** The WebSocket is open. `heard`: the server has taken the hello that came with the request. */
-  | { readonly type: "opened"; readonly attempt: Attempt; readonly heard?: boolean }
+  /** The WebSocket is open. `heard`: the server has taken the hello that came with the request. `tickets`: it offers some. */
+  | { readonly type: "opened"; readonly attempt: Attempt; readonly heard?: boolean; readonly tickets?: boolean }
   /** One binary message. Text or anything else that is none is reported as `closed`. */
   | { readonly type: "received"; readonly attempt: Attempt; readonly bytes: Uint8Array }
   /** The WebSocket could not be opened, or is closed. */
@@ -52,6 +66,8 @@ export type SignalingInput =
         | { readonly ok: false; readonly code: RefusalCode; readonly detail: string };
     }
   | Verified<"fenced">
+  /** The answer to `agree`; when the server's share is unusable nothing is answered. */
+  | ({ readonly type: "agreed" } & AgreedShare)
   /** The agent holds another credential; a client that was stopped by a refusal tries again with it. */
   | { readonly type: "credential"; readonly credential: HeldCredential }
   /** Our own signed record (1 byte to 8 KiB), for introductions; kept, and presented again after each login. */
@@ -103,8 +119,13 @@ export type SignalingFault =
   | "flood";
 
 export type SignalingOutput =
-  /** Open a WebSocket to the server, with `hello` in its request where that can be, and report it under this number. */
-  | { readonly type: "connect"; readonly attempt: Attempt; readonly hello: Uint8Array }
+  /** Open a WebSocket to the server, with `hello` and `resumption` in its request where that can be, and report it under this number. */
+  | {
+      readonly type: "connect";
+      readonly attempt: Attempt;
+      readonly hello: Uint8Array;
+      readonly resumption?: Uint8Array;
+    }
   | { readonly type: "transmit"; readonly attempt: Attempt; readonly bytes: Uint8Array }
   /** Close the WebSocket; nothing of it is listened to any more. */
   | { readonly type: "disconnect"; readonly attempt: Attempt }
@@ -122,6 +143,8 @@ export type SignalingOutput =
   | { readonly type: "issued"; readonly token: string; readonly expiresAt: Instant }
   /** Somebody asks our desk: answer with the same attempt and id. */
   | { readonly type: "asked"; readonly attempt: Attempt; readonly id: number; readonly bytes: Uint8Array }
+  /** Agree with our run's share on what the ticket is bound to. */
+  | ({ readonly type: "agree" } & Omit<AgreedShare, "agreed">)
   /** `from` is our own id: a server has none. Nobody is to be blamed when it fails. */
   | Verify<"fenced">
   /** Logged in. */
@@ -187,6 +210,7 @@ export interface Challenge {
 export type ClientStage =
   | { readonly at: "waiting"; readonly until: Instant }
   | { readonly at: "connecting"; readonly attempt: Attempt; readonly until: Instant; readonly since: Instant }
+  /** A challenge is awaited, or a welcome where a ticket was shown. */
   | { readonly at: "greeting"; readonly attempt: Attempt; readonly until: Instant; readonly helloAt: Instant }
   /** A desk is asked for a member token; then the challenge is signed. */
   | { readonly at: "exchanging"; readonly attempt: Attempt; readonly until: Instant; readonly challenge: Challenge }

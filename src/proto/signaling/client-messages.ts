@@ -45,6 +45,8 @@ export function encodeClientMessage(message: Exclude<ClientMessage, { type: "for
       return encode([Kind.compare, message.sums]);
     case "decrees":
       return encode([Kind.decrees, message.decrees]);
+    case "seek":
+      return encode([Kind.seek, message.share, message.token]);
     case "goodbye":
       return encode([Kind.goodbye]);
   }
@@ -116,6 +118,12 @@ function parse(items: readonly WireValue[]): ClientMessage | undefined {
     case Kind.decrees: {
       const decrees = list(items[1], limits.decrees, (decree) => bytes(decree, limits.decreeBytes));
       return items.length === 2 && decrees?.length ? { type: "decrees", decrees } : undefined;
+    }
+    case Kind.seek: {
+      const share = bytesOf(items[1], 32);
+      const token = text(items[2], limits.tokenLength);
+      if (items.length !== 3 || share === undefined || token === undefined) return undefined;
+      return { type: "seek", share, token };
     }
     case Kind.goodbye:
       return items.length === 1 ? { type: "goodbye" } : undefined;

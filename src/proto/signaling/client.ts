@@ -18,11 +18,12 @@ import {
   type SignalingInput,
   type SignalingOutput,
 } from "./client-events.ts";
+import { signLogin } from "./client-login.ts";
 import { encodeClientMessage } from "./client-messages.ts";
 import { type Order, Orders, refuseOrder } from "./client-orders.ts";
 import type { Skew } from "./clock-skew.ts";
+import { judgeFence } from "./fence.ts";
 import { clientLimits, signalingLimits } from "./limits.ts";
-import { loginBody, loginStatement } from "./login.ts";
 import {
   type ClientMessage,
   type LoginProof,
@@ -32,9 +33,11 @@ import {
   type ServerMessage,
   SIGNALING_VERSION,
 } from "./messages.ts";
+import { Outage } from "./outage.ts";
 import { printable } from "./printable.ts";
 import { ServerClock } from "./server-clock.ts";
 import { decodeServerMessage } from "./server-messages.ts";
+import { TicketHolder } from "./ticket-holder.ts";
 
 interface ClientOptions {
   readonly peer: PeerId;
@@ -68,13 +71,12 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   #credential: HeldCredential;
   readonly #hello: Uint8Array;
   readonly #orders = new Orders();
+  readonly #tickets: TicketHolder;
+  readonly #outage: Outage;
   #stage: ClientStage = { at: "waiting", until: 0 };
   #attempt: Attempt = 0;
-  #offlineSince: Instant | undefined;
   #clock = new ServerClock();
   #inbound = new TokenBucket(clientLimits.inbound, 0);
-  #heardAt: Instant = 0;
-  #questions = 0;
   #out: SignalingOutput[] = [];
 
   constructor(options: ClientOptions) {
@@ -82,6 +84,9 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     this.#options = options;
     this.#hello = encodeClientMessage({ type: "hello", ...options, instance: options.run.instance });
     this.#credential = options.credential;
+    const party = { ...options, instance: options.run.instance };
+    this.#outage = new Outage(options.random);
+    this.#tickets = new TicketHolder(party, options.run.share, options.random);
   }
 
   /** For people: `waiting` for the next attempt, `connecting` until logged in, `ready`, or `stopped`. */
@@ -95,10 +100,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
       case "stopped":
         return undefined;
       case "ready":
-        return this.#clock.askedAt === undefined
-          ? this.#heardAt + clientLimits.keepaliveMs
-          : // Whatever is heard is a sign of life.
-            Math.max(this.#clock.askedAt, this.#heardAt) + this.#clock.patienceMs;
+        return Math.min(this.#clock.deadline, this.#tickets.deadline);
       default:
         return this.#stage.until;
     }
@@ -123,6 +125,9 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
       case "unsealed":
         if (this.#stage.at === "exchanging" && this.#isCurrent(input.attempt)) this.#exchange(input, now);
         break;
+      case "agreed":
+        this.#tickets.take(input, now);
+        break;
       case "verified":
         this.#stop("identity-in-use", "another agent runs with this identity: give each agent its own state directory");
         break;
@@ -143,7 +148,8 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
       this.#offline("closed", printable(input.reason).slice(0, signalingLimits.detailLength), now, { closed: true });
     } else if (input.type === "opened") {
       if (this.#stage.at !== "connecting") return;
-      const { attempt, heard = false } = input;
+      const { attempt, heard = false, tickets = false } = input;
+      this.#tickets.reached(tickets);
       const helloAt = heard ? this.#stage.since : now;
       this.#stage = { at: "greeting", attempt, until: now + clientLimits.greetMs, helloAt };
       if (!heard) this.#out.push({ type: "transmit", attempt, bytes: this.#hello });
@@ -155,7 +161,8 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     const stage = this.#stage;
     if (stage.at === "waiting") this.#connect(now);
     else if (stage.at !== "ready") this.#offline("timed-out", `no answer while ${stage.at}`, now);
-    else if (this.#clock.askedAt === undefined) this.#ask(now);
+    else if (now >= this.#tickets.deadline) this.#transmit(this.#tickets.ask(this.#credential.token, now));
+    else if (!this.#clock.isAsked) this.#transmit(this.#clock.ask(now));
     else this.#offline("timed-out", "the server has fallen silent", now);
   }
 
@@ -164,14 +171,8 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     this.#clock = new ServerClock();
     this.#inbound = new TokenBucket(clientLimits.inbound, now);
     this.#stage = { at: "connecting", attempt: this.#attempt, until: now + clientLimits.connectMs, since: now };
-    this.#out.push({ type: "connect", attempt: this.#attempt, hello: this.#hello });
-  }
-
-  /** Asks the server for its time: whether it lives, and how its clock differs. */
-  #ask(now: Instant): void {
-    this.#questions = (this.#questions + 1) >>> 0;
-    this.#clock.ask(this.#questions, now);
-    this.#transmit({ type: "time", id: this.#questions });
+    const resumption = this.#tickets.show(now);
+    this.#out.push({ type: "connect", attempt: this.#attempt, hello: this.#hello, ...(resumption && { resumption }) });
   }
 
   /** Leaves the connection, if there is one, and waits for the next attempt. */
@@ -183,9 +184,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   ): void {
     const stage = this.#stage;
     if (!more.closed && "attempt" in stage) this.#out.push({ type: "disconnect", attempt: stage.attempt });
-    if (stage.at === "ready" && now - stage.since >= clientLimits.healthyMs) this.#offlineSince = undefined;
-    this.#offlineSince ??= now;
-    const retryAt = now + (more.waitMs ?? 0) + backoffMs(now - this.#offlineSince, this.#options.random);
+    const retryAt = this.#outage.retryAt(now, stage.at === "ready" ? stage.since : undefined, more.waitMs ?? 0);
     this.#stage = { at: "waiting", until: retryAt };
     this.#out.push({ type: "offline", reason, detail, ...(more.code && { code: more.code }), retryAt });
   }
@@ -208,7 +207,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   // What the server says
 
   #message(message: ServerMessage | Malformed, size: number, now: Instant): void {
-    this.#heardAt = now;
+    this.#clock.heard(now);
     if (message.type === "malformed") this.#fault("malformed", now);
     else if (this.#inbound.spend(1 + (size >>> 12), clientLimits.inbound, now) < 0) this.#fault("flood", now);
     else if (message.type === "refused") this.#refused(message.code, message.detail, now);
@@ -219,7 +218,8 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     } else if (this.#stage.at === "greeting" && message.type === "challenge") this.#challenged(message, now);
     else if (this.#stage.at === "exchanging" && message.type === "exchanged")
       this.#out.push({ type: "unseal", attempt: this.#stage.attempt, bytes: message.bytes });
-    else if (this.#stage.at === "logging-in" && message.type === "welcome") this.#welcomed(message, now);
+    else if (message.type === "welcome" && this.#stage.at === (this.#tickets.isShown ? "greeting" : "logging-in"))
+      this.#welcomed(message, now);
     else if (this.#stage.at === "ready") this.#news(message, now);
     else this.#fault("unexpected", now);
   }
@@ -231,6 +231,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
       this.#fault("foreign-challenge", now);
       return;
     }
+    this.#tickets.refused(challenge.serverTime, now);
     this.#skewed(this.#clock.measure(stage.helloAt, now, challenge.serverTime));
     const { attempt } = stage;
     const { nonce, serverName, desks } = challenge;
@@ -258,15 +259,11 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     }
   }
 
-  #sign({ nonce, serverName }: Challenge, token: string, now: Instant): void {
-    const stage = this.#stage;
-    assert("attempt" in stage, "a login is signed on a connection");
-    const { attempt } = stage;
-    const { cluster, peer, run } = this.#options;
-    const at = Math.round(now);
+  #sign(challenge: Challenge, token: string, now: Instant): void {
+    assert("attempt" in this.#stage, "a login is signed on a connection");
+    const { attempt } = this.#stage;
     this.#stage = { at: "signing", attempt, until: now + clientLimits.loginMs, token };
-    const body = loginBody(cluster, peer, { nonce, serverName, instance: run.instance, at });
-    this.#out.push({ type: "sign", label: "starling/login/1", body, resume: { attempt, at } });
+    this.#out.push(signLogin(this.#options, challenge, attempt, now));
   }
 
   #login(signature: Uint8Array, resume: LoginResume): void {
@@ -277,8 +274,9 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   }
 
   #welcomed(welcome: Extract<ServerMessage, { type: "welcome" }>, now: Instant): void {
-    assert(this.#stage.at === "logging-in", "a welcome answers a login");
+    assert("attempt" in this.#stage, "a welcome comes on a connection");
     const { type: _, ...facts } = welcome;
+    this.#tickets.want(false, now);
     this.#stage = { at: "ready", attempt: this.#stage.attempt, since: now };
     for (const message of this.#orders.standing()) this.#transmit(message);
     this.#out.push({ type: "ready", ...facts });
@@ -295,9 +293,17 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
         return;
       case "renewed":
         this.#hold(message.token, message.expiresAt);
+        this.#tickets.want(true, now);
         this.#out.push(message);
         return;
+      case "ticket": {
+        const { share, ticket, lifeMs } = message;
+        // What is kept must not hold on to a buffer of the network.
+        this.#out.push({ type: "agree", share: share.slice(), ticket: ticket.slice(), lifeMs });
+        return;
+      }
       case "time":
+        this.#tickets.clock(message.serverTime, now);
         this.#skewed(this.#clock.answered(message.id, now, message.serverTime));
         return;
       case "asked":
@@ -313,19 +319,12 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   }
 
   #fenced(rival: LoginProof, now: Instant): void {
-    const own = rival.instance.every((byte, index) => byte === this.#options.run.instance[index]);
-    if (own) {
-      const detail = "another connection of this agent took our place: is one server listed twice?";
-      this.#offline("fenced", detail, now, { waitMs: clientLimits.duplicateMs });
-      return;
+    const fence = judgeFence(rival, this.#options);
+    if (fence === undefined) this.#fault("false-fence", now);
+    else {
+      if (fence.verify !== undefined) this.#out.push(fence.verify);
+      this.#offline("fenced", fence.detail, now, fence);
     }
-    if (rival.at < this.#options.run.startedAt) {
-      this.#fault("false-fence", now);
-      return;
-    }
-    const statements = [loginStatement(this.#options.cluster, this.#options.peer, rival)];
-    this.#out.push({ type: "verify", from: this.#options.peer, statements, resume: "fenced" });
-    this.#offline("fenced", "another agent with this identity took our place", now, { waitMs: clientLimits.fencedMs });
   }
 
   #refused(code: RefusalCode, detail: string, now: Instant): void {
@@ -360,6 +359,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     switch (input.type) {
       case "credential":
         this.#credential = input.credential;
+        this.#tickets.want(true, now);
         if (this.#stage.at === "stopped") this.#nudge(now);
         return;
       case "nudge":
@@ -387,7 +387,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   #nudge(now: Instant): void {
     const stage = this.#stage;
     if (stage.at === "ready") {
-      if (this.#clock.askedAt === undefined) this.#ask(now);
+      if (!this.#clock.isAsked) this.#transmit(this.#clock.ask(now));
       this.#clock.hurry();
     } else if (stage.at === "waiting" || (stage.at === "stopped" && stage.reason === "refused")) this.#connect(now);
   }

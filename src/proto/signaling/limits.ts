@@ -36,6 +36,10 @@ export const signalingLimits = {
   kidLength: 16,
   /** A sealed request to a desk, and its answer, bytes. */
   exchangeBytes: MAX_REQUEST_BYTES,
+  /** A ticket, bytes: what a token of usual scopes comes to, four times over. For more there is none. */
+  ticketBytes: 1_536,
+  /** A ticket with its time and proof, bytes: in base64url it shares the head of a request with the hello. */
+  resumptionBytes: 1_600,
   /** Sums over the parts of the cluster's decrees, bytes. */
   sumsBytes: BUCKETS * 8,
   /** One decree, bytes, and how many travel in one message: 64 KiB of revocations. */
@@ -86,6 +90,10 @@ export const clientLimits = {
   fencedMs: 5_000,
   /** How long to stay away when another connection of this very agent took our place, ms. */
   duplicateMs: 60_000,
+  /** From the moment that a ticket is wanted to the question for it, ms, at random: all come at once after an outage. */
+  ticketSpreadMs: 10_000,
+  /** How long after a question that was not answered the next follows, ms. */
+  ticketRetryMs: 600_000,
   /** A change of the skew that is worth a word, ms. */
   skewStepMs: 100,
   /** Messages of one server, each 4 KiB as one more: above what all members of a large cluster send that dial at once. */

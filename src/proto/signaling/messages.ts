@@ -12,9 +12,9 @@ import type { ScanFault } from "../wire/scan.ts";
  *                                     ←    exchanged(sealed)
  *     login(signature, member token)  →
  *                                     ←    welcome(issuers, introductions, ICE servers)
- *     present, desk, answer, introduce, signal, renew, ice, time, compare, decrees, goodbye  →
+ *     present, desk, answer, introduce, signal, renew, ice, time, compare, decrees, seek, goodbye  →
  *                                     ←    introductions, signal, undelivered, asked, wanted, renewed, unrenewed, time,
- *                                          granted, expiring, decreed, fenced, refused, going-away
+ *                                          granted, expiring, decreed, ticket, fenced, refused, going-away
  *
  * A login shows a member token, which is worthless without the key that signs the login. A join token, or a member token
  * that has expired, is never shown to a server: it travels sealed to an issuer's desk (`trust/desk.ts`, `trust/exchange.ts`),
@@ -22,7 +22,8 @@ import type { ScanFault } from "../wire/scan.ts";
  *
  * The hello may come with the request that opens the WebSocket, in base64url in the header {@link HELLO_HEADER}; a server that has
  * taken it says so by the same header in its answer, and its challenge follows at once. That spares every login a
- * round trip. Browsers, which set no headers, and those whose proxy drops it say hello in a message.
+ * round trip. Browsers, which set no headers, and those whose proxy drops it say hello in a message. A second header may carry a
+ * ticket of an earlier login (`resumption.ts`): where it is taken, the welcome follows in place of the challenge.
  *
  * Each message is one binary WebSocket message: a msgpack array `[kind, …]` of exactly the stated length. Records, signals
  * and the list of issuers are opaque here: their readers check them. The kinds of the two directions are disjoint, so that
@@ -55,6 +56,7 @@ export const Kind = {
   ice: 12,
   compare: 13,
   decrees: 14,
+  seek: 15,
   challenge: 64,
   welcome: 65,
   introductions: 66,
@@ -72,6 +74,7 @@ export const Kind = {
   granted: 78,
   wanted: 79,
   decreed: 80,
+  ticket: 81,
 } as const;
 
 /** Time-limited access to a STUN or TURN server. */
@@ -129,6 +132,8 @@ export type ClientMessage =
   | { readonly type: "compare"; readonly sums: Uint8Array }
   /** What the server lacks, or some of it. */
   | { readonly type: "decrees"; readonly decrees: readonly Uint8Array[] }
+  /** A ticket is wanted, for `token`, which is ours and valid; `share` is what our instance is a hash of. */
+  | { readonly type: "seek"; readonly share: Uint8Array; readonly token: string }
   | { readonly type: "goodbye" };
 
 /** Why a signal was not handed on: nobody of that name is here, or the sender is over its rate. */
@@ -175,6 +180,8 @@ export type ServerMessage =
   | { readonly type: "wanted"; readonly sums: Uint8Array }
   /** What the server's own issuer has decreed, 1 to 16. */
   | { readonly type: "decreed"; readonly decrees: readonly Uint8Array[] }
+  /** `share`: the server's own; `lifeMs`: for how long the ticket is taken at most. */
+  | { readonly type: "ticket"; readonly share: Uint8Array; readonly ticket: Uint8Array; readonly lifeMs: number }
   | { readonly type: "unrenewed"; readonly code: RefusalCode; readonly detail: string }
   | { readonly type: "time"; readonly id: number; readonly serverTime: Instant }
   /** The session's token expires soon: the last call to renew. */

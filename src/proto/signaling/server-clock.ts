@@ -1,6 +1,7 @@
 import type { Instant } from "../machine.ts";
 import { ClockSkew, type Skew } from "./clock-skew.ts";
 import { clientLimits } from "./limits.ts";
+import type { ClientMessage } from "./messages.ts";
 
 /** What a client knows of its server's clock on one connection, and its question for the time, which is also a sign of life. */
 export class ServerClock {
@@ -8,25 +9,36 @@ export class ServerClock {
   #reportedMs: number | undefined;
   #question: { readonly id: number; readonly sentAt: Instant } | undefined;
   #patienceMs: number = clientLimits.answerMs;
+  #questions = 0;
+  #heardAt: Instant = 0;
 
   /** The server's clock minus ours as it was last reported, ms. */
   get skewMs(): number | undefined {
     return this.#reportedMs;
   }
 
-  /** When the question was asked that waits for its answer; undefined when none does. */
-  get askedAt(): Instant | undefined {
-    return this.#question?.sentAt;
+  /** Whether a question waits for its answer. */
+  get isAsked(): boolean {
+    return this.#question !== undefined;
   }
 
-  /** How long the answer may take, ms. */
-  get patienceMs(): number {
-    return this.#patienceMs;
+  /** When it is to be asked, or has left a question without an answer for too long. Whatever is heard is a sign of life. */
+  get deadline(): Instant {
+    if (this.#question === undefined) return this.#heardAt + clientLimits.keepaliveMs;
+    return Math.max(this.#question.sentAt, this.#heardAt) + this.#patienceMs;
   }
 
-  ask(id: number, now: Instant): void {
+  /** Something has come from the server. */
+  heard(now: Instant): void {
+    this.#heardAt = now;
+  }
+
+  /** The question for its time: whether it lives, and how its clock differs. */
+  ask(now: Instant): Extract<ClientMessage, { type: "time" }> {
+    const id = ++this.#questions;
     this.#question = { id, sentAt: now };
     this.#patienceMs = clientLimits.answerMs;
+    return { type: "time", id };
   }
 
   /** There is reason to doubt that the question arrives: it has less time. */

@@ -60,6 +60,8 @@ export function encodeServerMessage(message: ServerMessage): Uint8Array {
       return encode([Kind.wanted, message.sums]);
     case "decreed":
       return encode([Kind.decreed, message.decrees]);
+    case "ticket":
+      return encode([Kind.ticket, message.share, message.ticket, message.lifeMs]);
     case "unrenewed":
       return encode([Kind.unrenewed, message.code, message.detail.slice(0, limits.detailLength)]);
     case "time":
@@ -164,6 +166,13 @@ function parse(items: readonly WireValue[]): ServerMessage | undefined {
     case Kind.decreed: {
       const decrees = list(items[1], limits.decreed, (decree) => bytes(decree, limits.decreeBytes));
       return items.length === 2 && decrees?.length ? { type: "decreed", decrees } : undefined;
+    }
+    case Kind.ticket: {
+      const share = bytesOf(items[1], 32);
+      const ticket = bytes(items[2], limits.ticketBytes);
+      const lifeMs = integer(items[3]);
+      if (items.length !== 4 || share === undefined || !ticket?.length || lifeMs === undefined) return undefined;
+      return { type: "ticket", share, ticket, lifeMs };
     }
     case Kind.goingAway: {
       const reconnectAfterMs = integer(items[1]);

@@ -207,7 +207,7 @@ export function isRole(value: unknown): value is string {
 
 /** Why the claims of a token by the key `kid` do not hold as of `expected.now`; undefined when they hold. */
 export function claimsFault(
-  claims: CommonClaims & { readonly subject?: PeerId },
+  claims: Omit<CommonClaims, "role"> & { readonly subject?: PeerId },
   kid: string,
   expected: Expectation,
 ): TokenFault | undefined {

@@ -71,6 +71,8 @@ export const SIGNALING_RIGHTS: Readonly<Record<ClientMessage["type"], Right>> = 
   compare: "member",
   /** And each decree is signed by a key that may decree it. */
   decrees: "member",
+  /** And the token it is for is that member's, and valid. */
+  seek: "member",
 };
 
 /** What a link's first byte says. Which bucket or topic a frame is about, its reader judges by the acts above. */

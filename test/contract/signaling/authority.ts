@@ -75,6 +75,8 @@ export class FakeAuthority {
       exchange: async ({ cluster, bytes }) => this.answer(cluster, bytes),
       decree: async () => ({}),
       checkDesk: async ({ peer, desk }) => this.known(peer, desk),
+      resume: () => undefined,
+      sealTicket: async () => undefined,
     };
   }
 

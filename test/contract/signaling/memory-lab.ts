@@ -180,6 +180,8 @@ class MemoryClient implements LabClient {
       } else if (output.type === "unseal") {
         const answer = this.#open?.(output.bytes);
         if (answer) this.input({ type: "unsealed", attempt: output.attempt, answer });
+      } else if (output.type === "agree") {
+        throw new Error("the agents of this laboratory have no share");
       } else if (output.type === "verify") {
         if (output.statements.every(isValid))
           this.#lab.later(() => this.input({ type: "verified", resume: output.resume }));

@@ -12,7 +12,16 @@ import { freshFolder, starling, startStarling } from "../command.ts";
 /** A line with a key in base64: a seed, or a seed and a public key, alone or before something else. */
 const OPEN_KEY = /^([A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==)( |$)/m;
 
-const KEYS = ["node.key", "refresh.keys", "root.key", "issuing.key", "place.key", "cluster.key", "keyring"];
+const KEYS = [
+  "node.key",
+  "refresh.keys",
+  "root.key",
+  "issuing.key",
+  "place.key",
+  "cluster.key",
+  "keyring",
+  "tickets.keys",
+];
 
 let folder: string;
 let state: string;
@@ -55,8 +64,9 @@ describe("keys at rest", () => {
   }, async () => {
     expect(await starling(["init", "--state", state], { env: right })).toMatchObject({ code: 0 });
     expect(await starling(["keygen", "--state", state], { env: right })).toMatchObject({ code: 0 });
-    // The keys of its renewals an agent makes at its first start.
-    expect(await sealedFiles()).toEqual(all(...KEYS.filter((name) => name !== "refresh.keys")));
+    // The keys of its renewals an agent makes at its first start, those of its tickets a server.
+    const later = ["refresh.keys", "tickets.keys"];
+    expect(await sealedFiles()).toEqual(all(...KEYS.filter((name) => !later.includes(name))));
     const signal = startStarling(["signal", "--listen", "127.0.0.1:0", "--state", state, "--json", "--log", "silent"], {
       env: right,
     });

@@ -3,6 +3,7 @@ import { SignalingClient } from "../../../src/proto/signaling/client.ts";
 import type { HeldCredential, SignalingInput, SignalingOutput } from "../../../src/proto/signaling/client-events.ts";
 import { decodeClientMessage } from "../../../src/proto/signaling/client-messages.ts";
 import type { ClientMessage, Malformed, ServerMessage } from "../../../src/proto/signaling/messages.ts";
+import { instanceOf as runOf } from "../../../src/proto/signaling/resumption.ts";
 import { encodeServerMessage } from "../../../src/proto/signaling/server-messages.ts";
 import { CLUSTER, DAY, instanceOf, SERVER, START, testPeer } from "./rooms-harness.ts";
 
@@ -27,12 +28,19 @@ export class Agent {
   /** What the latest request brought along. */
   hello: ClientMessage | Malformed | undefined;
 
-  constructor(credential: HeldCredential = member, seed = 1) {
+  /** And what besides, to come back with. */
+  resumption: Uint8Array | undefined;
+
+  constructor(credential: HeldCredential = member, seed = 1, share?: Uint8Array) {
     this.client = new SignalingClient({
       peer: alice,
       cluster: CLUSTER,
       serverName: SERVER,
-      run: { instance: instanceOf(1), startedAt: START },
+      run: {
+        instance: share ? runOf(share) : instanceOf(1),
+        startedAt: START,
+        ...(share && { share: { publicKey: share, agree: () => undefined } }),
+      },
       credential,
       random: new SeededRandom(seed),
     });
@@ -42,6 +50,7 @@ export class Agent {
     return this.client.handle(input, this.now).map((output) => {
       if (output.type === "connect") {
         const { type, attempt, hello } = output;
+        this.resumption = output.resumption;
         [this.attempt, this.hello] = [attempt, decodeClientMessage(hello)];
         return { type, attempt };
       }
