@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { bucketOf, Digest } from "../../../src/proto/membership/digest.ts";
+import { MAX_PROBES } from "../../../src/proto/membership/limits.ts";
 import { Links } from "../../../src/proto/membership/links.ts";
 import { LocalHealth } from "../../../src/proto/membership/local-health.ts";
+import { newProbe, OpenProbes } from "../../../src/proto/membership/open-probe.ts";
 import { type MemberRecord, RecordShelf } from "../../../src/proto/membership/record.ts";
 import { Rotation } from "../../../src/proto/membership/rotation.ts";
 import { MemberTable } from "../../../src/proto/membership/table.ts";
@@ -98,6 +100,43 @@ describe("the time-out of a link", () => {
     links.answered(other, 1_200, LATER + 5_000);
     expect(links.windowMs(LATER + 5_000)).toBe(2_800);
     expect(links.windowMs(LATER + 66_000)).toBe(1_300);
+  });
+});
+
+describe("the probes under way", () => {
+  const probe = (number: number, dueInMs: number) => newProbe(id(number), "direct", undefined, NOW, NOW + dueInMs);
+
+  test("stand in the order in which they began, one for each target, in the place of the one before", () => {
+    const probes = new OpenProbes();
+    const [first, second, again] = [probe(1, 300), probe(2, 100), probe(1, 200)];
+    for (const each of [first, second, again]) probes.put(each);
+    expect(probes.all()).toEqual([again, second]);
+    expect([probes.of(id(1)), probes.of(id(2)), probes.of(id(3))]).toEqual([again, second, undefined]);
+    probes.remove(id(3));
+    probes.remove(id(1));
+    probes.put(first);
+    expect(probes.all()).toEqual([second, first]);
+  });
+
+  test("are due at their time-outs, and when they are to be sent again", () => {
+    const probes = new OpenProbes();
+    expect([probes.nextAt(), probes.due(NOW)]).toEqual([Number.POSITIVE_INFINITY, []]);
+    const [late, repeated] = [probe(1, 300), probe(2, 400)];
+    repeated.repeatAt = NOW + 100;
+    for (const each of [late, repeated]) probes.put(each);
+    expect(probes.nextAt()).toBe(NOW + 100);
+    expect(probes.due(NOW + 99)).toEqual([]);
+    expect(probes.due(NOW + 100)).toEqual([repeated]);
+    expect(probes.due(NOW + 300)).toEqual([late, repeated]);
+  });
+
+  test("are full at their bound", () => {
+    const probes = new OpenProbes();
+    for (let number = 0; number < MAX_PROBES; number++) {
+      expect(probes.isFull).toBe(false);
+      probes.put(probe(number, 100));
+    }
+    expect(probes.isFull).toBe(true);
   });
 });
 
@@ -329,6 +368,11 @@ describe("the table", () => {
     first.remove(id(6));
     expect([first.get(id(5))?.state, second.get(id(6))?.state]).toEqual(["alive", "alive"]);
     expect([first.rings.has(id(5)), second.rings.has(id(6))]).toEqual([true, true]);
+    second.move(id(6), "down", NOW + 3);
+    expect(second.get(id(6))?.state).toBe("down");
+    const { count } = shelf.atlas;
+    second.remove(id(6));
+    expect(shelf.atlas.count).toBe(count - 1);
   });
 
   test("accepts the accusers of a view that no longer has those whom we suspect", () => {
