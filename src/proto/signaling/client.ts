@@ -80,13 +80,13 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
   #out: SignalingOutput[] = [];
 
   constructor(options: ClientOptions) {
-    assert(options.run.instance.length === signalingLimits.instanceBytes, "an instance is 16 bytes");
+    const { instance, share } = options.run;
+    assert(instance.length === signalingLimits.instanceBytes, "an instance is 16 bytes");
     this.#options = options;
-    this.#hello = encodeClientMessage({ type: "hello", ...options, instance: options.run.instance });
     this.#credential = options.credential;
-    const party = { ...options, instance: options.run.instance };
     this.#outage = new Outage(options.random);
-    this.#tickets = new TicketHolder(party, options.run.share, options.random);
+    this.#hello = encodeClientMessage({ type: "hello", ...options, instance });
+    this.#tickets = new TicketHolder({ ...options, instance }, share, options.random);
   }
 
   /** For people: `waiting` for the next attempt, `connecting` until logged in, `ready`, or `stopped`. */
@@ -161,7 +161,7 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     const stage = this.#stage;
     if (stage.at === "waiting") this.#connect(now);
     else if (stage.at !== "ready") this.#offline("timed-out", `no answer while ${stage.at}`, now);
-    else if (now >= this.#tickets.deadline) this.#transmit(this.#tickets.ask(this.#credential.token, now));
+    else if (now >= this.#tickets.deadline) this.#transmit(this.#tickets.ask(this.#credential, now));
     else if (!this.#clock.isAsked) this.#transmit(this.#clock.ask(now));
     else this.#offline("timed-out", "the server has fallen silent", now);
   }
@@ -233,15 +233,14 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     }
     this.#tickets.refused(challenge.serverTime, now);
     this.#skewed(this.#clock.measure(stage.helloAt, now, challenge.serverTime));
-    const { attempt } = stage;
     const { nonce, serverName, desks } = challenge;
     const held = this.#credential;
     const expiry = held.kind === "member" ? held.expiresAt + CLOCK_LEEWAY_MS : 0;
     if (expiry > challenge.serverTime) this.#sign({ nonce, serverName }, held.token, now);
     else {
       const until = now + clientLimits.exchangeMs;
-      this.#stage = { at: "exchanging", attempt, until, challenge: { nonce, serverName } };
-      this.#out.push({ type: "seek-desk", attempt, token: held.token, desks });
+      this.#stage = { at: "exchanging", attempt: stage.attempt, until, challenge: { nonce, serverName } };
+      this.#out.push({ type: "seek-desk", attempt: stage.attempt, token: held.token, desks });
     }
   }
 
@@ -392,8 +391,9 @@ export class SignalingClient implements Machine<SignalingInput, SignalingOutput>
     } else if (stage.at === "waiting" || (stage.at === "stopped" && stage.reason === "refused")) this.#connect(now);
   }
 
-  #transmit(message: Exclude<ClientMessage, { type: "foreign-hello" }>): void {
+  #transmit(message: Exclude<ClientMessage, { type: "foreign-hello" }> | undefined): void {
     assert("attempt" in this.#stage, "there is a connection");
+    if (message === undefined) return;
     this.#out.push({ type: "transmit", attempt: this.#stage.attempt, bytes: encodeClientMessage(message) });
   }
 }

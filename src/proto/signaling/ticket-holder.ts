@@ -1,7 +1,7 @@
 import { assert } from "../assert.ts";
 import type { Instant } from "../machine.ts";
 import { fraction, type Random } from "../random.ts";
-import type { AgreedShare, RunShare } from "./client-events.ts";
+import type { AgreedShare, HeldCredential, RunShare } from "./client-events.ts";
 import { clientLimits } from "./limits.ts";
 import type { ClientMessage } from "./messages.ts";
 import { encodeResumption, type ResumptionParty, resumptionBody, resumptionProof, ticketSecret } from "./resumption.ts";
@@ -77,11 +77,12 @@ export class TicketHolder {
       this.#askAt = now + clientLimits.ticketSpreadMs * fraction(this.#random);
   }
 
-  /** The question that is due, for a ticket in the place of `token`; a later one follows where it is not answered. */
-  ask(token: string, now: Instant): Extract<ClientMessage, { type: "seek" }> {
+  /** The question that is due, for a ticket in the place of a member token; none for a join token, which is shown to no server. */
+  ask(held: HeldCredential, now: Instant): Extract<ClientMessage, { type: "seek" }> | undefined {
     assert(this.#share !== undefined, "who has no share asks for no ticket");
     this.#askAt = now + clientLimits.ticketRetryMs;
-    return { type: "seek", share: this.#share.publicKey, token };
+    if (held.kind === "join") return undefined;
+    return { type: "seek", share: this.#share.publicKey, token: held.token };
   }
 
   /** A ticket has come, and what it is bound to is agreed. */

@@ -241,6 +241,15 @@ describe("a client with a share", () => {
     expect(agent.resumption).toBeUndefined();
   });
 
+  test("shows no join token for a ticket", () => {
+    const agent = welcomed(new Agent(member, 1, share));
+    agent.handle({ type: "credential", credential: { kind: "join", token: "secret" } });
+    for (let second = 0; second < 12; second++) {
+      agent.hear({ type: "time", id: 0, serverTime: agent.now });
+      expect(asked(agent.pass(1_000))).toEqual([]);
+    }
+  });
+
   test("is named after its share, so that nobody can put in another", () => {
     expect(hex(runOf(share))).toHaveLength(32);
     expect(runOf(share)).not.toEqual(runOf(new Uint8Array(32).fill(8)));
