@@ -22,6 +22,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { nodeCrypto } from "../../src/drivers/crypto.ts";
 import { createCluster } from "../../src/drivers/state/create-cluster.ts";
+import { clientLimits } from "../../src/proto/signaling/limits.ts";
 import type { CrowdOrder, CrowdReport } from "./signaling-crowd.ts";
 import type { ServerUsage } from "./signaling-server.ts";
 
@@ -37,6 +38,8 @@ const connections = Number(values.connections);
 const AWAY_MS = 1_000;
 /** The same where those who were lost stay away: they try after 0.5 s and after 2 s more, and then not for 8 s. */
 const STAYING_MS = 2_800;
+/** After this long a session counts as one that held, and its loss as the first of an outage, ms. */
+const HELD_MS = clientLimits.healthyMs + 1_000;
 /** How long all may take to have their tickets, ms. */
 const TICKETS_MS = 30_000;
 const folder = await mkdtemp(join(tmpdir(), "starling-bench-"));
@@ -140,7 +143,9 @@ async function allHaveTickets(of: Server) {
   };
 }
 
+/** All attached, for long enough, the server is killed and started again, and they come back by themselves. */
 async function kill(first: Server, people: ChildProcess) {
+  await pause(HELD_MS);
   people.send("watch");
   const back = heard<Extract<CrowdReport, { type: "back" }>>(people);
   await ended(first.process, "SIGKILL");
