@@ -3,6 +3,7 @@ import type { Instant } from "../machine.ts";
 import { Delivery } from "./delivery.ts";
 import { RATE_ROUNDS, RateWindow } from "./rate-window.ts";
 import { MINIMUM_WINDOW_MS, RoundTrip } from "./round-trip.ts";
+import { INITIAL_BYTES, SlowStart } from "./slow-start.ts";
 
 /**
  * Decides how much may be on its way: enough to keep the path full, little enough that a probe gets through.
@@ -30,6 +31,8 @@ import { MINIMUM_WINDOW_MS, RoundTrip } from "./round-trip.ts";
  * The same if the queue is twice too long for half a second on end. A stall (SCTP repeats a lost packet after 1
  * s at the earliest) is one long round trip and changes nothing.
  *
+ * After a pause the rate is remembered, but the stack below has to find it again: what is outstanding is held to {@link SlowStart}.
+ *
  * It does not share fairly with other links over the same bottleneck beyond what the congestion control of SCTP below
  * does, and does not space frames in time: the stack does.
  */
@@ -52,8 +55,8 @@ export class Pacer {
   #roundSumMs = 0;
   #roundSamples = 0;
   #fill = 1;
-  /** In startup the limit is this and what has been delivered: slow start, or a long path would get a burst at once. */
-  #startupCredit = Number.POSITIVE_INFINITY;
+  readonly #slowStart = new SlowStart(TARGET_QUEUE_MS);
+  #wasIdle = false;
   #limit = INITIAL_BYTES;
   #frameBytes = INITIAL_FRAME_BYTES;
 
@@ -111,11 +114,18 @@ export class Pacer {
 
   /** A numbered frame was handed down. */
   sent(bytes: number, now: Instant): void {
-    this.#delivery.sent(bytes, now);
+    const delivery = this.#delivery;
+    if (this.#wasIdle && delivery.outstandingBytes === 0) {
+      this.#slowStart.begin(delivery.deliveredBytes, 0);
+      this.#limit = this.#newLimit();
+    }
+    this.#wasIdle = false;
+    delivery.sent(bytes, now);
   }
 
   /** Everything that could be sent has been, and the path would take more. */
   idle(): void {
+    this.#wasIdle = true;
     this.#delivery.idle();
   }
 
@@ -139,6 +149,7 @@ export class Pacer {
     const rttMs = Math.max(sample.elapsedMs - Math.min(delayMs, MAX_CREDIBLE_DELAY_MS), SMALLEST_RTT_MS);
     this.#roundTrip.observe(rttMs, now);
     if (sample.limited || this.#clearAt === undefined) this.#clearAt = now;
+    const resuming = this.#phase.name === "steady" && this.#slowStartBytes(sample.deliveredBefore) < this.#pathBytes;
     const rate = sample.bytes / Math.max(sample.intervalMs, SHORTEST_INTERVAL_MS);
     this.#roundSumMs += rttMs;
     this.#roundSamples++;
@@ -149,7 +160,7 @@ export class Pacer {
       this.#roundEnd = delivery.deliveredBytes;
       this.#endRound(now);
     }
-    this.#rates.add(rate, sample.limited);
+    this.#rates.add(rate, sample.limited || resuming);
     this.#judgeQueue(rttMs - this.#roundTrip.minimumMs, rate, now);
     if (this.#phase.name === "emptying") this.#empty(this.#phase, now);
     else if (this.#phase.name === "looking") this.#look(this.#phase, roundEnded, rttMs, now);
@@ -228,7 +239,7 @@ export class Pacer {
     else {
       this.#roundTrip.restart(minimumMs, now);
       const { deliveredBytes, outstandingBytes } = this.#delivery;
-      this.#startupCredit = Math.max(INITIAL_BYTES, outstandingBytes) - deliveredBytes;
+      this.#slowStart.begin(deliveredBytes, outstandingBytes);
       this.#phase = { name: "startup", rate: 0, flatRounds: 0 };
     }
   }
@@ -238,14 +249,22 @@ export class Pacer {
   }
 
   #newLimit(): number {
-    const minimumMs = this.#roundTrip.minimumMs;
     if (this.#draining) return this.#drainLimit();
-    const pathMs = minimumMs * (this.#phase.name === "startup" ? 2 : this.#fill);
-    const bytes = this.#rates.rate * pathMs + this.#queueBytes;
     // Until the path has been full once the rate says only what was offered.
     const least = this.#rates.measured ? this.#frameBytes * MIN_FRAMES : INITIAL_BYTES;
-    const most = this.#phase.name === "startup" ? this.#startupCredit + this.#delivery.deliveredBytes : bytes;
-    return Math.min(Math.max(Math.min(bytes, most), least), this.#options.maxBytes);
+    const most = Math.min(this.#slowStartBytes(this.#delivery.deliveredBytes), this.#options.maxBytes);
+    return Math.min(Math.max(this.#pathBytes, least), most);
+  }
+
+  /** What the path and its queue hold. */
+  get #pathBytes(): number {
+    const { rate } = this.#rates;
+    if (rate === 0) return 0;
+    return rate * this.#roundTrip.minimumMs * (this.#phase.name === "startup" ? 2 : this.#fill) + this.#queueBytes;
+  }
+
+  #slowStartBytes(deliveredBytes: number): number {
+    return this.#slowStart.limitBytes(deliveredBytes, this.#roundTrip.minimumMs);
   }
 
   /** What may wait below at the rate of the path. */
@@ -323,8 +342,7 @@ const LARGE_FRAME_MS = 1;
 /** The smallest frame: one packet of the stacks below. */
 const MIN_FRAME_BYTES = 1_152;
 
-/** Before anything is known: 26 ms of a 10 Mbit/s path, in frames of 3 ms. */
-const INITIAL_BYTES = 32_768;
+/** Before anything is known: 3 ms of a 10 Mbit/s path. */
 const INITIAL_FRAME_BYTES = 4_096;
 
 /** Frames that may always be outstanding, or a delayed acknowledgement would stop the path. */

@@ -195,11 +195,11 @@ describe("link", () => {
   });
 
   test("a flush stops after 2 MiB so that the event loop goes round, and goes on in the next", () => {
-    const path = new Path({ bytesPerMs: 125_000, rttMs: 100 });
+    const path = new Path({ bytesPerMs: 250_000, rttMs: 1 });
     const { dialer, answerer } = path;
     answerer.onOutput = () => {};
-    for (let count = 0; count < 400; count++) {
-      for (let more = 0; more < 30; more++)
+    for (let count = 0; count < 100; count++) {
+      for (let more = 0; more < 60; more++)
         dialer.handle({ type: "send", stream: Lane.data, bytes: new Uint8Array(60_000) });
       path.run(10);
     }

@@ -150,6 +150,34 @@ describe("a link over a stack that narrows its window", () => {
   });
 });
 
+describe("a link over a stack that begins with ten packets after every pause", () => {
+  test("begins with little more itself, so that no probe waits for all of the way up, and is as fast as ever 4 s later", () => {
+    const payload = new Uint8Array(65_536);
+    const path = new Path({ bytesPerMs: 100 * MBIT, rttMs: 100, windowBytes: 1_048_576, burstBytes: 11_720 });
+    const load = bulk(path);
+    const { dialer } = path;
+    const { onOutput } = dialer;
+    let stream = 0;
+    dialer.onOutput = (output, now) => {
+      if (output.type === "writable") ({ stream } = output);
+      onOutput(output, now);
+    };
+    path.run(4_000);
+    dialer.onOutput = () => {};
+    path.run(2_000);
+    const probes = load.probeDelaysMs.length;
+    dialer.onOutput = onOutput;
+    dialer.fill(stream, payload);
+    path.run(2_000);
+    // Filled at once it would be ten round trips.
+    expect(quantile(load.probeDelaysMs.slice(probes), 1)).toBeLessThan(300);
+    path.run(2_000);
+    const before = load.received;
+    path.run(2_000);
+    expect((load.received - before) / ((2_000 * 1_048_576) / 100)).toBeGreaterThanOrEqual(0.9);
+  });
+});
+
 describe("a link over a path that stalls", () => {
   test.each([
     [10, 0.2],

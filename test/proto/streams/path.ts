@@ -21,6 +21,11 @@ export interface PathOptions {
   readonly turnMs?: number;
   /** What the stack lets be unacknowledged on the wire, as SCTP's congestion window does. Default: no bound. */
   readonly windowBytes?: number;
+  /**
+   * How far the window may exceed what is in flight: it is cut to that when there was no more to send, and grows by what is
+   * acknowledged, as that of usrsctp does. Default: as far as it likes.
+   */
+  readonly burstBytes?: number;
   readonly link?: LinkOptions;
 }
 
@@ -38,12 +43,16 @@ class Direction {
   /** Frames on the wire: how long, and when the stack hears that they have come. */
   #flight: { bytes: number; until: number }[] = [];
   #flightBytes = 0;
+  readonly #burstBytes: number;
+  /** What of the window is open so far. */
+  #window = Number.POSITIVE_INFINITY;
 
   constructor(options: PathOptions) {
     this.#options = options;
     this.bytesPerMs = options.bytesPerMs;
     this.delayMs = options.rttMs / 2;
     this.windowBytes = options.windowBytes ?? Number.POSITIVE_INFINITY;
+    this.#burstBytes = options.burstBytes ?? Number.POSITIVE_INFINITY;
   }
 
   /** Takes a frame; returns when it arrives. */
@@ -65,12 +74,14 @@ class Direction {
     let at = now;
     let gone = 0;
     for (const sent of this.#flight) {
-      if (sent.until > now && this.#flightBytes + bytes <= this.windowBytes) break;
+      if (sent.until > now && this.#flightBytes + bytes <= Math.min(this.windowBytes, this.#window)) break;
       at = Math.max(at, sent.until);
       this.#flightBytes -= sent.bytes;
+      this.#window += sent.bytes;
       gone++;
     }
     if (gone > 0) this.#flight = this.#flight.slice(gone);
+    if (at === now) this.#window = Math.min(this.#window, this.#flightBytes + this.#burstBytes);
     return at;
   }
 
