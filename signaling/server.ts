@@ -87,8 +87,9 @@ const DRAIN_MS = 2_000;
  * @throws the error of `listen` (a code such as `EADDRINUSE`).
  */
 export async function startSignalingServer(options: SignalingServerOptions): Promise<SignalingServer> {
+  const startedAt = options.now();
   const listener = await listenHttp(options.listen, options.tls, options.logger ?? SILENT);
-  return new RunningServer(listener, options);
+  return new RunningServer(listener, options, startedAt);
 }
 
 const SILENT: Logger = { debug() {}, info() {}, warn() {}, error() {} };
@@ -121,7 +122,7 @@ class RunningServer implements SignalingServer {
   #lastId = 0;
   #closing: Promise<void> | undefined;
 
-  constructor(listener: Listener, options: SignalingServerOptions) {
+  constructor(listener: Listener, options: SignalingServerOptions, startedAt: Instant) {
     const http = listener.server;
     this.#listener = listener;
     const address = http.address() as AddressInfo;
@@ -133,6 +134,7 @@ class RunningServer implements SignalingServer {
     this.#rooms = new Rooms({
       names: this.names,
       random: options.random,
+      startedAt,
       desks: options.authority.desks,
       ...(options.grants && { grants: options.grants }),
       ...(options.limits && { limits: options.limits }),

@@ -31,7 +31,7 @@ export class Logins {
   readonly #presence: Presence;
   readonly #desks: Desks;
   readonly #grants: Grants;
-  readonly #replays = new Replays();
+  readonly #replays: Replays;
 
   constructor(parts: {
     readonly names: readonly string[];
@@ -41,7 +41,9 @@ export class Logins {
     readonly presence: Presence;
     readonly desks: Desks;
     readonly grants: Grants;
+    readonly startedAt: Instant | undefined;
   }) {
+    this.#replays = new Replays(parts.startedAt);
     this.#names = parts.names;
     this.#random = parts.random;
     this.#limits = parts.limits;

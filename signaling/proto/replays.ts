@@ -13,6 +13,11 @@ export class Replays {
   readonly #latest = new Map<PeerId, { readonly madeAt: Instant; readonly takenAt: Instant }>();
   #since: Instant | undefined;
 
+  /** @param since when the server began. Default: when it is first asked. */
+  constructor(since?: Instant) {
+    this.#since = since;
+  }
+
   /** Whether a resumption that `peer` made at `madeAt` may be taken: it is fresh, and the latest. */
   allows(peer: PeerId, madeAt: Instant, now: Instant): boolean {
     this.#since ??= now;

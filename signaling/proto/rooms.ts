@@ -49,7 +49,8 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
 
   /**
    * @param options `names`: those by which agents know this server, the first one for messages; at least one. `desks`: the
-   * server's own. `grants`: STUN and TURN servers for members; default: none.
+   * server's own. `grants`: STUN and TURN servers for members; default: none. `startedAt`: before the first of them could
+   * come; default: when the first shows a ticket.
    */
   constructor(options: {
     readonly names: readonly string[];
@@ -57,6 +58,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
     readonly limits?: Partial<RoomsLimits>;
     readonly desks?: readonly OwnDesk[];
     readonly grants?: Grants;
+    readonly startedAt?: Instant;
   }) {
     assert(options.names.length > 0, "a signaling server has a name");
     this.limits = { ...defaultRoomsLimits, ...options.limits };
@@ -76,6 +78,7 @@ export class Rooms implements Machine<RoomsInput, RoomsOutput> {
       presence: this.#presence,
       desks: this.#desks,
       grants: this.#grants,
+      startedAt: options.startedAt,
     });
   }
 

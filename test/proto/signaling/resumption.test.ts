@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { Replays } from "../../../signaling/proto/replays.ts";
 import { hex } from "../../../src/proto/bytes.ts";
 import type { PeerId } from "../../../src/proto/peer-id.ts";
 import { encodeClientMessage } from "../../../src/proto/signaling/client-messages.ts";
@@ -112,6 +113,9 @@ describe("a server", () => {
     resume(fresh, 1, testPeer(1), fresh.now);
     fresh.now += 100;
     expect(told(resume(fresh, 2, testPeer(2), START + 100), 2)).toMatchObject([{ type: "challenge" }]);
+    // Who waited in its queue while it began is taken.
+    const busy = new Replays(START);
+    expect([250, 251].map((age) => busy.allows(alice, START + age, START + 3_000))).toEqual([false, true]);
     fresh.now += 200;
     expect(resume(fresh, 3, testPeer(3), START + 300)).toMatchObject([{ type: "resume" }]);
   });
