@@ -18,12 +18,6 @@ export interface Listener {
   stop(): void;
 }
 
-/**
- * Connections that wait to be taken: what comes in a second when a cluster of 10,000 has lost its server. Whoever finds no room is not told, and tries
- * again after 1 s, 3 s and 7 s. The system may allow fewer (on Linux `net.core.somaxconn`).
- */
-const BACKLOG = 4_096;
-
 const HTTP_OPTIONS = {
   maxHeaderSize: MAX_HEADER_BYTES,
   headersTimeout: 5_000,
@@ -46,7 +40,7 @@ export async function listenHttp(
   try {
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen({ host, port, exclusive: true, backlog: BACKLOG }, () => {
+      server.listen({ host, port, exclusive: true }, () => {
         server.off("error", reject);
         resolve();
       });
