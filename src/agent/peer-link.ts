@@ -43,6 +43,9 @@ const REPLACED_MS = 1_000;
 /** How long a probe of the mesh waits for its answer at most, ms: what was asked over the channel before may come to nothing. */
 const PROBES_LOST_MS = 3_000;
 
+/** Pings of applications under way at a time: one more would tell nothing. */
+const MAX_PINGS = 64;
+
 /** A session with a peer: the {@link Link} that runs over one admitted channel after the other. */
 export class PeerLink implements StreamCarrier {
   /** As the admission that began it derived it. */
@@ -234,6 +237,8 @@ export class PeerLink implements StreamCarrier {
       };
       if (this.#state === "over") return reject(new StarlingError("closed", "the link to the member has ended"));
       if (signal?.aborted) return giveUp();
+      if (this.#pongs.size >= MAX_PINGS)
+        return reject(new StarlingError("limit-reached", `${MAX_PINGS} pings are under way; wait for their answers`));
       signal?.addEventListener("abort", giveUp, { once: true });
       this.#pongs.set(id, (answer) => {
         signal?.removeEventListener("abort", giveUp);

@@ -270,6 +270,15 @@ describe("streams", () => {
     expect(await codeOf(alice.open(alice.id, "x/1"))).toBe("usage");
     expect(await codeOf(alice.ping(bob.id, { signal: AbortSignal.abort() }))).toBe("aborted");
   });
+
+  test("64 pings at a time are answered, and the next one is refused at once", async () => {
+    const pings = Array.from({ length: 65 }, () => alice.ping(bob.id));
+    const settled = await Promise.allSettled(pings);
+    const answered = settled.filter(({ status }) => status === "fulfilled");
+    expect(answered).toHaveLength(64);
+    expect(settled[64]).toMatchObject({ status: "rejected", reason: { code: "limit-reached" } });
+    expect((await alice.ping(bob.id)).rttMs).toBeGreaterThan(0);
+  });
 });
 
 test("links that come and go leave no memory behind", async () => {

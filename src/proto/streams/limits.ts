@@ -55,8 +55,8 @@ export const MAX_RETAINED_BYTES = 4 * 1_048_576;
 /** Answers (pongs, refusals) that the peer may cause between two flushes. */
 export const MAX_PENDING_REPLIES = 1_024;
 
-/** Pings of ours in flight; the oldest is forgotten beyond. */
-export const MAX_PENDING_PINGS = 64;
+/** Pings of ours in flight; the oldest is forgotten beyond, and its answer is nothing. */
+export const MAX_PENDING_PINGS = 1_024;
 
 /** Faults tolerated from a peer before the link ends; one is forgiven every {@link FAULT_FORGIVEN_MS}. */
 export const MAX_FAULTS = 8;

@@ -356,6 +356,7 @@ export class Link implements Machine<LinkInput, LinkOutput> {
       case "pong": {
         const answer = this.#channel.pings.answered(control.id, now);
         if (answer === undefined) return "unexpected-control";
+        if (answer === "forgotten") return undefined;
         this.#channel.pacer.answered(answer.rttMs, now);
         if (answer.id !== undefined) out.push({ type: "pong", id: answer.id, rttMs: answer.rttMs });
         return undefined;

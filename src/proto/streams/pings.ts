@@ -12,11 +12,14 @@ interface Ping {
 export class Pings {
   readonly #pending = new RecentMap<number, Ping>(MAX_PENDING_PINGS);
   #next = 0;
+  /** All below that are not pending were answered or forgotten, and some of them forgotten. */
+  #forgottenBelow = 0;
 
   /** Records a ping; returns its number on the wire. */
   sent(id: number | undefined, now: Instant): number {
     const wire = this.#next++;
-    this.#pending.set(wire, { id, sentAt: now });
+    const forgotten = this.#pending.set(wire, { id, sentAt: now });
+    if (forgotten !== undefined) this.#forgottenBelow = forgotten + 1;
     return wire;
   }
 
@@ -27,10 +30,13 @@ export class Pings {
     return ids;
   }
 
-  /** What the pong with this number on the wire answers; undefined when nothing of ours. */
-  answered(wire: number, now: Instant): { readonly id: number | undefined; readonly rttMs: number } | undefined {
+  /** What the pong with this number on the wire answers; `forgotten` when nobody waits for it any more, undefined when nothing of ours. */
+  answered(
+    wire: number,
+    now: Instant,
+  ): { readonly id: number | undefined; readonly rttMs: number } | "forgotten" | undefined {
     const ping = this.#pending.get(wire);
-    if (ping === undefined) return undefined;
+    if (ping === undefined) return wire < this.#forgottenBelow ? "forgotten" : undefined;
     this.#pending.delete(wire);
     return { id: ping.id, rttMs: now - ping.sentAt };
   }

@@ -75,11 +75,13 @@ describe("pings", () => {
     expect(pings.answered(9, 132)).toBeUndefined();
   });
 
-  test("beyond 64 in flight the oldest is forgotten", () => {
+  test("beyond 1,024 in flight the oldest is forgotten, and its answer is no fault of whoever sends it", () => {
     const pings = new Pings();
-    for (let id = 0; id < 65; id++) pings.sent(id, id);
-    expect(pings.answered(0, 100)).toBeUndefined();
-    expect(pings.answered(1, 100)).toEqual({ id: 1, rttMs: 99 });
+    for (let id = 0; id < 1_025; id++) pings.sent(id, id);
+    expect(pings.answered(0, 2_000)).toBe("forgotten");
+    expect(pings.answered(1, 2_000)).toEqual({ id: 1, rttMs: 1_999 });
+    expect(pings.answered(1, 2_000)).toBeUndefined();
+    expect(pings.answered(1_025, 2_000)).toBeUndefined();
   });
 });
 
