@@ -58,7 +58,7 @@ for (const [name, shape] of Object.entries(SHAPES)) {
   const measure = async (api: Api): Promise<Record<string, number>> => {
     await using contest = await Contest.open({ rtc, directory: cluster.directory, shape });
     // A path has to be found out first: more time than on the direct way.
-    return contest.bulk(api, 65_536, seconds * 2, 3_000);
+    return await contest.bulk(api, 65_536, seconds * 2, 3_000);
   };
   await run(name, "MB/s", measure, Math.max(rounds, 5));
 }
