@@ -304,7 +304,10 @@ class NativeConnection implements RtcConnection {
     if (phase.at !== "connecting") return;
     phase.channel = channel;
     channel.onError((error) => this.#end(`native: ${error}`));
-    channel.onBufferedAmountLow(() => this.#outlet.emit({ type: "drained" }));
+    channel.onBufferedAmountLow(() => {
+      // It may come late, when more has been queued since; another follows then.
+      if (this.bufferedAmount <= this.#lowWaterMark) this.#outlet.emit({ type: "drained" });
+    });
     channel.onOpen(() => this.#try(() => this.#opened(channel)));
     channel.onMessage((message) => this.#message(channel, message));
     if (!this.#options.initiator) this.#opened(channel);

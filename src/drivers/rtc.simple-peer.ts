@@ -305,7 +305,10 @@ class SimplePeerConnection implements RtcConnection {
     if (this.#outlet.ended) return;
     this.#phase = { at: "open", peer: phase.peer };
     channel.bufferedAmountLowThreshold = this.#lowWaterMark;
-    channel.addEventListener("bufferedamountlow", () => this.#outlet.emit({ type: "drained" }));
+    channel.addEventListener("bufferedamountlow", () => {
+      // It may come late, when more has been queued since; another follows then.
+      if (this.bufferedAmount <= this.#lowWaterMark) this.#outlet.emit({ type: "drained" });
+    });
     void this.#learnPair(phase.peer);
     this.#outlet.emit({ type: "open" });
   }

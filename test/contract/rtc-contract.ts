@@ -69,8 +69,8 @@ export function rtcContract(name: string, makeStacks: () => Promise<Stacks>): vo
       const pair = await open();
       for (const { connection } of [pair.initiator, pair.answerer]) {
         const chosen = connection.selectedPair();
-        expect(chosen?.local.kind).toBe("host");
-        expect(chosen?.remote.kind).toMatch(/^(host|prflx)$/);
+        // A check may show an address before the signal that names it, and of a machine with several another one than its own.
+        for (const side of [chosen?.local, chosen?.remote]) expect(side?.kind).toMatch(/^(host|prflx)$/);
         for (const { address } of [chosen?.local, chosen?.remote].filter((side) => side !== undefined)) {
           expect(address).toMatch(/^(\d+\.\d+\.\d+\.\d+|\[[0-9a-f:]+\]):\d+$/);
         }
@@ -241,7 +241,10 @@ export function rtcContract(name: string, makeStacks: () => Promise<Stacks>): vo
         "\0\xff",
         "x".repeat(100_000),
         sdp.replace(fingerprint, ""),
-        sdp.replace(fingerprint, fingerprint + fingerprint.replace(/..(\r?\n)/, "00$1")),
+        sdp.replace(
+          fingerprint,
+          fingerprint + fingerprint.replace(/..(\r?\n)/, /00\r?\n/.test(fingerprint) ? "01$1" : "00$1"),
+        ),
         sdp.replace(/m=application.*\r?\n/, "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n"),
         sdp.replace(/a=ice-ufrag.*\r?\n/, "").replace(/a=ice-pwd.*\r?\n/, ""),
         sdp.slice(0, sdp.indexOf("m=application")),
